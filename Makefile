@@ -1,0 +1,44 @@
+# Needs python3 (3.10 to 3.13) with venv, and make. Everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test bench docs figures clean
+
+# The main job: about a minute; look at the pictures it leaves in results/.
+demo: $(VENV)/.installed
+	$(BIN)/gridproblems solve orpd --case ieee39 --algorithm mvmo --evals 5000 --seed 1 --out results/
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/pytest benchmarks/speed --benchmark-enable --benchmark-only
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+# Every picture of the README and the documentation.
+figures: $(VENV)/.installed
+	$(BIN)/python docs/make_figures.py
+
+clean:
+	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	touch $@

@@ -1,0 +1,148 @@
+"""What Harmony Search and MVMO share: checked arguments, start, budget and pace of a run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from pymoo.algorithms.soo.nonconvex.ga import FitnessSurvival
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.core.sampling import Sampling
+from pymoo.core.survival import Survival
+from pymoo.core.termination import TerminateIfAll, Termination
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+from pymoo.termination.max_eval import MaximumFunctionCallTermination
+from pymoo.util.display.multi import MultiObjectiveOutput
+from pymoo.util.display.single import SingleObjectiveOutput
+
+from algorithms._variables import Variables
+
+DEFAULT_EVALUATIONS = 10_000
+SETUP_OPTIONS = ("progress", "history")
+
+
+class MixedVariableAlgorithm(Algorithm):
+    """A pymoo algorithm on flat vectors of real, ordered and nominal variables.
+
+    A subclass proposes vectors; everything between them and pymoo is here. Evaluations never
+    exceed an ``n_evals`` termination (pymoo alone finishes the generation first). Schedules follow
+    ``termination.perc``: the share of evaluations, generations or time that is spent. Without any
+    termination a run lasts 10,000 evaluations.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling | Population | np.ndarray | Iterable[Any] | None = None,
+        survival: Survival | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep what every algorithm of this package accepts.
+
+        Args:
+            sampling: First solutions: a pymoo ``Sampling``, a ``Population`` (evaluated members
+                are not evaluated again), an array of vectors or a list of dicts; if they are fewer
+                than needed, uniform draws fill up. None: all uniform.
+            survival: Who stays when solutions compete. None: feasibility first, then the objective
+                (Deb); rank and crowding for several objectives.
+            **kwargs: Options of ``pymoo.core.algorithm.Algorithm``: termination, output, seed, ...
+
+        Raises:
+            TypeError: An unknown option.
+        """
+        check_options(type(self), kwargs)
+        super().__init__(**kwargs)
+        self.sampling = sampling
+        self.survival = survival
+        self.variables: Variables
+
+    def setup(self, problem: Problem, **kwargs: Any) -> Algorithm:
+        """Prepare a run on ``problem``; options as in pymoo, unknown ones raise TypeError."""
+        check_options(Algorithm, kwargs, also=("verbose", *SETUP_OPTIONS))
+        if self.termination is None and kwargs.get("termination") is None:
+            kwargs["termination"] = MaximumFunctionCallTermination(DEFAULT_EVALUATIONS)
+        if self.output is None and kwargs.get("output") is None:
+            self.output = SingleObjectiveOutput() if problem.n_obj == 1 else MultiObjectiveOutput()
+        if self.survival is None:
+            self.survival = FitnessSurvival() if problem.n_obj == 1 else RankAndCrowding()
+        self.variables = Variables(problem)
+        return super().setup(problem, **kwargs)
+
+    def progress(self) -> float:
+        """Share of the budget spent, in [0, 1]; stays 0 with pymoo's ``NoTermination``."""
+        return min(1.0, self.termination.perc)
+
+    def affordable(self, n_wanted: int) -> int:
+        """``n_wanted``, or the evaluations left if they are fewer; at least one."""
+        left = evaluations_allowed(self.termination) - self.evaluator.n_eval
+        return int(max(1, min(n_wanted, left)))
+
+    def first_population(self, size: int) -> Population:
+        """``size`` solutions to start from: those given by ``sampling`` first, in their order.
+
+        Evaluated members of a given population come as they are; all others are snapped to the
+        allowed values. More given solutions than ``size`` are all taken.
+        """
+        given = self.sampling
+        if isinstance(given, Sampling):
+            given = given(self.problem, size, random_state=self.random_state)
+        if given is None:
+            given = Population.empty()
+        if not isinstance(given, Population):
+            X = self.variables.vectors(np.atleast_2d(given) if _is_numeric(given) else given)
+            given = self.variables.population(self.variables.snap(X))
+
+        known = [ind for ind in given if len(ind.evaluated) > 0]
+        fresh = Population([ind for ind in given if len(ind.evaluated) == 0])
+        X = self.variables.snap(self.variables.vectors(ind.X for ind in fresh))
+        n_missing = max(0, size - len(known) - len(fresh))
+        X = np.vstack([X, self.variables.sample(n_missing, self.random_state)])
+        X = X[: self.affordable(len(X))]
+        return Population.merge(Population(known), self.variables.population(X))
+
+
+def _is_numeric(points: Any) -> bool:
+    return isinstance(points, np.ndarray) and points.dtype != object
+
+
+def evaluations_allowed(termination: Termination) -> float:
+    """The fewest evaluations after which ``termination`` ends a run, infinite if it counts none."""
+    if isinstance(termination, MaximumFunctionCallTermination):
+        return np.inf if termination.n_max_evals is None else termination.n_max_evals
+    if isinstance(termination, TerminateIfAll):
+        return np.inf
+    parts = getattr(termination, "criteria", getattr(termination, "terminations", ()))
+    return min((evaluations_allowed(part) for part in parts), default=np.inf)
+
+
+def check_options(cls: type, options: Iterable[str], also: Iterable[str] = ()) -> None:
+    """Refuse options that no constructor of ``cls`` or its bases names.
+
+    pymoo's constructors and ``setup`` swallow any keyword, a misspelt one too.
+
+    Raises:
+        TypeError: Names the unknown options and lists the known ones.
+    """
+    known = set(also)
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base is not object:
+            parameters = inspect.signature(base.__init__).parameters.values()
+            known |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    known.discard("self")
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise TypeError(f"{cls.__name__}: unknown option {unknown}, known are {sorted(known)}")
+
+
+def check_range(name: str, value: Any, low: float, high: float) -> None:
+    """Refuse a number or array that is not inside [low, high].
+
+    Raises:
+        ValueError: Names the argument, the range and what came.
+    """
+    array = np.asarray(value, dtype=float)
+    if not np.all((array >= low) & (array <= high)):
+        raise ValueError(f"{name}: expected values in [{low}, {high}], got {value!r}")

@@ -1,0 +1,154 @@
+"""Gradient-based local search that asks for evaluations instead of making them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+from algorithms._variables import Variables
+
+
+class Values(NamedTuple):
+    """What is known of one point: f, g <= 0, h = 0 and the constraint violation."""
+
+    f: float
+    g: np.ndarray
+    h: np.ndarray
+    cv: float
+
+
+class LocalSearch:
+    """SLSQP with finite differences, one batch of points at a time.
+
+    SciPy calls the function it minimises; an ask-and-tell algorithm, its budget and its checkpoints
+    need the reverse. SLSQP is deterministic, so every ``ask`` runs it again from the start on the
+    values known so far, up to the first point that is missing. The state is then nothing but a
+    table of evaluated points, and the same search comes out however often it is interrupted.
+
+    Real and ordered variables move, nominal ones stay. SLSQP sees ordered variables as continuous;
+    the points asked for are snapped, and differences span at least one whole step. On such a
+    staircase SLSQP may never meet its own tolerance, so the search also ends when the points of
+    ``PATIENCE`` gradients have brought nothing.
+    """
+
+    PATIENCE = 3
+
+    def __init__(
+        self,
+        variables: Variables,
+        start: np.ndarray,
+        difference: float = 1e-6,
+        margin: float = 1e-5,
+        tolerance: float = 1e-6,
+        max_iterations: int = 100,
+    ) -> None:
+        """Prepare a search from an allowed point; it need not be feasible.
+
+        Args:
+            start: Flat vector, shape (n_var,).
+            difference: Step of the forward differences as a share of the range, for real variables.
+            margin: Distance kept from inequality constraints, so that the rounding errors of SLSQP
+                do not end just outside. [unit of the constraint]
+            tolerance: Smallest gain that counts, as a share of the objective at ``start`` where
+                that is larger than 1.
+            max_iterations: Most iterations of SLSQP.
+        """
+        self.variables = variables
+        self.start = start
+        self.margin = margin
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
+        self.moving = np.flatnonzero(~variables.nominal & (variables.span > 0))
+        self.steps = np.where(variables.ordered, 1.0, difference * variables.span)[self.moving]
+        self._known: dict[bytes, Values] = {}
+        self._best_merit = np.inf
+        self._n_idle = 0
+
+    def ask(self) -> np.ndarray | None:
+        """The points to evaluate next, shape (n, n_var); None when the search has ended."""
+        if self._n_idle > self.PATIENCE * (len(self.moving) + 1) or len(self.moving) == 0:
+            return None
+        self._gradients: dict[bytes, tuple[np.ndarray, ...]] = {}
+        low, span = self.variables.lower[self.moving], self.variables.span[self.moving]
+        try:
+            start = self._values(self.start)
+            scale = max(1.0, abs(start.f))
+            minimize(
+                lambda z: self._values(self._point(z)).f / scale,
+                (self.start[self.moving] - low) / span,
+                jac=lambda z: self._slopes(z)[0] / scale,
+                bounds=[(0.0, 1.0)] * len(self.moving),
+                constraints=self._constraints(start),
+                method="SLSQP",
+                options={"ftol": self.tolerance, "maxiter": self.max_iterations},
+            )
+        except _MissingError as missing:
+            return missing.points
+        return None
+
+    def tell(
+        self, X: np.ndarray, F: np.ndarray, G: np.ndarray, H: np.ndarray, CV: np.ndarray
+    ) -> None:
+        """Take the values at the points of the last ``ask``, one row each."""
+        for x, f, g, h, cv in zip(X, F, G, H, CV):
+            values = Values(float(f[0]), np.array(g), np.array(h), float(cv[0]))
+            self._known[x.tobytes()] = values
+            merit = values.f / max(1.0, abs(self._values(self.start).f)) + values.cv
+            self._n_idle = 0 if merit < self._best_merit - self.tolerance else self._n_idle + 1
+            self._best_merit = min(merit, self._best_merit)
+
+    def _point(self, z: np.ndarray) -> np.ndarray:
+        """The allowed point nearest to SLSQP's, whose moving variables run from 0 to 1."""
+        x = self.start.copy()
+        x[self.moving] = self.variables.lower[self.moving] + z * self.variables.span[self.moving]
+        return self.variables.snap(x)
+
+    def _values(self, x: np.ndarray) -> Values:
+        if x.tobytes() not in self._known:
+            raise _MissingError(x[None])
+        return self._known[x.tobytes()]
+
+    def _slopes(self, z: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Gradients of f, g and h by forward differences, backward at upper bounds.
+
+        Shapes (n_moving,), (n_ieq, n_moving), (n_eq, n_moving); per range of the variable.
+        """
+        x = self._point(z)
+        if x.tobytes() not in self._gradients:
+            outside = x[self.moving] + self.steps > self.variables.upper[self.moving]
+            steps = np.where(outside, -self.steps, self.steps)
+            X = np.repeat(x[None], len(steps), axis=0)
+            X[np.arange(len(steps)), self.moving] += steps
+            missing = [row for row in X if row.tobytes() not in self._known]
+            if missing:
+                raise _MissingError(np.array(missing))
+            base = self._values(x)
+            near = [self._known[row.tobytes()] for row in X]
+            scale = self.variables.span[self.moving] / steps
+            self._gradients[x.tobytes()] = tuple(
+                np.array([v[part] - base[part] for v in near]).T * scale for part in range(3)
+            )
+        return self._gradients[x.tobytes()]
+
+    def _constraints(self, start: Values) -> list[dict[str, object]]:
+        inequality = {
+            "type": "ineq",
+            "fun": lambda z: -self._values(self._point(z)).g - self.margin,
+            "jac": lambda z: -self._slopes(z)[1],
+        }
+        equality = {
+            "type": "eq",
+            "fun": lambda z: self._values(self._point(z)).h,
+            "jac": lambda z: self._slopes(z)[2],
+        }
+        return [inequality] * (len(start.g) > 0) + [equality] * (len(start.h) > 0)
+
+
+class _MissingError(Exception):
+    """SLSQP needs values at points that nobody has evaluated yet."""
+
+    def __init__(self, points: np.ndarray) -> None:
+        super().__init__(points)
+        self.points = points

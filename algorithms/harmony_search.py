@@ -1,0 +1,161 @@
+"""Harmony Search: new solutions are played from the notes of remembered ones.
+
+Geem, Kim & Loganathan (2001), Simulation 76(2):60-68, doi:10.1177/003754970107600201, gave the
+method; Lee & Geem (2005), Comput. Methods Appl. Mech. Engrg. 194:3902-3933,
+doi:10.1016/j.cma.2004.09.007, its steps 1 to 5 for continuous and discrete variables; Mahdavi,
+Fesanghary & Damangir (2007), Appl. Math. Comput. 188:1567-1579, doi:10.1016/j.amc.2006.11.033,
+pitch adjustment that changes over the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pymoo.core.population import Population
+
+from algorithms._base import MixedVariableAlgorithm, check_range
+from algorithms._variables import Variables
+
+
+class HarmonySearch(MixedVariableAlgorithm):
+    """Harmony Search for real, integer, binary and choice variables.
+
+    A *harmony* is a solution, a *note* the value of one of its variables, the *harmony memory*
+    the population. With a pair for ``par`` and ``bandwidth`` this is Mahdavi's improved Harmony
+    Search, with numbers that of Lee & Geem.
+    """
+
+    def __init__(
+        self,
+        pop_size: int | None = None,
+        hmcr: float = 0.98,
+        par: float | tuple[float, float] = (0.35, 0.99),
+        bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (0.1, 1e-4),
+        n_offsprings: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        """Set the parameters.
+
+        Args:
+            pop_size: Harmony memory size (HMS). None: 20, or 100 for several objectives.
+            hmcr: Harmony memory considering rate: the chance that a note comes from memory. [0, 1]
+            par: Pitch adjusting rate: the chance that a remembered note is adjusted; a pair grows
+                linearly from the first to the second over the run. [0, 1]
+            bandwidth: Largest pitch adjustment as a share of the variable's range, one number or
+                one for each variable; a tuple of two shrinks exponentially from the first to the
+                second over the run. (0, 1]
+            n_offsprings: Harmonies improvised, and then judged together, in one iteration.
+            **kwargs: ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
+
+        Raises:
+            ValueError: A parameter out of its range.
+            TypeError: An unknown option.
+        """
+        super().__init__(**kwargs)
+        self.pop_size = pop_size
+        self.hmcr = hmcr
+        self.par = par if isinstance(par, tuple) else (par, par)
+        self.bandwidth = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
+        self.n_offsprings = n_offsprings
+        check_range("hmcr", hmcr, 0.0, 1.0)
+        check_range("n_offsprings", n_offsprings, 1, np.inf)
+        if pop_size is not None:
+            check_range("pop_size", pop_size, 1, np.inf)
+        for name, pair, low in (("par", self.par, 0.0), ("bandwidth", self.bandwidth, 1e-300)):
+            if len(pair) != 2:
+                raise ValueError(f"{name}: expected one value or (first, last), got {pair!r}")
+            for value in pair:
+                check_range(name, value, low, 1.0)
+
+    def _initialize_infill(self) -> Population:
+        if self.pop_size is None:
+            self.pop_size = 20 if self.problem.n_obj == 1 else 100
+        return self.first_population(self.pop_size)
+
+    def _initialize_advance(self, infills: Population, **kwargs: Any) -> None:
+        self._remember(infills)
+
+    def _infill(self) -> Population:
+        progress = self.progress()
+        harmonies = improvise(
+            self.memory,
+            self.variables,
+            self.affordable(self.n_offsprings),
+            hmcr=self.hmcr,
+            par=linear(*self.par, progress),
+            bandwidth=exponential(*self.bandwidth, progress),
+            random_state=self.random_state,
+        )
+        return self.variables.population(harmonies)
+
+    def _advance(self, infills: Population, **kwargs: Any) -> None:
+        # Step 4 of Lee & Geem: better new harmonies replace the worst, none is stored twice.
+        self._remember(Population.merge(self.pop, infills))
+
+    def _remember(self, pop: Population) -> None:
+        _, first = np.unique(self.variables.vectors(ind.X for ind in pop), axis=0, return_index=True)
+        self.pop = self.survival.do(
+            self.problem,
+            pop[np.sort(first)],
+            n_survive=self.pop_size,
+            random_state=self.random_state,
+            algorithm=self,
+        )
+        self.memory = self.variables.vectors(ind.X for ind in self.pop)
+
+
+def improvise(
+    memory: np.ndarray,
+    variables: Variables,
+    n_harmonies: int,
+    hmcr: float,
+    par: float,
+    bandwidth: ArrayLike,
+    random_state: np.random.Generator,
+) -> np.ndarray:
+    """Play new harmonies, note by note (step 3 of Lee & Geem).
+
+    Args:
+        memory: Remembered harmonies, shape (HMS, n_var).
+        bandwidth: Largest pitch adjustment as a share of the range, scalar or shape (n_var,).
+
+    Returns:
+        Shape (n_harmonies, n_var). Memory consideration: with chance ``hmcr`` the note of a random
+        remembered harmony; pitch adjustment: with chance ``par`` a neighbour of that note;
+        otherwise any note of the range.
+    """
+    shape = (n_harmonies, len(variables))
+    remembered = random_state.random(shape) < hmcr
+    adjusted = remembered & (random_state.random(shape) < par)
+    sources = random_state.integers(len(memory), size=shape)
+    notes = np.where(
+        remembered,
+        memory[sources, np.arange(shape[1])],
+        variables.sample(n_harmonies, random_state),
+    )
+    share = np.maximum(bandwidth, rarest_pitch(variables))
+    neighbours = variables.pitch(notes, share, random_state)
+    return np.where(adjusted, neighbours, notes)
+
+
+def rarest_pitch(variables: Variables) -> np.ndarray:
+    """Bandwidths at which one of ``n_var`` adjusted discrete notes really moves, (n_var,).
+
+    Smaller bandwidths than these would freeze discrete notes; for real ones there is no limit.
+    """
+    n_var = len(variables)
+    rare = np.where(variables.ordered, 2.0 / (n_var * np.maximum(variables.span, 1.0)), 0.0)
+    return np.where(variables.nominal, 1.0 / n_var, rare)
+
+
+def linear(first: float, last: float, progress: float) -> float:
+    """Pitch adjusting rate of Mahdavi et al.: linear from ``first`` to ``last``."""
+    return first + (last - first) * progress
+
+
+def exponential(first: ArrayLike, last: ArrayLike, progress: float) -> np.ndarray:
+    """Bandwidth of Mahdavi et al.: ``first * exp(c * progress)``, c = ln(last / first)."""
+    first, last = np.asarray(first, dtype=float), np.asarray(last, dtype=float)
+    return first * np.exp(np.log(last / first) * progress)

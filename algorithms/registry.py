@@ -1,0 +1,119 @@
+"""Algorithms by name, each ready for a given problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.soo.nonconvex.de import DE
+from pymoo.algorithms.soo.nonconvex.ga import GA
+from pymoo.algorithms.soo.nonconvex.pso import PSO
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.mixed import MixedVariableGA
+from pymoo.core.problem import Problem
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+
+from algorithms._base import check_options
+from algorithms._variables import Variables
+from algorithms.harmony_search import HarmonySearch
+from algorithms.mixed import AllowedSampling, MixedCMAES, SnapToGrid
+from algorithms.mvmo import MVMO
+
+
+def harmony_search(problem: Problem, **parameters: Any) -> Algorithm:
+    """Harmony Search; any variables, any number of objectives."""
+    return HarmonySearch(**parameters)
+
+
+def mvmo(problem: Problem, **parameters: Any) -> Algorithm:
+    """MVMO; any variables, any number of objectives."""
+    return MVMO(**parameters)
+
+
+def mvmo_sh(problem: Problem, **parameters: Any) -> Algorithm:
+    """MVMO with local search; any variables, one objective."""
+    _require_one_objective("mvmo-sh", problem)
+    return MVMO(**{"local_search": True, **parameters})
+
+
+def ga(problem: Problem, **parameters: Any) -> Algorithm:
+    """pymoo's genetic algorithm, snapped to allowed values; one objective."""
+    _require_one_objective("ga", problem)
+    return _snapped("ga", GA, problem, parameters)
+
+
+def de(problem: Problem, **parameters: Any) -> Algorithm:
+    """pymoo's differential evolution, snapped to allowed values; one objective."""
+    _require_one_objective("de", problem)
+    return _snapped("de", DE, problem, parameters)
+
+
+def pso(problem: Problem, **parameters: Any) -> Algorithm:
+    """pymoo's particle swarm, snapped to allowed values; one objective."""
+    _require_one_objective("pso", problem)
+    return _snapped("pso", PSO, problem, parameters)
+
+
+def cmaes(problem: Problem, **parameters: Any) -> Algorithm:
+    """pymoo's CMA-ES, snapped and feasibility first; one objective."""
+    _require_one_objective("cmaes", problem)
+    _require_vectors("cmaes", problem)
+    check_options(MixedCMAES, parameters)
+    return MixedCMAES(**parameters)
+
+
+def nsga2(problem: Problem, **parameters: Any) -> Algorithm:
+    """pymoo's NSGA-II, snapped to allowed values."""
+    return _snapped("nsga2", NSGA2, problem, parameters)
+
+
+def mixed_ga(problem: Problem, **parameters: Any) -> Algorithm:
+    """pymoo's genetic algorithm for problems with ``vars``, which works on dicts.
+
+    With several objectives its survivors are chosen by rank and crowding.
+    """
+    if getattr(problem, "vars", None) is None:
+        raise ValueError("mixed-ga: expected a problem with vars, got one with bounds only")
+    check_options(MixedVariableGA, parameters)
+    if problem.n_obj > 1:
+        parameters = {"survival": RankAndCrowding(), **parameters}
+    return MixedVariableGA(**parameters)
+
+
+ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
+    "hs": harmony_search,
+    "mvmo": mvmo,
+    "mvmo-sh": mvmo_sh,
+    "ga": ga,
+    "de": de,
+    "pso": pso,
+    "cmaes": cmaes,
+    "nsga2": nsga2,
+    "mixed-ga": mixed_ga,
+}
+"""``ALGORITHMS[name](problem, **parameters)`` is an algorithm suited to that problem.
+
+Raises ValueError where it cannot solve the problem, TypeError for an unknown parameter.
+"""
+
+
+def _snapped(
+    name: str, cls: type[Algorithm], problem: Problem, parameters: dict[str, Any]
+) -> Algorithm:
+    _require_vectors(name, problem)
+    check_options(cls, parameters)
+    return cls(**{"sampling": AllowedSampling(), "repair": SnapToGrid(), **parameters})
+
+
+def _require_one_objective(name: str, problem: Problem) -> None:
+    if problem.n_obj != 1:
+        raise ValueError(f"{name}: expected a problem with one objective, got {problem.n_obj}")
+
+
+def _require_vectors(name: str, problem: Problem) -> None:
+    if Variables(problem).takes_dicts:
+        raise ValueError(
+            f"{name}: expected a problem with numeric xl and xu, got bounds as dicts; "
+            "use hs, mvmo or mixed-ga"
+        )

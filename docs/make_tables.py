@@ -1,0 +1,198 @@
+"""Writes the tables of ``docs/cases.md`` from the case data and power flows.
+
+    python docs/make_tables.py
+
+Text between ``<!-- table: name -->`` and ``<!-- end -->`` is replaced, everything else is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandapower as pp
+
+from gridproblems.cases import CASES, Case, SettingsByElement, load_case
+
+PAGE = Path(__file__).parent / "cases.md"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A markdown table; columns of numbers are aligned to the right."""
+    rows = list(rows)
+    numeric = [
+        all(re.fullmatch(r"[-+]?[\d.]*( %)?", row[i]) for row in rows) for i in range(len(header))
+    ]
+    rule = ["--:" if right else "---" for right in numeric]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def solved(net: Any, *settings: SettingsByElement) -> Any:
+    """The net with settings applied, after a power flow."""
+    for setting in settings:
+        for (table, column), values in setting.items():
+            net[table].loc[list(values), column] = list(values.values())
+    pp.runpp(net, init="dc", lightsim2grid=False, tolerance_mva=1e-8)
+    return net
+
+
+def line_loss_mw(net: Any) -> float:
+    """Losses of the lines of a solved net. [MW]"""
+    return float(net.res_line.pl_mw.sum())
+
+
+def band(values: Any) -> str:
+    """Range of limits of a table column pair, [lowest, highest]."""
+    return f"{values.min_vm_pu.min():.2f} .. {values.max_vm_pu.max():.2f}"
+
+
+def cases_table() -> str:
+    """Size, limits and base losses of every case."""
+    rows = []
+    for name in CASES:
+        case = load_case(name)
+        net = solved(case.net())
+        held = net.bus.index.isin([*net.gen.bus, *net.ext_grid.bus])
+        voltages = len(net.gen) + len(net.ext_grid) * ("ext_grid" in case.controls)
+        taps = int(net.trafo.tap_min.notna().sum())
+        shunts = sum(
+            int(net[table].min_q_mvar.notna().sum())
+            for table in ("sgen", "shunt")
+            if "min_q_mvar" in net[table]
+        )
+        total = line_loss_mw(net) + net.res_trafo.pl_mw.sum()
+        rows.append(
+            (
+                f"`{name}`",
+                str(len(net.bus)),
+                str(voltages + taps + shunts),
+                str(voltages),
+                str(taps),
+                str(shunts),
+                band(net.bus[held]),
+                band(net.bus[~held]),
+                "yes" if "min_q_mvar" in net.gen else "no",
+                f"{line_loss_mw(net):.4f}",
+                f"{total:.4f}",
+            )
+        )
+    return markdown(
+        (
+            "Case",
+            "Buses",
+            "Variables",
+            "Voltages",
+            "Taps",
+            "Shunts or compensators",
+            "Generator buses [pu]",
+            "Load buses [pu]",
+            "Generator Q limits",
+            "Base loss of lines [MW]",
+            "Base loss, all [MW]",
+        ),
+        rows,
+    )
+
+
+def best_known_table() -> str:
+    """Best known values."""
+    return markdown(
+        ("Case", "Objective", "Free controls", "Best known [MW]", "Relaxed [MW]", "Status"),
+        (
+            (
+                f"`{name}`",
+                f"`{best.objectives[0]}`",
+                ", ".join(best.controls),
+                f"{best.value:.6f}",
+                "" if best.relaxation_value is None else f"{best.relaxation_value:.6f}",
+                best.status,
+            )
+            for name in CASES
+            for best in load_case(name).best_known
+        ),
+    )
+
+
+def published_cases() -> list[Case]:
+    """Cases with published solutions."""
+    return [case for name in CASES if (case := load_case(name)).published]
+
+
+def published_table() -> str:
+    """Printed results beside measured ones."""
+    rows = []
+    for case in published_cases():
+        for solution in case.published.values():
+            net = solved(case.net(), solution.settings)
+            assert solution.line_loading_percent is not None
+            printed = np.array([solution.line_loading_percent[line] for line in net.line.name])
+            difference = np.abs(net.res_line.loading_percent / printed - 1).max()
+            literal = (
+                f"{line_loss_mw(solved(case.net(), solution.settings, solution.as_printed)):.4f}"
+                if solution.as_printed
+                else ""
+            )
+            rows.append(
+                (
+                    f"`{case.name}`",
+                    solution.name,
+                    f"{solution.loss_mw:.3f}",
+                    f"{line_loss_mw(net):.4f}",
+                    literal,
+                    f"{100 * difference:.4f} %",
+                    f"{net.res_bus.vm_pu.min():.4f}",
+                    f"{net.res_bus.vm_pu.max():.5f}",
+                )
+            )
+    return markdown(
+        (
+            "Case",
+            "Solution",
+            "Printed loss [MW]",
+            "Measured [MW]",
+            "Measured, literal tables [MW]",
+            "Largest difference of a line loading",
+            "Lowest voltage [pu]",
+            "Highest voltage [pu]",
+        ),
+        rows,
+    )
+
+
+def notes_list() -> str:
+    """Conventions and differences from the printed tables."""
+    blocks = []
+    for name in CASES:
+        case = load_case(name)
+        notes = [
+            *case.notes,
+            *(f"{p.name}: {p.note}" for p in case.published.values() if p.note),
+        ]
+        lines = [f"### {name}", "", f"{case.title}. Source: {case.source}", ""]
+        blocks.append("\n".join([*lines, *(f"- {note}" for note in notes)]))
+    return "\n\n".join(blocks)
+
+
+TABLES = {
+    "cases": cases_table,
+    "best_known": best_known_table,
+    "published": published_table,
+    "notes": notes_list,
+}
+
+
+def page() -> str:
+    """The page with every table made anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, make in TABLES.items():
+        start, end = f"<!-- table: {name} -->\n", "<!-- end -->"
+        before, rest = text.split(start)
+        text = before + start + "\n" + make() + "\n\n" + rest[rest.index(end) :]
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

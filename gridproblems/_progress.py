@@ -1,0 +1,188 @@
+"""Watches a run from outside: best so far, its history, and a live display."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.population import Population
+from pymoo.indicators.hv import Hypervolume
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+SNAPSHOTS = 200
+
+
+class Recorder:
+    """Keeps the best of all evaluated points, whatever the algorithm itself keeps.
+
+    Give its `evaluator` to ``pymoo.optimize.minimize``; it is called after every evaluated batch,
+    so what it holds is complete also when the run is interrupted.
+
+    Attributes:
+        F: Nondominated feasible points, shape (n_points, n_obj); while nothing feasible is known,
+            the one point of least violation.
+        X: Their settings: vectors, or dicts for algorithms that use them.
+        violation: Sum of the violated constraints of these points, 0 when feasible.
+    """
+
+    def __init__(
+        self, n_obj: int, budget: int, on_batch: Callable[[Recorder], None] | None = None
+    ) -> None:
+        self.evaluator = Evaluator(callback=self._record)
+        self.F = np.empty((0, n_obj))
+        self.X: list[Any] = []
+        self.violation = np.inf
+        self.budget = budget
+        self.start = time.perf_counter()
+        self._on_batch = on_batch
+        self._improvements: list[tuple[int, float, float]] = []
+        self._fronts: list[tuple[int, np.ndarray]] = []
+
+    @property
+    def evaluations(self) -> int:
+        """Number of evaluations so far."""
+        return int(self.evaluator.n_eval)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the points in `F` satisfy every constraint."""
+        return self.violation <= 0.0
+
+    @property
+    def run_time_s(self) -> float:
+        """Time since the recorder was made. [s]"""
+        return time.perf_counter() - self.start
+
+    def history(self) -> pd.DataFrame:
+        """Columns evaluations, best, violation: one row per improvement, one for the end.
+
+        ``best`` is the objective; for several objectives the hypervolume of the front as a share
+        of the largest possible, with objectives scaled to the ranges of the final front and the
+        reference point at 1.1. NaN while nothing feasible is known.
+        """
+        rows = self._improvements
+        if self.F.shape[1] > 1:
+            ideal, nadir = self.F.min(axis=0, initial=np.inf), self.F.max(axis=0, initial=-np.inf)
+            span = np.where(nadir > ideal, nadir - ideal, 1.0)
+            hypervolume = Hypervolume(ref_point=np.full(self.F.shape[1], 1.1))
+            largest = 1.1 ** self.F.shape[1]
+            rows = [row for row in rows if row[2] > 0.0]
+            rows += [
+                (n, float(hypervolume((F - ideal) / span)) / largest, 0.0) for n, F in self._fronts
+            ]
+        if rows and rows[-1][0] < self.evaluations:
+            rows = [*rows, (self.evaluations, *rows[-1][1:])]
+        return pd.DataFrame(rows, columns=["evaluations", "best", "violation"])
+
+    def _record(self, population: Population) -> None:
+        first = self.evaluations - len(population)
+        changed = False
+        for position, individual in enumerate(population, start=1):
+            changed |= self._add(max(first + position, 1), individual)
+        if changed and self.feasible and self.F.shape[1] > 1:
+            self._keep_front()
+        if self._on_batch is not None:
+            self._on_batch(self)
+
+    def _add(self, evaluation: int, individual: Any) -> bool:
+        f = np.asarray(individual.F, dtype=float)
+        violation = float(np.sum(individual.CV))
+        if violation > self.violation or (violation == self.violation > 0.0):
+            return False
+        if violation < self.violation:
+            keep = np.zeros(len(self.F), dtype=bool)
+        elif (f >= self.F).all(axis=1).any():
+            return False
+        else:
+            keep = ~(f <= self.F).all(axis=1)
+        self.X = [x for x, kept in zip(self.X, keep, strict=True) if kept]
+        self.X.append(individual.X.copy())
+        self.F = np.vstack([self.F[keep], f])
+        self.violation = violation
+        if violation > 0.0 or len(f) == 1:
+            best = np.nan if violation > 0.0 else float(f[0])
+            self._improvements.append((evaluation, best, violation))
+        return True
+
+    def _keep_front(self) -> None:
+        last = self._fronts[-1][0] if self._fronts else 0
+        if len(self._fronts) > 1 and last - self._fronts[-2][0] < self.budget / SNAPSHOTS:
+            self._fronts.pop()
+        self._fronts.append((self.evaluations, self.F.copy()))
+
+
+class LiveDisplay:
+    """A progress bar with best value, violation, evaluations per second and gap to best known.
+
+    Args:
+        objectives: Names, which end in their units.
+        best_known: Best known value of the only objective.
+        enabled: False shows nothing.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        budget: int,
+        objectives: list[str],
+        best_known: float | None,
+        enabled: bool = True,
+    ) -> None:
+        self.objectives = objectives
+        self.best_known = best_known
+        self._progress = Progress(
+            BarColumn(bar_width=10),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            refresh_per_second=8,
+            disable=not enabled,
+        )
+        self._task: TaskID = self._progress.add_task("", total=budget)
+        self._next_update = 0.0
+
+    def __enter__(self) -> LiveDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, recorder: Recorder, final: bool = False) -> None:
+        """Show the state of the recorder, at most ten times a second and at the end."""
+        now = time.perf_counter()
+        if now < self._next_update and not final:
+            return
+        self._next_update = now + 0.1
+        self._progress.update(
+            self._task, completed=recorder.evaluations, description=self.describe(recorder)
+        )
+
+    def describe(self, recorder: Recorder) -> str:
+        """One line about the best so far."""
+        rate = f"{recorder.evaluations / recorder.run_time_s:,.0f} evals/s"
+        if not recorder.feasible:
+            return f"not yet feasible, violation {recorder.violation:.3g}, {rate}"
+        if len(self.objectives) > 1:
+            return f"{len(recorder.F)} nondominated, violation 0, {rate}"
+        best = float(recorder.F[0, 0])
+        known = self.best_known
+        gap = "" if known is None else f", gap {gap_percent(best, known):+.3f} %"
+        return f"{self.objectives[0]} {best:.6g}, violation 0{gap}, {rate}"
+
+
+def gap_percent(value: float, best_known: float) -> float:
+    """Distance above the best known value, relative to it. [%]"""
+    return 100.0 * (value - best_known) / max(abs(best_known), 1e-12)

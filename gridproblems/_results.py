@@ -1,0 +1,204 @@
+"""The folder a run leaves behind: figures and settings as JSON, the solved net, plots."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandapower
+from pymoo.core.algorithm import Algorithm
+
+from gridproblems._progress import Recorder, gap_percent
+from gridproblems.plotting import (
+    plot_branch_loading,
+    plot_convergence,
+    plot_pareto_front,
+    plot_voltage_profile,
+)
+from gridproblems.problem import GridProblem
+
+PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for, what came out.
+
+    Attributes:
+        parameters: Constructor arguments of the algorithm, as far as they are plain values.
+        interrupted: Whether the user ended the run before its budget was spent.
+    """
+
+    task: str
+    case: str
+    algorithm: str
+    parameters: dict[str, Any]
+    seed: int
+    problem: GridProblem
+    recorder: Recorder
+    run_time_s: float
+    interrupted: bool
+
+    @property
+    def title(self) -> str:
+        """Case, algorithm and seed, for figures."""
+        return f"{self.problem.name}, {self.algorithm}, seed {self.seed}"
+
+    @property
+    def objectives(self) -> list[str]:
+        """Names with units, for figures and tables."""
+        return objective_labels(self.problem)
+
+    @property
+    def chosen(self) -> int:
+        """Row of the front that is applied to the net: the only one, or the knee."""
+        return knee(self.recorder.F)
+
+    @property
+    def x(self) -> Any:
+        """Settings of the chosen row, as evaluated."""
+        return self.recorder.X[self.chosen]
+
+    @property
+    def best_known(self) -> float | None:
+        """Best known value where the problem has one and a single objective."""
+        return best_known_value(self.problem)
+
+
+def objective_labels(problem: GridProblem) -> list[str]:
+    """Names of the objectives with their units in brackets."""
+    names = zip(problem.objective_names, problem.objective_units, strict=True)
+    return [f"{name} [{unit}]" for name, unit in names]
+
+
+def best_known_value(problem: GridProblem) -> float | None:
+    """Best known value where the problem has one and a single objective."""
+    known = problem.best_known
+    return known.value if known is not None and problem.n_obj == 1 else None
+
+
+def knee(F: np.ndarray) -> int:
+    """Row with the smallest sum of objectives, each scaled to [0, 1] over the front.
+
+    For two objectives this is the point farthest below the line through the two extremes
+    (Das 1999, doi 10.1007/s001580050111).
+    """
+    span = np.ptp(F, axis=0)
+    scaled = (F - F.min(axis=0)) / np.where(span > 0.0, span, 1.0)
+    return int(scaled.sum(axis=1).argmin())
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Makes and returns `parent`/`name`, or with -2, -3, ... where that holds files already."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder, attempt = parent / name, 1
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        attempt += 1
+        folder = parent / f"{name}-{attempt}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def parameters_of(algorithm: Algorithm) -> dict[str, Any]:
+    """Arguments of the algorithm's constructors that it keeps as plain values."""
+    found: dict[str, Any] = {}
+    for cls in type(algorithm).__mro__:
+        if cls is Algorithm or "__init__" not in vars(cls):
+            continue
+        for name in inspect.signature(cls).parameters:
+            value = getattr(algorithm, name, None)
+            if isinstance(value, (bool, int, float, str)):
+                found.setdefault(name, value)
+    return found
+
+
+def write(run: Run, folder: Path) -> dict[str, Any]:
+    """Writes every file of the run and returns what ``result.json`` holds.
+
+    ``net.json`` is left out when the power flow of the chosen settings does not converge.
+    """
+    result = figures(run)
+    text = json.dumps(result, indent=2, allow_nan=False)
+    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    history = run.recorder.history()
+    history.to_csv(folder / "history.csv", index=False)
+    several = run.problem.n_obj > 1
+    if several:
+        _front(run).to_csv(folder / "front.csv", index=False)
+    if result["converged"]:
+        pandapower.to_json(run.problem.apply(run.x), str(folder / "net.json"))
+
+    drawn = run.x if result["converged"] else None
+    plots = {
+        "convergence": plot_convergence(
+            history,
+            best_known=run.best_known,
+            ylabel="normalised hypervolume" if several else run.objectives[0],
+            title=run.title,
+        ),
+        "voltage": plot_voltage_profile(run.problem, drawn),
+        "loading": plot_branch_loading(run.problem, drawn),
+    }
+    if run.problem.n_obj == 2:
+        plots["pareto"] = plot_pareto_front(
+            run.recorder.F,
+            run.objectives,
+            base=[entry["base"] for entry in base_values(run.problem)],
+            knee=run.chosen,
+            title=run.title,
+        )
+    for name, figure in plots.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    return result
+
+
+def figures(run: Run) -> dict[str, Any]:
+    """Everything measured and set, as plain values without NaN."""
+    problem, recorder = run.problem, run.recorder
+    known = run.best_known
+    values = recorder.F[run.chosen]
+    state = problem.solve(run.x)
+    objectives = [
+        {
+            "name": name,
+            "unit": unit,
+            "base": base,
+            "best": value,
+            "best_known": known,
+            "gap_percent": gap_percent(value, known) if known is not None else None,
+        }
+        for name, unit, base, value in zip(
+            problem.objective_names, problem.objective_units, base_objectives, values, strict=True
+        )
+    ]
+    return _plain(
+        {
+            "task": run.task,
+            "case": run.case,
+            "algorithm": {"name": run.algorithm, "parameters": run.parameters},
+            "seed": run.seed,
+            "budget_evaluations": recorder.budget,
+            "interrupted": run.interrupted,
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The same with numpy types made Python's own and NaN and infinity made None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,188 @@
+"""From the tables of a data file to a pandapower net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pandapower.auxiliary import pandapowerNet
+
+Band = tuple[float, float]
+
+
+def frame(table: Mapping[str, Any]) -> pd.DataFrame:
+    """One table of a data file, with its constant columns filled in."""
+    rows = pd.DataFrame(table["rows"], columns=table["columns"])
+    return rows.assign(**table.get("constant", {}))
+
+
+def build_net(
+    tables: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str,
+    f_hz: float,
+    sn_mva: float,
+    generator_vm_pu: Band,
+    load_vm_pu: Band,
+) -> pandapowerNet:
+    """Builds the base case: indices of buses are the published bus numbers.
+
+    Every other table is indexed from 0 in the order of the data file, with the published names.
+
+    Args:
+        tables: Rows of bus, load, ext_grid, gen, sgen, shunt, line and trafo as in the data files.
+            Branch impedances are in pu of ``sn_mva`` and of the voltages of their buses. A
+            transformer's ideal ratio sits at the winding ``tap_side``, its impedance and charging
+            at the other side of that ratio (MATPOWER User's Manual, section 3.2, with the tap
+            winding as from-bus).
+        title: Name of the net.
+        f_hz: Frequency the line charging is converted with. [Hz]
+        sn_mva: Base power. [MVA]
+        generator_vm_pu: Bounds of buses with a generator or slack, and of their set-points. [pu]
+        load_vm_pu: Bounds of all other buses. [pu]
+
+    Returns:
+        A net with the limit columns that the problems read.
+    """
+    import pandapower as pp
+
+    data = {name: frame(table) for name, table in tables.items()}
+    net = pp.create_empty_network(name=title, f_hz=f_hz, sn_mva=sn_mva)
+
+    bus = data["bus"]
+    vn_kv = bus.set_index("bus")["vn_kv"].astype(float)
+    regulated = bus["bus"].isin([*data["gen"]["bus"], *data["ext_grid"]["bus"]])
+    pp.create_buses(
+        net,
+        len(bus),
+        vn_kv=vn_kv.to_numpy(),
+        index=bus["bus"].to_numpy(),
+        name=bus["bus"].astype(str),
+        min_vm_pu=np.where(regulated, generator_vm_pu[0], load_vm_pu[0]),
+        max_vm_pu=np.where(regulated, generator_vm_pu[1], load_vm_pu[1]),
+    )
+    bounds = {"min_vm_pu": generator_vm_pu[0], "max_vm_pu": generator_vm_pu[1]}
+    for slack in data["ext_grid"].to_dict("records"):
+        pp.create_ext_grid(net, **slack, **bounds)
+    pp.create_gens(net, **_columns(data["gen"]), **bounds)
+    pp.create_loads(net, **_columns(data["load"]))
+    if "sgen" in data:
+        pp.create_sgens(net, **_columns(data["sgen"]))
+    if "shunt" in data:
+        pp.create_shunts(net, **_columns(data["shunt"]))
+    _add_lines(net, data["line"], vn_kv)
+    _add_trafos(net, data["trafo"], vn_kv)
+    return net
+
+
+def _columns(data: pd.DataFrame) -> dict[str, Any]:
+    """Arguments of a bulk create function."""
+    columns: dict[str, Any] = {name: data[name].to_numpy() for name in data.columns}
+    columns["buses"] = columns.pop("bus")
+    return columns
+
+
+def _add_lines(net: pandapowerNet, line: pd.DataFrame, vn_kv: pd.Series) -> None:
+    import pandapower as pp
+
+    length_km = line["length_km"].to_numpy(float)
+    base_ohm = vn_kv[line["from_bus"]].to_numpy() ** 2 / net.sn_mva
+    susceptance_s = line["b_pu"].to_numpy(float) / base_ohm
+    pp.create_lines_from_parameters(
+        net,
+        from_buses=line["from_bus"].to_numpy(),
+        to_buses=line["to_bus"].to_numpy(),
+        length_km=length_km,
+        r_ohm_per_km=line["r_pu"].to_numpy(float) * base_ohm / length_km,
+        x_ohm_per_km=line["x_pu"].to_numpy(float) * base_ohm / length_km,
+        c_nf_per_km=susceptance_s / (2e-9 * np.pi * net.f_hz) / length_km,
+        max_i_ka=line["max_i_ka"].to_numpy(float),
+        name=line["name"].to_numpy(),
+    )
+
+
+def _add_trafos(net: pandapowerNet, trafo: pd.DataFrame, vn_kv: pd.Series) -> None:
+    import pandapower as pp
+
+    impedance_pu = trafo["r_pu"].to_numpy(float) + 1j * trafo["x_pu"].to_numpy(float)
+    charging_pu = trafo["b_pu"].to_numpy(float) if "b_pu" in trafo else np.zeros(len(trafo))
+    tap_at_hv = (trafo["tap_side"] == "hv").to_numpy()
+    tee = _Tee(impedance_pu, charging_pu)
+    pp.create_transformers_from_parameters(
+        net,
+        hv_buses=trafo["hv_bus"].to_numpy(),
+        lv_buses=trafo["lv_bus"].to_numpy(),
+        sn_mva=net.sn_mva,
+        vn_hv_kv=vn_kv[trafo["hv_bus"]].to_numpy(),
+        vn_lv_kv=vn_kv[trafo["lv_bus"]].to_numpy(),
+        vk_percent=100 * np.sign(tee.series_pu.imag) * np.abs(tee.series_pu),
+        vkr_percent=100 * tee.series_pu.real,
+        pfe_kw=1e3 * net.sn_mva * tee.magnetising_pu.real,
+        i0_percent=100 * np.abs(tee.magnetising_pu),
+        shift_degree=trafo.get("shift_degree", pd.Series(0.0, trafo.index)).to_numpy(float),
+        tap_side=trafo["tap_side"].to_numpy(),
+        tap_neutral=trafo["tap_neutral"].to_numpy(),
+        tap_min=trafo["tap_min"].to_numpy(float),
+        tap_max=trafo["tap_max"].to_numpy(float),
+        tap_pos=trafo["tap_pos"].to_numpy(),
+        tap_step_percent=trafo["tap_step_percent"].to_numpy(float),
+        tap_changer_type="Ratio",
+        name=trafo["name"].to_numpy(),
+        leakage_resistance_ratio_hv=tee.share_at(tap_at_hv).real,
+        leakage_reactance_ratio_hv=tee.share_at(tap_at_hv).imag,
+    )
+    capacitive = np.flatnonzero(tee.shunt_pu)
+    if len(capacitive):
+        away = np.where(tap_at_hv, trafo["lv_bus"], trafo["hv_bus"])[capacitive]
+        pp.create_shunts(
+            net,
+            buses=away,
+            q_mvar=-net.sn_mva * tee.shunt_pu[capacitive],
+            name=["charging of " + name for name in trafo["name"].iloc[capacitive]],
+        )
+
+
+class _Tee:
+    """The pi branch of MATPOWER as pandapower's T transformer, exactly.
+
+    pandapower's transformer has an inductive magnetising branch between two parts of the leakage
+    impedance, at the same side of the ideal ratio. A pi branch with impedance z and charging b is
+    such a T when a capacitor of b + |b| at the bus without tap changer is taken out of it: the
+    chain matrices of T and capacitor multiply to that of the pi branch. For b < 0 nothing is taken
+    out, for b > 0 the two parts of the leakage are not of equal sign; without charging there is no
+    magnetising branch and the split has no meaning.
+
+    Args:
+        impedance_pu: Series impedance, shape (n_trafo,). [pu]
+        charging_pu: Total charging susceptance, shape (n_trafo,), half of it at each end. [pu]
+    """
+
+    def __init__(self, impedance_pu: np.ndarray, charging_pu: np.ndarray) -> None:
+        charged = charging_pu != 0
+        end_pu = 0.5j * charging_pu
+        self.shunt_pu = charging_pu + np.abs(charging_pu)
+        forward = 1 + impedance_pu * end_pu
+        self.magnetising_pu = end_pu * (1 + forward) - forward * 1j * self.shunt_pu
+        denominator = np.where(charged, self.magnetising_pu, 1.0)
+        at_other = np.where(charged, (forward - 1) / denominator, impedance_pu / 2)
+        at_tap = np.where(
+            charged, (forward - impedance_pu * 1j * self.shunt_pu - 1) / denominator, at_other
+        )
+        self.series_pu = at_tap + at_other
+        self._at_tap_pu = at_tap
+
+    def share_at(self, tap_at_hv: np.ndarray) -> np.ndarray:
+        """Share of resistance (real) and reactance (imaginary) on the high voltage side."""
+        resistance = _ratio(self._at_tap_pu.real, self.series_pu.real)
+        reactance = _ratio(self._at_tap_pu.imag, self.series_pu.imag)
+        share = resistance + 1j * reactance
+        return np.where(tap_at_hv, share, 1 + 1j - share)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), 0.5), where=whole != 0)

@@ -1,0 +1,276 @@
+"""Command line: ``gridproblems list`` and ``gridproblems solve``."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridproblems.errors import GridProblemError
+
+if TYPE_CHECKING:
+    from pymoo.core.algorithm import Algorithm
+
+    from gridproblems._results import Run
+    from gridproblems.problem import GridProblem
+
+app = typer.Typer(
+    help="Power-grid optimisation problems for pymoo.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+MAX_SETTINGS = 40
+
+
+@app.callback()
+def main() -> None:
+    """Power-grid optimisation problems for pymoo."""
+
+
+@app.command("list")
+def list_everything() -> None:
+    """Tasks, cases, algorithms, objectives and engines."""
+    from algorithms import ALGORITHMS
+    from gridproblems import PROBLEMS
+    from gridproblems.cases import CASES, load_case
+    from gridproblems.engines import ENGINES
+    from gridproblems.objectives import OBJECTIVES
+
+    console = Console()
+    console.print(_two_columns("task", {name: _summary(task) for name, task in PROBLEMS.items()}))
+    cases = Table("case", "network", "best known", title="cases", title_justify="left")
+    for name, title in CASES.items():
+        known = [
+            f"{entry.value:.4f} ({', '.join(entry.objectives)}; {entry.status})"
+            for entry in load_case(name).best_known
+        ]
+        cases.add_row(name, title, "\n".join(known))
+    console.print(cases)
+    console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
+    console.print(_two_columns("objective", {n: _summary(o) for n, o in OBJECTIVES.items()}))
+    console.print(_two_columns("engine", {n: _summary(e) for n, e in ENGINES.items()}))
+
+
+@app.command()
+def solve(
+    task: Annotated[str, typer.Argument(help="Task, for example orpd; see: gridproblems list")],
+    case: Annotated[str, typer.Option(help="Name of a case, or path to a pandapower JSON file")],
+    algorithm: Annotated[str, typer.Option(help="Algorithm; see: gridproblems list")] = "mvmo",
+    evals: Annotated[int, typer.Option(min=1, help="Budget: number of evaluations")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers")] = 1,
+    out: Annotated[Path, typer.Option(help="Parent of the folder with the results")] = Path(
+        "results"
+    ),
+    objectives: Annotated[str | None, typer.Option(help="Objectives, separated by commas")] = None,
+    controls: Annotated[
+        str | None, typer.Option(help="Control groups, separated by commas")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Power-flow engine")] = "auto",
+    jobs: Annotated[int, typer.Option(help="Parallel evaluations")] = 1,
+    population: Annotated[
+        int | None, typer.Option(min=1, help="Population size of the algorithm")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the folder only")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors")] = False,
+) -> None:
+    """Optimise a grid and write settings, solved net, figures and plots to a folder.
+
+    Ctrl-C ends the run early; everything is written for the best so far.
+    """
+    with _one_line_errors(debug):
+        problem = _problem(
+            task,
+            case,
+            objectives=_names(objectives),
+            controls=_names(controls),
+            engine=engine,
+            n_jobs=jobs,
+        )
+        optimiser = _algorithm(algorithm, problem, population)
+        from gridproblems._results import new_folder, write
+
+        case_name = Path(case).stem if Path(case).is_file() else case
+        folder = new_folder(out, f"{task}-{case_name}-{algorithm}-seed{seed}")
+        console = Console(quiet=quiet)
+        run = _run(problem, optimiser, console, task, case, algorithm, evals, seed)
+        with _no_interrupt():
+            result = write(run, folder)
+    _report(console, run, result)
+    if quiet:
+        typer.echo(folder)
+    else:
+        console.print(f"Results in [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
+    if run.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _problem(task: str, case: str, **options: Any) -> GridProblem:
+    """The problem with the options the user gave; the others keep the task's own defaults."""
+    from gridproblems import PROBLEMS
+
+    cls = _lookup("task", task, PROBLEMS)
+    return cls(case, **{name: value for name, value in options.items() if value is not None})
+
+
+def _algorithm(name: str, problem: GridProblem, population: int | None) -> Algorithm:
+    """The algorithm with its defaults and, if given, the size of its population.
+
+    Raises:
+        ValueError: The name is unknown, or the algorithm has no population size.
+    """
+    from algorithms import ALGORITHMS
+
+    cls = _lookup("algorithm", name, ALGORITHMS)
+    if population is None:
+        return cls()
+    known = inspect.signature(cls).parameters
+    for parameter in ("pop_size", "n_particles"):
+        if parameter in known:
+            return cls(**{parameter: population})
+    raise ValueError(f"--population: {name} has no population size; its options: {list(known)}")
+
+
+def _run(
+    problem: GridProblem,
+    optimiser: Algorithm,
+    console: Console,
+    task: str,
+    case: str,
+    algorithm: str,
+    evals: int,
+    seed: int,
+) -> Run:
+    """Minimises until the budget is spent or the user interrupts."""
+    from pymoo.optimize import minimize
+
+    from gridproblems._progress import LiveDisplay, Recorder
+    from gridproblems._results import Run, best_known_value, parameters_of
+
+    known = best_known_value(problem)
+    display = LiveDisplay(console, evals, list(problem.objective_names), known)
+    recorder = Recorder(problem.n_obj, evals, on_batch=display.update)
+    interrupted = False
+    with display:
+        try:
+            minimize(
+                problem,
+                optimiser,
+                ("n_eval", evals),
+                seed=seed,
+                evaluator=recorder.evaluator,
+                copy_algorithm=False,
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+            if recorder.evaluations == 0:
+                raise typer.Exit(INTERRUPTED) from None
+        display.update(recorder, final=True)
+    return Run(
+        task=task,
+        case=case,
+        algorithm=algorithm,
+        parameters=parameters_of(optimiser),
+        seed=seed,
+        problem=problem,
+        recorder=recorder,
+        run_time_s=recorder.run_time_s,
+        interrupted=interrupted,
+    )
+
+
+def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
+    """Prints the figures and the settings."""
+    state = "interrupted, best so far" if run.interrupted else "finished"
+    feasible = "feasible" if result["feasible"] else "NOT FEASIBLE"
+    console.print(f"{run.title}: {state}, {feasible}", highlight=False)
+
+    values = Table("objective", "before", "best", "change", "best known", "gap")
+    for entry in result["objectives"]:
+        values.add_row(
+            f"{entry['name']} [{entry['unit']}]".replace("[", r"\["),
+            _number(entry["base"]),
+            _number(entry["best"]),
+            _number(entry["change_percent"], "+.2f", " %"),
+            _number(entry["best_known"]),
+            _number(entry["gap_percent"], "+.3f", " %"),
+        )
+    console.print(values)
+    front = result["front"]
+    if front is not None:
+        console.print(f"{front['points']} nondominated points; best is the knee. Extremes:")
+        for entry in front["extremes"]:
+            text = ", ".join(f"{name} {value:.6g}" for name, value in entry.items())
+            console.print(f"  {text}", highlight=False)
+    console.print(
+        f"violation {result['violation']:.3g}, {result['evaluations']} evaluations "
+        f"in {result['run_time_s']:.1f} s ({result['evaluations_per_second']:,.0f} per second), "
+        f"{result['diverged']} diverged, engine {result['engine']}",
+        highlight=False,
+    )
+    settings = Table("control", "unit", "before", "new", "lower", "upper")
+    shown = result["settings"][:MAX_SETTINGS]
+    for row in shown:
+        numbers = [_number(row[column]) for column in ("base", "new", "lower", "upper")]
+        settings.add_row(row["control"], row["unit"], *numbers)
+    console.print(settings)
+    left_out = len(result["settings"]) - len(shown)
+    if left_out:
+        console.print(f"... and {left_out} more in result.json")
+
+
+def _number(value: float | None, form: str = ".6g", unit: str = "") -> str:
+    return "" if value is None else f"{value:{form}}{unit}"
+
+
+def _lookup(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise ValueError(f"{kind}: no {kind} is called {name!r}; known: {', '.join(known)}")
+    return known[name]
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _summary(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _two_columns(kind: str, rows: Mapping[str, str]) -> Table:
+    table = Table(kind, "")
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+@contextmanager
+def _one_line_errors(debug: bool) -> Iterator[None]:
+    """Bad input ends in one line on stderr and exit code 2, unless the traceback is wanted."""
+    try:
+        yield
+    except (ValueError, GridProblemError, OSError) as error:
+        if debug:
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """A second Ctrl-C must not cost the results of the first."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

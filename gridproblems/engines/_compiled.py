@@ -1,0 +1,581 @@
+"""The bus/branch model that pandapower builds, as arrays an engine can change and solve.
+
+pandapower translates a net once (``runpp`` on a private copy); what a field of the settings
+changes in that model is written down here as positions in one parameter vector. The model is
+pandapower's, so whatever pandapower represents is represented: switches, three-winding
+transformers, wards, line charging, iron losses.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandapower as pp
+from numpy.typing import NDArray
+from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
+from pandapower.build_branch import _calc_branch_values_from_trafo_df, _trafo_df_from_trafo3w
+from pandapower.pypower.idx_brch import (
+    BR_B,
+    BR_B_ASYM,
+    BR_G,
+    BR_G_ASYM,
+    BR_R,
+    BR_STATUS,
+    BR_X,
+    F_BUS,
+    SHIFT,
+    T_BUS,
+    TAP,
+)
+from pandapower.pypower.idx_bus import BASE_KV, BS, GS, PD, QD
+from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC
+from pandapower.pypower.makeYbus import branch_vectors
+from scipy.sparse import csc_matrix
+
+from gridproblems.engines._reference import RUNPP_OPTIONS, layout_of
+from gridproblems.state import Field, FloatArray, GridState, Layout
+
+ComplexArray = NDArray[np.complex128]
+IntArray = NDArray[np.int64]
+
+#: Columns that are numbers of the compiled model; every other column changes its structure.
+NUMERIC_COLUMNS = {
+    "gen": ("vm_pu", "p_mw"),
+    "ext_grid": ("vm_pu",),
+    "load": ("p_mw", "q_mvar", "scaling"),
+    "sgen": ("p_mw", "q_mvar", "scaling"),
+    "storage": ("p_mw", "q_mvar", "scaling"),
+    "shunt": ("p_mw", "q_mvar", "step"),
+    "trafo": ("tap_pos", "in_service"),
+    "trafo3w": ("tap_pos",),
+    "line": ("in_service",),
+}
+_INJECTION_SIGN = {"gen": 1.0, "sgen": 1.0, "load": -1.0, "storage": -1.0}
+MAX_TAPS = 20_001
+
+
+def is_numeric(net: pandapowerNet, field: Field) -> bool:
+    """Whether a field only changes numbers of the compiled model.
+
+    Tap changers and shunts that follow a characteristic table, and tap changers without whole
+    limits, are left to pandapower.
+    """
+    if field.column not in NUMERIC_COLUMNS.get(field.table, ()):
+        return False
+    table = net[field.table].loc[list(field.elements)]
+    if field.table == "shunt" and "step_dependency_table" in table:
+        return not table["step_dependency_table"].eq(True).any()
+    if field.column == "tap_pos":
+        if {"tap_min", "tap_max"} - set(table.columns):
+            return False
+        if "tap_dependency_table" in table and table["tap_dependency_table"].eq(True).any():
+            return False
+        limits = table[["tap_min", "tap_max"]].to_numpy(dtype=float)
+        return bool(np.isfinite(limits).all() and (np.ptp(limits, axis=1) < MAX_TAPS).all())
+    return True
+
+
+def unsupported_reason(net: pandapowerNet) -> str | None:
+    """Why the bus/branch model with constant power cannot stand for this net, or None."""
+    factors = [c for c in net.load.columns if c.startswith("const_")]
+    if factors and (net.load.loc[net.load.in_service.astype(bool), factors].to_numpy() != 0).any():
+        return "loads depend on voltage (const_z/const_i percent)"
+    for table in ("dcline", "svc", "tcsc", "ssc", "vsc", "line_dc", "bus_dc"):
+        if table in net and len(net[table]):
+            return f"the net has elements in table {table!r}"
+    options = {k: v for k, v in net.get("user_pf_options", {}).items() if v}
+    for option in ("enforce_q_lims", "distributed_slack", "consider_line_temperature", "tdpf"):
+        if options.get(option):
+            return f"the net asks for the power flow option {option!r}"
+    return None
+
+
+class NoBranchInService(Exception):
+    """No branch connects anything to a voltage source."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """A net as pandapower's bus/branch model, with the places that settings change.
+
+    The parameter vector holds, section after section: voltage set-points, active power, reactive
+    power and scaling of injections, active power, reactive power and step of shunts, tap
+    positions, branch status. ``sections`` has the start of each and the end of the last.
+    """
+
+    layout: Layout
+    base_mva: float
+    n_unsupplied: int
+    # buses of the model; v_start_pu is where Newton starts
+    reference: NDArray[np.int32]
+    pv: NDArray[np.int32]
+    pq: NDArray[np.int32]
+    slack_weights: FloatArray
+    v_start_pu: ComplexArray
+    row_bus: IntArray  # model bus per row of net.bus, -1 without supply
+    # what stays: injections, demand, branches (yff, yft, ytf, ytt), admittance matrix (CSC)
+    s_fixed_mva: ComplexArray
+    demand_fixed_mva: ComplexArray
+    branch_from: IntArray
+    branch_to: IntArray
+    branch_y_pu: ComplexArray
+    indptr: NDArray[np.int32]
+    indices: NDArray[np.int32]
+    ybus_fixed_pu: ComplexArray
+    branch_position: IntArray  # (n_branches, 4) places in the matrix data
+    diagonal_position: IntArray
+    # what settings change
+    parameters: FloatArray
+    sections: IntArray
+    setpoint_bus: IntArray
+    injection_bus: IntArray
+    injection_sign: FloatArray
+    injection_is_machine: NDArray[np.bool_]
+    shunt_bus: IntArray
+    shunt_y_pu: FloatArray  # p.u. per MW or Mvar
+    tap_first: IntArray  # lowest position of each tap changer
+    tap_count: IntArray
+    tap_branch: IntArray  # branches that follow a tap changer (three for a trafo3w)
+    tap_changer: IntArray  # the tap changer each of them follows
+    tap_row: IntArray  # where its rows start in the table
+    tap_y_pu: ComplexArray  # (n_rows, 4)
+    status_branch: IntArray
+    varying_branch: IntArray  # all branches that settings change
+    # results: columns of a state row
+    branch_loading: FloatArray  # (n_branches, 2) percent per p.u. of current at either end
+    branch_loss_column: IntArray  # -1 for branches without result
+    branch_loading_column: IntArray
+    machine_bus: IntArray
+    machine_p_column: IntArray
+    machine_q_column: IntArray
+    machine_injection: IntArray  # its place among the injections that settings change, else -1
+    machine_p_mw: FloatArray  # scheduled power; for slack machines what they add to their share
+    machine_p_share: FloatArray  # share of the slack bus's power, 0 for scheduled machines
+    machine_q_mvar: FloatArray
+    machine_q_share: FloatArray
+
+
+def compile_model(
+    net: pandapowerNet, fields: tuple[Field, ...]
+) -> tuple[CompiledModel, IntArray]:
+    """Compiles a net for settings of the given numeric fields.
+
+    Args:
+        net: The base case; it is copied and never changed.
+        fields: Numeric fields (`is_numeric`).
+
+    Returns:
+        The model, and for each value of the settings its place in the parameter vector, -1
+        where the value has no effect (an element out of service or without supply).
+
+    Raises:
+        NoBranchInService: The net has no branch to solve for.
+    """
+    base = net
+    net = copy.deepcopy(net)
+    for field in fields:
+        if field.column == "in_service":
+            net[field.table].loc[list(field.elements), "in_service"] = True
+    try:
+        pp.runpp(net, **RUNPP_OPTIONS)
+    except LoadflowNotConverged:
+        pass  # the model is built all the same; only the start of Newton's iteration is flat
+    if "bus" not in net._ppc["internal"]:
+        raise NoBranchInService
+    return _Compiler(base, net, fields).compile()
+
+
+class _Compiler:
+    """Reads one solved pandapower net; `compile` returns what Newton and the sweep need."""
+
+    def __init__(
+        self, base: pandapowerNet, net: pandapowerNet, fields: tuple[Field, ...]
+    ) -> None:
+        self.base, self.net, self.fields = base, net, fields
+        self.internal: dict[str, Any] = net._ppc["internal"]
+        self.bus, self.gen, self.branch = (
+            self.internal[table].real for table in ("bus", "gen", "branch")
+        )
+        self.base_mva = float(self.internal["baseMVA"])
+        self.n_bus = len(self.bus)
+        self.bus_lookup = net._pd2ppc_lookups["bus"]
+        self.branch_of_ppc_row = _compress(self.internal["branch_is"])
+        self.gen_of_ppc_row = _compress(self.internal["gen_is"])
+        self.layout = layout_of(net)
+
+    def compile(self) -> tuple[CompiledModel, IntArray]:
+        """Puts the parts together."""
+        setpoints: dict[tuple[str, int], int] = {}
+        injections: dict[tuple[str, int], int] = {}
+        shunts: dict[int, int] = {}
+        taps: dict[tuple[str, int], int] = {}
+        status: dict[tuple[str, int], int] = {}
+        for field in self.fields:
+            for element in field.elements:
+                bus = self._bus_of(field.table, element)
+                if bus < 0:
+                    continue
+                if field.column == "vm_pu":
+                    setpoints.setdefault((field.table, element), len(setpoints))
+                elif field.table in _INJECTION_SIGN:
+                    injections.setdefault((field.table, element), len(injections))
+                elif field.table == "shunt":
+                    shunts.setdefault(element, len(shunts))
+                elif field.column == "tap_pos":
+                    taps.setdefault((field.table, element), len(taps))
+                else:
+                    status.setdefault((field.table, element), len(status))
+
+        counts = [len(setpoints), *[len(injections)] * 3, *[len(shunts)] * 3, len(taps), len(status)]
+        sections = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        values = [
+            [self.net[t].at[e, "vm_pu"] for t, e in setpoints],
+            [self.net[t].at[e, "p_mw"] for t, e in injections],
+            [0.0 if t == "gen" else self.net[t].at[e, "q_mvar"] for t, e in injections],
+            [self.net[t].at[e, "scaling"] for t, e in injections],
+            [self.net.shunt.at[e, "p_mw"] for e in shunts],
+            [self.net.shunt.at[e, "q_mvar"] for e in shunts],
+            [self.net.shunt.at[e, "step"] for e in shunts],
+            [self.net[t].at[e, "tap_pos"] for t, e in taps],
+            [self.base[t].at[e, "in_service"] for t, e in status],
+        ]
+        parameters = np.concatenate([np.asarray(v, dtype=float) for v in values])
+
+        places = []
+        for field in self.fields:
+            for element in field.elements:
+                key = (field.table, element)
+                if field.column == "vm_pu":
+                    places.append(_place(sections[0], setpoints.get(key)))
+                elif field.table in _INJECTION_SIGN:
+                    section = {"p_mw": 1, "q_mvar": 2, "scaling": 3}[field.column]
+                    places.append(_place(sections[section], injections.get(key)))
+                elif field.table == "shunt":
+                    section = {"p_mw": 4, "q_mvar": 5, "step": 6}[field.column]
+                    places.append(_place(sections[section], shunts.get(element)))
+                elif field.column == "tap_pos":
+                    places.append(_place(sections[7], taps.get(key)))
+                else:
+                    places.append(_place(sections[8], status.get(key)))
+
+        status_branch = np.array([self._branches(t, e)[0] for t, e in status], dtype=np.int64)
+        tap = self._tap_tables(taps)
+        varying = np.union1d(tap["tap_branch"], status_branch).astype(np.int64)
+        shunt_bus = np.array([self._bus_of("shunt", e) for e in shunts], dtype=np.int64)
+        shunt_kv = np.array([self.net.shunt.at[e, "vn_kv"] for e in shunts], dtype=float)
+        shunt_y = (self.bus[shunt_bus, BASE_KV] / shunt_kv) ** 2 / self.base_mva
+        p, q, scaling = (parameters[sections[i] : sections[i + 1]] for i in (1, 2, 3))
+        sp, sq, step = (parameters[sections[i] : sections[i + 1]] for i in (4, 5, 6))
+        injection_bus = np.array([self._bus_of(t, e) for t, e in injections], dtype=np.int64)
+        injection_sign = np.array([_INJECTION_SIGN[t] for t, _ in injections], dtype=float)
+        is_machine = np.array([t == "gen" for t, _ in injections], dtype=bool)
+        injected = injection_sign * scaling * (p + 1j * q)
+
+        branch_from = self.branch[:, F_BUS].astype(np.int64)
+        branch_to = self.branch[:, T_BUS].astype(np.int64)
+        ytt, yff, yft, ytf = branch_vectors(self.internal["branch"], len(self.branch))
+        branch_y = np.stack([yff, yft, ytf, ytt], axis=1)
+        y_shunt = (self.bus[:, GS] + 1j * self.bus[:, BS]) / self.base_mva
+        np.subtract.at(y_shunt, shunt_bus, step * (sp - 1j * sq) * shunt_y)
+        indptr, indices, branch_position, diagonal_position = _pattern(
+            self.n_bus, branch_from, branch_to
+        )
+        ybus = np.zeros(len(indices), dtype=complex)
+        ybus[diagonal_position] = y_shunt
+        fixed = np.setdiff1d(np.arange(len(self.branch)), varying)
+        np.add.at(ybus, branch_position[fixed], branch_y[fixed])
+
+        demand = self.bus[:, PD] + 1j * self.bus[:, QD]
+        np.add.at(demand, injection_bus[~is_machine], injected[~is_machine])
+        machines = self._machines(injections)
+        s_fixed = -demand
+        np.add.at(s_fixed, self.gen[:, GEN_BUS].astype(int), self.gen[:, PG])
+        np.subtract.at(s_fixed, injection_bus[is_machine], injected[is_machine])
+
+        v = self.internal["V"]
+        if not self.net.converged:
+            v = np.exp(1j * np.angle(np.where(np.isfinite(v), v, 1.0)))
+        weights = np.zeros(self.n_bus)
+        weights[self.internal["ref"]] = 1.0 / len(self.internal["ref"])
+        model = CompiledModel(
+            layout=self.layout,
+            base_mva=self.base_mva,
+            n_unsupplied=self._n_unsupplied(),
+            reference=self.internal["ref"].astype(np.int32),
+            pv=self.internal["pv"].astype(np.int32),
+            pq=self.internal["pq"].astype(np.int32),
+            slack_weights=weights,
+            v_start_pu=v,
+            row_bus=self._model_bus(self.net.bus.index.to_numpy()),
+            s_fixed_mva=s_fixed,
+            demand_fixed_mva=demand,
+            branch_from=branch_from,
+            branch_to=branch_to,
+            branch_y_pu=branch_y,
+            indptr=indptr,
+            indices=indices,
+            ybus_fixed_pu=ybus,
+            branch_position=branch_position,
+            diagonal_position=diagonal_position,
+            parameters=parameters,
+            sections=sections,
+            setpoint_bus=np.array([self._bus_of(t, e) for t, e in setpoints], dtype=np.int64),
+            injection_bus=injection_bus,
+            injection_sign=injection_sign,
+            injection_is_machine=is_machine,
+            shunt_bus=shunt_bus,
+            shunt_y_pu=shunt_y,
+            status_branch=status_branch,
+            varying_branch=varying,
+            **tap,
+            **self._branch_results(),
+            **machines,
+        )
+        return model, np.array(places, dtype=np.int64)
+
+    def _model_bus(self, buses: Any) -> IntArray:
+        """Model bus of pandapower buses, -1 for those out of service or without supply."""
+        found = self.bus_lookup[np.asarray(buses, dtype=np.int64)]
+        return np.where((found >= 0) & (found < self.n_bus), found, -1).astype(np.int64)
+
+    def _bus_of(self, table: str, element: int) -> int:
+        """Model bus of an element in service, -1 when it has no effect on the model."""
+        row = self.net[table].index.get_loc(element)
+        if not bool(self.net[table].at[element, "in_service"]):
+            return -1
+        if table in ("line", "trafo", "trafo3w"):
+            branches = self._branches(table, element)
+            return int(self.branch[branches[0], F_BUS]) if min(branches) >= 0 else -1
+        if not bool(self.net._is_elements[table][row]):
+            return -1
+        return int(self._model_bus([self.net[table].at[element, "bus"]])[0])
+
+    def _branches(self, table: str, element: int) -> list[int]:
+        """Model branches of an element: one, or three of a three-winding transformer."""
+        first, last = self.net._pd2ppc_lookups["branch"][table]
+        row = self.net[table].index.get_loc(element)
+        n_windings = 3 if table == "trafo3w" else 1
+        step = (last - first) // n_windings
+        return [int(self.branch_of_ppc_row[first + row + k * step]) for k in range(n_windings)]
+
+    def _tap_tables(self, taps: dict[tuple[str, int], int]) -> dict[str, Any]:
+        """Branch admittances at every position of the tap changers that settings move."""
+        first, count, branch, changer, row = [], [], [], [], []
+        tables: list[ComplexArray] = []
+        n_rows = 0
+        for (table, element), index in taps.items():
+            lowest, highest = (
+                int(self.net[table].at[element, c]) for c in ("tap_min", "tap_max")
+            )
+            positions = np.arange(lowest, highest + 1)
+            first.append(lowest)
+            count.append(len(positions))
+            admittances = self._tap_admittances(table, element, positions)
+            for k, b in enumerate(self._branches(table, element)):
+                branch.append(b)
+                changer.append(index)
+                row.append(n_rows)
+                tables.append(admittances[k])
+                n_rows += len(positions)
+        return {
+            "tap_first": np.array(first, dtype=np.int64),
+            "tap_count": np.array(count, dtype=np.int64),
+            "tap_branch": np.array(branch, dtype=np.int64),
+            "tap_changer": np.array(changer, dtype=np.int64),
+            "tap_row": np.array(row, dtype=np.int64),
+            "tap_y_pu": np.concatenate(tables) if tables else np.zeros((0, 4), dtype=complex),
+        }
+
+    def _tap_admittances(self, table: str, element: int, positions: IntArray) -> ComplexArray:
+        """What pandapower makes of a transformer at each position, (n_windings, n, 4)."""
+        n = len(positions)
+        repeated = self.net[table].loc[[element] * n].copy()
+        repeated["tap_pos"] = positions
+        if table == "trafo":
+            net, frame, n_windings = self.net, repeated, 1
+        else:
+            net = copy.copy(self.net)
+            net["trafo3w"] = repeated
+            row = self.net.trafo3w.index.get_loc(element)
+            aux = dict(self.net._pd2ppc_lookups["aux"])
+            aux["trafo3w"] = np.repeat(aux["trafo3w"][row], n)
+            net["_pd2ppc_lookups"] = dict(self.net._pd2ppc_lookups, aux=aux)
+            frame, n_windings = _trafo_df_from_trafo3w(net), 3
+        values = _calc_branch_values_from_trafo_df(net, self.net._ppc, frame)
+        rows = np.zeros((n * n_windings, self.internal["branch"].shape[1]))
+        rows[:, BR_STATUS] = 1.0
+        for column, value in zip(
+            (BR_R, BR_X, BR_G, BR_B, BR_G_ASYM, BR_B_ASYM, TAP, SHIFT), values, strict=True
+        ):
+            rows[:, column] = value
+        # a step so large that the winding has no turns left gives no admittance
+        impossible = ~((rows[:, TAP] > 0) & np.isfinite(rows).all(axis=1))
+        rows[np.ix_(impossible, (BR_X, TAP))] = 1.0
+        rows[np.ix_(impossible, (BR_R, BR_G, BR_B, BR_G_ASYM, BR_B_ASYM, SHIFT))] = 0.0
+        ytt, yff, yft, ytf = branch_vectors(rows, len(rows))
+        admittances = np.stack([yff, yft, ytf, ytt], axis=1)
+        admittances[impossible] = np.nan
+        return admittances.reshape(n_windings, n, 4)
+
+    def _branch_results(self) -> dict[str, Any]:
+        """Where each branch's losses and loading go, and percent per p.u. of current."""
+        net, n = self.net, len(self.branch)
+        kv = self.bus[:, BASE_KV]
+        ka = np.stack(
+            [
+                self.base_mva / np.sqrt(3) / kv[self.branch[:, end].astype(int)]
+                for end in (F_BUS, T_BUS)
+            ],
+            axis=1,
+        )
+        loading = np.zeros((n, 2))
+        loss_column = np.full(n, -1, dtype=np.int64)
+        loading_column = np.full(n, -1, dtype=np.int64)
+        lookup = net._pd2ppc_lookups["branch"]
+        with np.errstate(divide="ignore"):
+            line_rating = 100.0 / (net.line.max_i_ka * net.line.df * net.line.parallel)
+            trafo_rating = (
+                100.0 * np.sqrt(3) / (net.trafo.sn_mva * net.trafo.parallel * net.trafo.df)
+            )
+        t3 = net.trafo3w
+        ratings: dict[str, list[Any]] = {
+            "line": [(line_rating, line_rating)],
+            "trafo": [(trafo_rating * net.trafo.vn_hv_kv, trafo_rating * net.trafo.vn_lv_kv)],
+            "trafo3w": [
+                (100.0 * np.sqrt(3) * t3.vn_hv_kv / t3.sn_hv_mva, None),
+                (None, 100.0 * np.sqrt(3) * t3.vn_mv_kv / t3.sn_mv_mva),
+                (None, 100.0 * np.sqrt(3) * t3.vn_lv_kv / t3.sn_lv_mva),
+            ],
+            "impedance": [(None, None)],
+        }
+        for table, windings in ratings.items():
+            if table not in lookup:
+                continue
+            step = len(net[table])
+            for k, ends in enumerate(windings):
+                first = lookup[table][0] + k * step
+                branches = self.branch_of_ppc_row[first : first + step]
+                alive = branches >= 0
+                b = branches[alive]
+                loss = self.layout.slices[f"{table}_loss_mw"]
+                loss_column[b] = np.arange(loss.start, loss.stop)[alive]
+                if f"{table}_loading_percent" in self.layout.slices:
+                    columns = self.layout.slices[f"{table}_loading_percent"]
+                    loading_column[b] = np.arange(columns.start, columns.stop)[alive]
+                for end, rating in enumerate(ends):
+                    if rating is not None:
+                        loading[b, end] = ka[b, end] * rating.to_numpy(dtype=float)[alive]
+        return {
+            "branch_loading": loading,
+            "branch_loss_column": loss_column,
+            "branch_loading_column": loading_column,
+        }
+
+    def _machines(self, injections: dict[tuple[str, int], int]) -> dict[str, Any]:
+        """Generators and external grids in service, and how they share their bus's power.
+
+        The shares are pandapower's (``pypower.pfsoln``): reactive power in proportion to the
+        reactive range, the slack's active power by slack weight.
+        """
+        net, gen = self.net, self.gen
+        gen_bus = gen[:, GEN_BUS].astype(int)
+        n_at_bus = np.bincount(gen_bus, minlength=self.n_bus)[gen_bus]
+        q_range = gen[:, QMAX] - gen[:, QMIN]
+        bus_min, bus_range = (
+            np.bincount(gen_bus, weights=w, minlength=self.n_bus)[gen_bus]
+            for w in (gen[:, QMIN], q_range)
+        )
+        by_range = (n_at_bus > 1) & (bus_range != 0)
+        q_share = np.where(
+            by_range, q_range / np.where(by_range, bus_range + np.finfo(float).eps, 1.0), 1 / n_at_bus
+        )
+        q_offset = np.where(by_range, gen[:, QMIN] - q_share * bus_min, 0.0)
+
+        scheduled = np.zeros(len(gen))
+        rows: list[tuple[int, int, int, int]] = []  # model row, p column, q column, injection
+        for table in ("gen", "ext_grid"):
+            lookup = net._pd2ppc_lookups[table]
+            p_columns, q_columns = (
+                self.layout.slices[f"{table}_{quantity}"] for quantity in ("p_mw", "q_mvar")
+            )
+            for i, element in enumerate(net[table].index):
+                if not net._is_elements[table][i]:
+                    continue
+                row = int(self.gen_of_ppc_row[lookup[element]])
+                if row < 0:
+                    continue
+                if table == "gen":
+                    scheduled[row] = net.gen.at[element, "p_mw"] * net.gen.at[element, "scaling"]
+                rows.append(
+                    (
+                        row,
+                        p_columns.start + i,
+                        q_columns.start + i,
+                        injections.get((table, element), -1),
+                    )
+                )
+        is_slack = np.zeros(len(gen), dtype=bool)
+        is_slack[self.gen_of_ppc_row[self.internal["ref_gens"]]] = True
+        is_slack &= np.isin(gen_bus, self.internal["ref"])
+        weight = np.where(is_slack, gen[:, SL_FAC], 0.0)
+        total = np.bincount(gen_bus, weights=weight, minlength=self.n_bus)[gen_bus]
+        n_slack = np.bincount(gen_bus, weights=is_slack, minlength=self.n_bus)[gen_bus]
+        p_share = np.where(
+            is_slack, np.where(total > 0, weight / np.where(total > 0, total, 1), 1 / np.maximum(n_slack, 1)), 0.0
+        )
+        slack_total = np.bincount(
+            gen_bus, weights=np.where(is_slack, scheduled, 0.0), minlength=self.n_bus
+        )[gen_bus]
+        p_offset = np.where(
+            is_slack, np.where(total > 0, scheduled - p_share * slack_total, 0.0), scheduled
+        )
+        model, p_column, q_column, injection = (
+            np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy()
+        )
+        return {
+            "machine_bus": gen_bus[model].astype(np.int64),
+            "machine_p_column": p_column,
+            "machine_q_column": q_column,
+            "machine_injection": injection,
+            "machine_p_mw": p_offset[model],
+            "machine_p_share": p_share[model],
+            "machine_q_mvar": q_offset[model],
+            "machine_q_share": q_share[model],
+        }
+
+    def _n_unsupplied(self) -> int:
+        load = self.net.load[self.net.load.in_service.astype(bool)]
+        bus_in_service = self.net.bus.in_service.reindex(load.bus).to_numpy(dtype=bool)
+        return int((bus_in_service & (self._model_bus(load.bus) < 0)).sum())
+
+
+def _place(start: int, index: int | None) -> int:
+    return -1 if index is None else int(start) + index
+
+
+def _compress(mask: NDArray[np.bool_]) -> IntArray:
+    """For each row its place among the rows kept by the mask, -1 for the others."""
+    return np.where(mask, np.cumsum(mask) - 1, -1).astype(np.int64)
+
+
+def _pattern(
+    n_bus: int, f: IntArray, t: IntArray
+) -> tuple[NDArray[np.int32], NDArray[np.int32], IntArray, IntArray]:
+    """CSC pattern of the admittance matrix and the places of branches and diagonal in it."""
+    diagonal = np.arange(n_bus)
+    rows = np.concatenate([f, f, t, t, diagonal])
+    columns = np.concatenate([f, t, f, t, diagonal])
+    pattern = csc_matrix((np.ones(len(rows)), (rows, columns)), (n_bus, n_bus))
+    pattern.sort_indices()
+    keys = np.repeat(diagonal, np.diff(pattern.indptr)) * n_bus + pattern.indices
+    places = np.searchsorted(keys, columns * n_bus + rows).astype(np.int64)
+    n = len(f)
+    return (
+        pattern.indptr.astype(np.int32),
+        pattern.indices.astype(np.int32),
+        places[: 4 * n].reshape(4, n).T.copy(),
+        places[4 * n :],
+    )

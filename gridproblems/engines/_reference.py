@@ -1,0 +1,132 @@
+"""The reference engine: plain ``pandapower.runpp``, slow and always right."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pandapower as pp
+from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
+
+from gridproblems.state import QUANTITIES, BusBranchSolution, FloatArray, GridState, Layout, Settings
+
+#: Options of every power flow of this package: pandapower's own Newton-Raphson, tight tolerance.
+RUNPP_OPTIONS: dict[str, Any] = {
+    "lightsim2grid": False,
+    "tolerance_mva": 1e-8,
+    "calculate_voltage_angles": True,
+}
+
+_RESULTS = {
+    "vm_pu": ("res_bus", "vm_pu"),
+    "va_degree": ("res_bus", "va_degree"),
+    "line_loss_mw": ("res_line", "pl_mw"),
+    "line_loading_percent": ("res_line", "loading_percent"),
+    "trafo_loss_mw": ("res_trafo", "pl_mw"),
+    "trafo_loading_percent": ("res_trafo", "loading_percent"),
+    "trafo3w_loss_mw": ("res_trafo3w", "pl_mw"),
+    "trafo3w_loading_percent": ("res_trafo3w", "loading_percent"),
+    "impedance_loss_mw": ("res_impedance", "pl_mw"),
+    "gen_p_mw": ("res_gen", "p_mw"),
+    "gen_q_mvar": ("res_gen", "q_mvar"),
+    "ext_grid_p_mw": ("res_ext_grid", "p_mw"),
+    "ext_grid_q_mvar": ("res_ext_grid", "q_mvar"),
+}
+
+
+def layout_of(net: pandapowerNet) -> Layout:
+    """The layout of the states of a net."""
+    held = [
+        bus
+        for table in ("gen", "ext_grid")
+        for bus in net[table].bus[net[table].in_service.astype(bool)]
+    ]
+    return Layout(
+        {table: len(net[table]) for table in set(QUANTITIES.values())},
+        ~np.isin(net.bus.index.to_numpy(), held),
+    )
+
+
+def apply_settings(net: pandapowerNet, settings: Settings, snapshot: int = 0) -> None:
+    """Writes the settings of one snapshot into the tables of a net, in place."""
+    for field, values in settings:
+        row = values if values.ndim == 1 else values[snapshot]
+        table = net[field.table]
+        kind = table[field.column].dtype
+        new = row.astype(bool) if kind == bool else row
+        if kind.kind in "iu" and not np.array_equal(row, np.rint(row)):
+            table[field.column] = table[field.column].astype(float)
+        elif kind.kind in "iu":
+            new = row.astype(kind)
+        elif kind == object:
+            table[field.column] = table[field.column].astype(float)
+        table.loc[list(field.elements), field.column] = new
+
+
+def unsupplied_loads(net: pandapowerNet) -> list[int]:
+    """Indices of loads in service whose bus has no voltage in a solved net."""
+    dead = ~np.isfinite(net.res_bus.vm_pu.reindex(net.load.bus).to_numpy(dtype=float))
+    return net.load.index[dead & net.load.in_service.to_numpy(dtype=bool)].tolist()
+
+
+class ReferenceEngine:
+    """Solves anything pandapower can model by ``pandapower.runpp`` on a private copy.
+
+    Args:
+        net: The base case; it is copied and never changed.
+    """
+
+    releases_gil = False
+
+    def __init__(self, net: pandapowerNet) -> None:
+        self._net = copy.deepcopy(net)
+        self._layout = layout_of(net)
+
+    def solve(self, settings: Settings) -> GridState:
+        """Solves the base case with these settings, snapshot by snapshot."""
+        n = settings.n_snapshots
+        values = np.full((n, self._layout.n_values), np.nan)
+        converged = np.zeros(n, dtype=bool)
+        n_unsupplied = np.zeros(n, dtype=np.int64)
+        models: list[dict[str, Any]] = []
+        for t in range(n):
+            net = copy.deepcopy(self._net)
+            apply_settings(net, settings, t)
+            try:
+                pp.runpp(net, **RUNPP_OPTIONS)
+            except LoadflowNotConverged:
+                continue
+            if "V" not in net._ppc["internal"]:  # no branch in service: nothing was solved
+                continue
+            converged[t] = True
+            n_unsupplied[t] = len(unsupplied_loads(net))
+            models.append(net._ppc["internal"])
+            for quantity, (table, column) in _RESULTS.items():
+                values[t, self._layout.slices[quantity]] = _column(net, table, column)
+        return GridState(
+            self._layout, values, converged, n_unsupplied, lambda: _bus_branch_solution(models)
+        )
+
+
+def _column(net: pandapowerNet, table: str, column: str) -> FloatArray:
+    """A result column in the row order of its element table; branches out of service carry 0."""
+    result = net[table]
+    if column not in result:
+        return np.zeros(len(result))
+    values = result[column].reindex(net[table.removeprefix("res_")].index).to_numpy(dtype=float)
+    return values if table == "res_bus" else np.nan_to_num(values, nan=0.0)
+
+
+def _bus_branch_solution(models: list[dict[str, Any]]) -> BusBranchSolution:
+    ybus = [model["Ybus"].tocsc() for model in models]
+    first = models[0]
+    held = np.concatenate([first["ref"], first["pv"]]).astype(np.int32)
+    return BusBranchSolution(
+        indptr=ybus[0].indptr,
+        indices=ybus[0].indices,
+        ybus_pu=np.array([y.data for y in ybus]),
+        v_pu=np.array([model["V"] for model in models]),
+        generator_buses=held,
+        load_buses=first["pq"].astype(np.int32),
+    )

@@ -1,0 +1,237 @@
+"""Reads a user's network, refuses what would give silent nonsense, and finds what limits it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandapower as pp
+import pandapower.topology
+import pandas as pd
+from pandapower.auxiliary import pandapowerNet
+
+from gridproblems.constraints import Limit, Radial
+from gridproblems.engines._reference import layout_of
+
+_BRANCH_ENDS = {
+    "line": ("from_bus", "to_bus"),
+    "trafo": ("hv_bus", "lv_bus"),
+    "impedance": ("from_bus", "to_bus"),
+}
+_CHECKED_COLUMNS = {
+    "bus": ("vn_kv",),
+    "line": ("length_km", "r_ohm_per_km", "x_ohm_per_km", "c_nf_per_km"),
+    "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "vkr_percent"),
+    "load": ("p_mw", "q_mvar", "scaling"),
+    "sgen": ("p_mw", "q_mvar", "scaling"),
+    "gen": ("p_mw", "vm_pu", "scaling"),
+    "ext_grid": ("vm_pu", "va_degree"),
+    "shunt": ("p_mw", "q_mvar", "step"),
+}
+
+
+def load_net(source: pandapowerNet | str | Path) -> pandapowerNet:
+    """A private copy of a net, or the net in a pandapower JSON file.
+
+    Raises:
+        ValueError: The file is a pickle (it could run code), does not exist or holds no net.
+    """
+    if isinstance(source, pandapowerNet):
+        return copy.deepcopy(source)
+    path = Path(source)
+    if path.suffix.lower() in (".p", ".pkl", ".pickle"):
+        raise ValueError(
+            f"{path}: pickle files can run code and are refused; "
+            "save the net with pandapower.to_json"
+        )
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    text = path.read_bytes()
+    if not text.lstrip()[:1] == b"{":
+        raise ValueError(f"{path}: expected a pandapower JSON file (pandapower.to_json)")
+    try:
+        net = pp.from_json_string(text.decode("utf-8"))
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a pandapower JSON file: {error}") from error
+    if not isinstance(net, pandapowerNet):
+        raise ValueError(f"{path}: holds a {type(net).__name__}, expected a pandapower net")
+    return net
+
+
+def check_net(net: pandapowerNet) -> None:
+    """Refuses nets whose power flow would be silent nonsense.
+
+    Raises:
+        ValueError: NaN in a column the power flow needs, a branch or element at a bus that does
+            not exist, no external grid or slack generator, loads or generators on buses without
+            connection to one.
+    """
+    for table, columns in _CHECKED_COLUMNS.items():
+        in_service = net[table][net[table].in_service.astype(bool)]
+        for column in columns:
+            values = pd.to_numeric(in_service[column], errors="coerce")
+            bad = in_service.index[~np.isfinite(values.to_numpy(dtype=float))]
+            if len(bad):
+                raise ValueError(f"{table}.{column}: {table} {bad[0]} has no finite value")
+    for table, columns in {
+        **_BRANCH_ENDS,
+        "trafo3w": ("hv_bus", "mv_bus", "lv_bus"),
+        **{t: ("bus",) for t in ("load", "sgen", "gen", "ext_grid", "shunt")},
+    }.items():
+        for column in columns:
+            lost = ~net[table][column].isin(net.bus.index)
+            if lost.any():
+                element = net[table].index[lost][0]
+                bus = net[table].at[element, column]
+                raise ValueError(f"{table}.{column}: {table} {element} is at bus {bus}, unknown")
+    slack_gens = net.gen.in_service.astype(bool) & net.gen.slack.astype(bool)
+    if not net.ext_grid.in_service.astype(bool).any() and not slack_gens.any():
+        raise ValueError("the net has neither an external grid nor a slack generator in service")
+    dead = pandapower.topology.unsupplied_buses(net, respect_switches=True)
+    dead &= set(net.bus.index[net.bus.in_service.astype(bool)])
+    for table in ("load", "sgen", "gen"):
+        elements = net[table][net[table].in_service.astype(bool)]
+        lost = elements[elements.bus.isin(dead)]
+        if len(lost):
+            buses = sorted({int(bus) for bus in lost.bus})
+            raise ValueError(
+                f"buses {buses} are disconnected from every external grid, but {table} "
+                f"{lost.index[0]} is there; connect them or take the {table} out of service"
+            )
+
+
+def label_of(net: pandapowerNet, table: str, element: int) -> str:
+    """What a reader calls an element: table, index, and its name where it has one."""
+    name = net[table].at[element, "name"] if "name" in net[table] else None
+    if name is None or (isinstance(name, float) and math.isnan(name)) or str(name) == str(element):
+        return f"{table} {element}"
+    return f"{table} {element} ({name})"
+
+
+def number(net: pandapowerNet, table: str, element: int, column: str) -> float:
+    """A value of a table, NaN where the column or the value is missing."""
+    if column not in net[table]:
+        return math.nan
+    value = net[table].at[element, column]
+    return math.nan if value is None or value is pd.NA else float(value)
+
+
+def voltage_limits(net: pandapowerNet, band: tuple[float, float] | None) -> list[Limit]:
+    """Voltage bands of all buses in service: the given one, or that of the bus table."""
+    limits: list[Limit] = []
+    for row, bus in enumerate(net.bus.index):
+        if not net.bus.at[bus, "in_service"]:
+            continue
+        low, high = band or (number(net, "bus", bus, f"{m}_vm_pu") for m in ("min", "max"))
+        limits += _pair("vm_pu", row, f"{label_of(net, 'bus', bus)} vm_pu", low, high, 0.05)
+    return limits
+
+
+def loading_limits(net: pandapowerNet, limit_percent: float | None) -> list[Limit]:
+    """Loading limits of all branches in service: the given one, or ``max_loading_percent``."""
+    limits = []
+    for table in ("line", "trafo", "trafo3w"):
+        for row, element in enumerate(net[table].index):
+            limit = limit_percent
+            if limit is None:
+                limit = number(net, table, element, "max_loading_percent")
+            if not np.isfinite(limit):
+                continue
+            name = f"{label_of(net, table, element)} loading_percent"
+            limits.append(Limit(f"{table}_loading_percent", row, name, limit, limit, True))
+    return limits
+
+
+def machine_limits(
+    net: pandapowerNet, table: str, quantity: str, band: tuple[float, float] | None
+) -> list[Limit]:
+    """Limits on P or Q of generators or external grids: the given ones, or those of the table.
+
+    Args:
+        table: ``"gen"`` or ``"ext_grid"``.
+        quantity: ``"p_mw"`` or ``"q_mvar"``.
+    """
+    limits: list[Limit] = []
+    for row, element in enumerate(net[table].index):
+        if not net[table].at[element, "in_service"]:
+            continue
+        low, high = band or (number(net, table, element, f"{m}_{quantity}") for m in ("min", "max"))
+        # a range of over 1e6 MW is pandapower's way to say "no limit"
+        low, high = (value if abs(value) < 1e6 else math.nan for value in (low, high))
+        name = f"{label_of(net, table, element)} {quantity}"
+        limits += _pair(f"{table}_{quantity}", row, name, low, high, 1.0)
+    return limits
+
+
+def _pair(
+    quantity: str, row: int, name: str, low: float, high: float, least_scale: float
+) -> list[Limit]:
+    """Lower and upper limit where finite, both scaled by their distance."""
+    if low > high:
+        raise ValueError(f"{name}: lower limit {low} above upper limit {high}")
+    both = np.isfinite(low) and np.isfinite(high)
+    scale = max(high - low, least_scale) if both else max(abs(np.nan_to_num(low + high)), 1.0)
+    limits = []
+    if np.isfinite(high):
+        limits.append(Limit(quantity, row, f"{name} max", high, scale, True))
+    if np.isfinite(low):
+        limits.append(Limit(quantity, row, f"{name} min", low, scale, False))
+    return limits
+
+
+def radial_constraint(net: pandapowerNet) -> Radial:
+    """The constraint that lines, transformers, impedances and bus couplers form no loop."""
+    place = {bus: i for i, bus in enumerate(net.bus.index)}
+    edges: list[tuple[int, int]] = []
+    conditions: list[tuple[str, str, int]] = []
+    condition_edge: list[int] = []
+    holds: list[bool] = []
+
+    def add_condition(table: str, column: str, element: int, edge: int) -> None:
+        conditions.append((table, column, element))
+        condition_edge.append(edge)
+        holds.append(bool(net[table].at[element, column]))
+
+    def add_edge(ends: tuple[Any, Any]) -> int:
+        edges.append((place[ends[0]], place[ends[1]]))
+        return len(edges) - 1
+
+    switch_type = {"line": "l", "trafo": "t"}
+    for table, (start, end) in _BRANCH_ENDS.items():
+        for element in net[table].index:
+            edge = add_edge((net[table].at[element, start], net[table].at[element, end]))
+            add_condition(table, "in_service", element, edge)
+            own = (net.switch.et == switch_type.get(table)) & (net.switch.element == element)
+            for switch in net.switch.index[own]:
+                add_condition("switch", "closed", switch, edge)
+    for element in net.trafo3w.index:
+        hv, mv, lv = (net.trafo3w.at[element, f"{side}_bus"] for side in ("hv", "mv", "lv"))
+        for low in (mv, lv):
+            edge = add_edge((hv, low))
+            add_condition("trafo3w", "in_service", element, edge)
+    for switch in net.switch.index[net.switch.et == "b"]:
+        edge = add_edge((net.switch.at[switch, "bus"], net.switch.at[switch, "element"]))
+        add_condition("switch", "closed", switch, edge)
+    return Radial(
+        np.array(edges, dtype=np.int64).reshape(-1, 2),
+        len(net.bus),
+        conditions,
+        np.array(condition_edge, dtype=np.int64),
+        np.array(holds, dtype=bool),
+    )
+
+
+__all__ = [
+    "check_net",
+    "label_of",
+    "layout_of",
+    "load_net",
+    "loading_limits",
+    "machine_limits",
+    "number",
+    "radial_constraint",
+    "voltage_limits",
+]

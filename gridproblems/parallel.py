@@ -1,0 +1,97 @@
+"""Evaluates a population in parallel: chunks, the compiled grid kept in each worker."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import joblib
+import numpy as np
+
+
+if TYPE_CHECKING:
+    from gridproblems.problem import GridProblem
+
+Outputs = list[dict[str, Any]]
+
+
+class PopulationRunner:
+    """pymoo's ``elementwise_runner`` for grid problems, by joblib.
+
+    Threads where the engine releases the GIL, else worker processes that load the problem once.
+    The results are those of a serial run, in the same order.
+
+    Args:
+        n_jobs: Number of workers, -1 for all cores.
+
+    Raises:
+        ValueError: ``n_jobs`` is 0.
+    """
+
+    def __init__(self, n_jobs: int) -> None:
+        if n_jobs == 0:
+            raise ValueError("n_jobs: expected a positive number, or -1 for all cores, got 0")
+        self.n_jobs = joblib.effective_n_jobs(n_jobs)
+        self._file: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"n_jobs": self.n_jobs, "_file": None}
+
+    def __call__(self, f: Callable[[Any], dict[str, Any]], X: Sequence[Any]) -> Outputs:
+        """Evaluates all vectors of a population.
+
+        Args:
+            f: pymoo's evaluation function of one vector; it knows the problem.
+            X: The vectors.
+        """
+        if self.n_jobs == 1 or len(X) < 2:
+            return [f(x) for x in X]
+        problem: GridProblem = f.problem  # type: ignore[attr-defined]
+        chunks = [X[i] for i in np.array_split(np.arange(len(X)), min(self.n_jobs, len(X)))]
+        if problem.engine.releases_gil:
+            parallel = joblib.Parallel(n_jobs=self.n_jobs, backend="threading")
+            parts = parallel(joblib.delayed(_evaluate_chunk)(f, chunk) for chunk in chunks)
+        else:
+            parallel = joblib.Parallel(n_jobs=self.n_jobs, backend="loky")
+            path = self._stored(problem)
+            results = parallel(joblib.delayed(_evaluate_stored)(path, chunk) for chunk in chunks)
+            parts = [part for part, _ in results]
+            for _, counts in results:
+                problem.counts.add(counts)
+        return [output for part in parts for output in part]
+
+    def _stored(self, problem: GridProblem) -> str:
+        """A file with the problem, written once and removed with this runner."""
+        if self._file is None:
+            folder = tempfile.TemporaryDirectory(prefix="gridproblems-")
+            weakref.finalize(self, folder.cleanup)
+            self._file = str(Path(folder.name) / "problem.pkl")
+            Path(self._file).write_bytes(cloudpickle.dumps(problem))
+        return self._file
+
+
+def _evaluate_chunk(f: Callable[[Any], dict[str, Any]], chunk: Sequence[Any]) -> Outputs:
+    return [f(x) for x in chunk]
+
+
+def _evaluate_stored(path: str, chunk: Sequence[Any]) -> tuple[Outputs, dict[str, int]]:
+    problem = _load(path)
+    before = problem.counts.as_dict()
+    outputs: Outputs = []
+    for x in chunk:
+        out: dict[str, Any] = {}
+        problem._evaluate(x, out)
+        outputs.append(out)
+    after = problem.counts.as_dict()
+    return outputs, {name: after[name] - before[name] for name in after}
+
+
+@lru_cache(maxsize=4)
+def _load(path: str) -> GridProblem:
+    problem: GridProblem = cloudpickle.loads(Path(path).read_bytes())
+    return problem

@@ -1,0 +1,357 @@
+"""Figures of a run: convergence, voltage profile, branch loading, Pareto front.
+
+Every function returns a ``matplotlib.figure.Figure`` that belongs to nobody else (no ``pyplot``
+state), so ``figure.savefig("voltage.png")`` is all a caller needs. Colours are from the palette of
+Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gridproblems.problem import GridProblem
+    from gridproblems.state import GridState
+
+__all__ = [
+    "plot_branch_loading",
+    "plot_convergence",
+    "plot_pareto_front",
+    "plot_voltage_profile",
+]
+
+BEFORE = "#888888"
+AFTER = "#0072B2"
+LIMIT = "#D55E00"
+KNOWN = "#009E73"
+MARKED = "#E69F00"
+
+# Above this many elements, tick labels are thinned and markers made smaller.
+MANY = 60
+
+
+def plot_convergence(
+    history: pd.DataFrame,
+    *,
+    best_known: float | None = None,
+    ylabel: str = "best feasible value",
+    title: str = "",
+) -> Figure:
+    """Best feasible value over evaluations.
+
+    Args:
+        history: Columns ``evaluations`` and ``best``, one row per improvement and one for the end
+            of the run, in order; ``best`` is NaN while no feasible point is known.
+        best_known: Drawn as a horizontal line when given.
+        ylabel: Name and unit of the value.
+        title: Names the run; the final value is added.
+
+    Returns:
+        The figure; its first line holds ``evaluations`` and ``best``.
+    """
+    evaluations = history["evaluations"].to_numpy(float)
+    best = history["best"].to_numpy(float)
+    figure, axes = _figure(height=3.8)
+    axes.step(evaluations, best, where="post", color=AFTER, linewidth=1.8, label="best so far")
+    feasible = np.isfinite(best)
+    if not feasible.all():
+        until = evaluations[feasible][0] if feasible.any() else evaluations[-1]
+        axes.axvspan(0, until, color=BEFORE, alpha=0.2, linewidth=0, label="no feasible point yet")
+    if best_known is not None:
+        axes.axhline(
+            best_known,
+            color=KNOWN,
+            linestyle="--",
+            linewidth=1.2,
+            label=f"best known {best_known:.6g}",
+        )
+    if feasible.any():
+        _zoom(axes, best[feasible], best_known)
+    axes.set_xlim(0, evaluations[-1])
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel(ylabel)
+    final = f"{best[-1]:.6g} after {evaluations[-1]:.0f} evaluations"
+    found = final if feasible.any() else f"nothing feasible in {evaluations[-1]:.0f} evaluations"
+    axes.set_title(f"{title}: {found}" if title else found, loc="left")
+    _legend_below(figure, axes)
+    return figure
+
+
+def plot_voltage_profile(
+    problem: GridProblem, x: np.ndarray | dict | None, *, snapshot: int = 0
+) -> Figure:
+    """Bus voltage magnitudes of the base case and of the settings `x`, with the voltage band.
+
+    Args:
+        problem: Its ``net.bus`` gives the limits ``min_vm_pu`` and ``max_vm_pu`` where present.
+        x: Settings, shape (n_var,) or a dict of pymoo; None draws the base case alone.
+        snapshot: Which snapshot to draw.
+
+    Returns:
+        The figure; lines labelled ``before`` and ``after`` hold the voltages in the row order of
+        ``net.bus``. [pu]
+    """
+    bus = problem.net.bus
+    before = problem.base_state.vm_pu[snapshot]
+    after = None if x is None else problem.solve(x).vm_pu[snapshot]
+    limits = [
+        _column(bus, column) for column in ("min_vm_pu", "max_vm_pu") if column in bus.columns
+    ]
+    figure, axes = _figure(height=4.2)
+    _dumbbells(axes, before, after, [str(label) for label in bus.index])
+    for limit in limits:
+        _limit_line(axes, limit)
+    drawn = before if after is None else after
+    axes.set_title(
+        f"{problem.name}: bus voltages {_span(before, after)}"
+        f"{_outside(drawn, *limits) if len(limits) == 2 else ''}",
+        loc="left",
+    )
+    axes.set_xlabel("bus")
+    axes.set_ylabel("voltage magnitude [p.u.]")
+    _legend_below(figure, axes)
+    return figure
+
+
+def plot_branch_loading(
+    problem: GridProblem, x: np.ndarray | dict | None, *, snapshot: int = 0, most_loaded: int = 40
+) -> Figure:
+    """Loading of lines and transformers in the base case and with the settings `x`.
+
+    Args:
+        problem: Its ``net.line``, ``net.trafo`` and ``net.trafo3w`` give ``max_loading_percent``
+            where present.
+        x: Settings, shape (n_var,) or a dict of pymoo; None draws the base case alone.
+        snapshot: Which snapshot to draw.
+        most_loaded: A table with more branches than this shows only its most loaded ones.
+
+    Returns:
+        The figure, one panel per table that has rows; lines labelled ``before`` and ``after`` hold
+        the loadings in the row order of the table, or in decreasing order if not all are shown. [%]
+    """
+    state = None if x is None else problem.solve(x)
+    tables = list(_branches(problem, state, snapshot))
+    if not tables:
+        raise ValueError(f"{problem.name} has no line and no transformer to draw")
+    widths = [max(min(len(table.before), most_loaded), 8) for table in tables]
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes, table in zip(panels, tables, strict=True):
+        _style(axes)
+        shown = table.shown(most_loaded)
+        total = len(table.before)
+        labels = [table.labels[row] for row in shown]
+        after = None if table.after is None else table.after[shown]
+        _dumbbells(axes, table.before[shown], after, labels)
+        if table.limit is not None:
+            _limit_line(axes, table.limit[shown])
+        chosen = "" if len(shown) == total else f", {len(shown)} most loaded of {total}"
+        axes.set_xlabel(f"{table.name}{chosen}")
+    panels[0].set_ylabel("loading [%]")
+    panels[0].set_ylim(bottom=0)
+    before = np.concatenate([table.before for table in tables])
+    changed = None if state is None else np.concatenate([table.after for table in tables])
+    figure.suptitle(
+        f"{problem.name}: highest branch loading {_peak(before, changed)}",
+        x=0.01,
+        ha="left",
+        fontsize="large",
+    )
+    _legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    return figure
+
+
+def plot_pareto_front(
+    F: np.ndarray,
+    names: Sequence[str],
+    *,
+    base: Sequence[float] | None = None,
+    knee: int | None = None,
+    title: str = "",
+) -> Figure:
+    """Nondominated points of two objectives.
+
+    Args:
+        F: Objective values, shape (n_points, 2).
+        names: Names with units, for the two axes.
+        base: Objective values of the base case, shape (2,), marked when given.
+        knee: Row of `F` to mark.
+        title: Names the run; the number of points is added.
+
+    Returns:
+        The figure; its first line holds `F` in increasing order of the first objective.
+
+    Raises:
+        ValueError: If `F` does not have two columns or `names` two entries.
+    """
+    F = np.asarray(F, dtype=float)
+    if F.ndim != 2 or F.shape[1] != 2 or len(names) != 2:
+        raise ValueError(
+            f"F: expected shape (n_points, 2) with two names, got shape {F.shape} "
+            f"with names {list(names)}"
+        )
+    figure, axes = _figure(width=6.4, height=4.6)
+    ordered = F[np.argsort(F[:, 0], kind="stable")]
+    axes.plot(*ordered.T, "o", color=AFTER, markersize=4, label="nondominated")
+    if knee is not None:
+        axes.plot(*F[knee], "D", color=MARKED, markersize=9, markeredgecolor="black", label="knee")
+    if base is not None and np.isfinite(base).all():
+        axes.plot(*base, "s", color=BEFORE, markersize=8, markeredgecolor="black", label="before")
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    count = f"{len(F)} nondominated points" if len(F) != 1 else "1 nondominated point"
+    axes.set_title(f"{title}: {count}" if title else count, loc="left")
+    _legend_below(figure, axes)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Branches:
+    """Loadings of one pandapower table, each of shape (n_rows,). [%]"""
+
+    name: str
+    labels: list[str]
+    before: np.ndarray
+    after: np.ndarray | None
+    limit: np.ndarray | None
+
+    def shown(self, most_loaded: int) -> np.ndarray:
+        """Rows to draw: all, or the most loaded ones in decreasing order."""
+        if len(self.before) <= most_loaded:
+            return np.arange(len(self.before))
+        highest = np.nan_to_num(self.before if self.after is None else self.after)
+        return np.argsort(-highest, kind="stable")[:most_loaded]
+
+
+def _branches(problem: GridProblem, state: GridState | None, snapshot: int) -> Iterator[_Branches]:
+    for table, name in (
+        ("line", "line"),
+        ("trafo", "transformer"),
+        ("trafo3w", "three-winding transformer"),
+    ):
+        frame = problem.net[table]
+        if frame.empty:
+            continue
+        attribute = f"{table}_loading_percent"
+        names = [
+            str(index) if text is None or text != text or not str(text) else str(text)
+            for index, text in zip(frame.index, frame["name"], strict=True)
+        ]
+        yield _Branches(
+            name=name,
+            labels=names,
+            before=getattr(problem.base_state, attribute)[snapshot],
+            after=None if state is None else getattr(state, attribute)[snapshot],
+            limit=(
+                _column(frame, "max_loading_percent")
+                if "max_loading_percent" in frame.columns
+                else None
+            ),
+        )
+
+
+def _column(frame: pd.DataFrame, column: str) -> np.ndarray:
+    return frame[column].to_numpy(float)
+
+
+def _figure(width: float = 10.0, height: float = 4.0) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _dumbbells(
+    axes: Axes, before: np.ndarray, after: np.ndarray | None, labels: Sequence[str]
+) -> None:
+    """One position per element: a ring for before, a dot for after, a thin line between."""
+    position = np.arange(len(before))
+    size = 6.5 if len(before) <= MANY else 4.0
+    if after is not None:
+        axes.vlines(position, before, after, color="#bbbbbb", linewidth=0.8)
+    axes.plot(
+        position, before, "o", color=BEFORE, markerfacecolor="none", markersize=size, label="before"
+    )
+    if after is not None:
+        axes.plot(position, after, "o", color=AFTER, markersize=0.65 * size, label="after")
+    axes.set_xlim(-0.7, len(before) - 0.3)
+    _ticks(axes, labels)
+
+
+def _ticks(axes: Axes, labels: Sequence[str]) -> None:
+    """Every label where there is room, else every second, fifth, tenth, ..."""
+    step = next(
+        step
+        for step in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 5000, 10**9)
+        if len(labels) / step <= MANY
+    )
+    shown = list(range(0, len(labels), step))
+    text = [labels[position] for position in shown]
+    long = max((len(label) for label in text), default=0) > 2
+    axes.set_xticks(shown, text, rotation=90 if long else 0, fontsize="x-small")
+
+
+def _limit_line(axes: Axes, limit: np.ndarray) -> None:
+    """A step line through the limits; infinite and missing ones leave a gap."""
+    finite = np.where(np.isfinite(limit), limit, np.nan)
+    if np.isnan(finite).all():
+        return
+    edges = np.arange(len(limit) + 1) - 0.5
+    axes.stairs(
+        finite, edges, baseline=None, color=LIMIT, linestyle="--", linewidth=1.2, label="limit"
+    )
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """One legend entry per label, below the axes and so never over data."""
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        unique.values(),
+        unique.keys(),
+        loc="outside lower right",
+        ncols=len(unique),
+        frameon=False,
+        fontsize="small",
+    )
+
+
+def _zoom(axes: Axes, best: np.ndarray, best_known: float | None) -> None:
+    """Leave room around the values, so that the line does not touch the axes."""
+    values = best if best_known is None else np.append(best, best_known)
+    low, high = values.min(), values.max()
+    margin = 0.08 * max(high - low, 1e-3 * max(abs(low), 1e-12))
+    axes.set_ylim(low - margin, high + margin)
+    axes.yaxis.set_major_locator(MaxNLocator(8))
+
+
+def _span(before: np.ndarray, after: np.ndarray | None) -> str:
+    text = f"{np.nanmin(before):.3f} to {np.nanmax(before):.3f} p.u."
+    if after is None:
+        return text
+    return f"{text} before, {np.nanmin(after):.3f} to {np.nanmax(after):.3f} p.u. after"
+
+
+def _peak(before: np.ndarray, after: np.ndarray | None) -> str:
+    text = f"{np.nanmax(before):.1f} %"
+    return text if after is None else f"{text} before, {np.nanmax(after):.1f} % after"
+
+
+def _outside(vm_pu: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> str:
+    count = int(np.sum((vm_pu < lower - 1e-6) | (vm_pu > upper + 1e-6)))
+    return f"; {count} outside the band" if count else ""

@@ -1,0 +1,277 @@
+"""What we set (`Settings`) and what the grid did (`GridState`): frozen, in physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+SettingsMapping = Mapping[tuple[str, str], Mapping[int, float]]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of one pandapower table, for some of its elements.
+
+    Args:
+        table: Name of the pandapower table, for example ``"gen"``.
+        column: Name of the column, for example ``"vm_pu"``.
+        elements: Index labels of the elements, in the order of the values.
+    """
+
+    table: str
+    column: str
+    elements: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column}"
+
+
+class Settings:
+    """A delta on the base case: one value per field element, for one or several snapshots.
+
+    Args:
+        fields: The columns that are set.
+        values: Shape (n_values,) for all snapshots alike, or (n_snapshots, n_values); the
+            elements of the fields one after the other, in pandapower's units.
+    """
+
+    __slots__ = ("fields", "values")
+
+    def __init__(self, fields: tuple[Field, ...], values: FloatArray) -> None:
+        self.fields = fields
+        self.values = values
+
+    @classmethod
+    def from_mapping(cls, mapping: SettingsMapping) -> Settings:
+        """Builds settings from ``{("gen", "vm_pu"): {0: 1.02, 3: 0.99}, ...}``."""
+        fields = tuple(Field(*key, tuple(values)) for key, values in mapping.items())
+        flat = [float(v) for values in mapping.values() for v in values.values()]
+        return cls(fields, np.array(flat, dtype=float))
+
+    def as_mapping(self) -> dict[tuple[str, str], dict[int, float]]:
+        """The inverse of `from_mapping`, for settings of a single snapshot."""
+        if self.values.ndim != 1:
+            raise ValueError("settings of several snapshots have no single value per element")
+        result: dict[tuple[str, str], dict[int, float]] = {}
+        for field, values in self:
+            result.setdefault((field.table, field.column), {}).update(
+                zip(field.elements, values.tolist(), strict=True)
+            )
+        return result
+
+    @property
+    def n_snapshots(self) -> int:
+        """Number of snapshots, 1 when the values hold for all alike."""
+        return 1 if self.values.ndim == 1 else len(self.values)
+
+    def __iter__(self) -> Iterator[tuple[Field, FloatArray]]:
+        """Yields each field with its values, shape (..., n_elements)."""
+        start = 0
+        for field in self.fields:
+            stop = start + len(field.elements)
+            yield field, self.values[..., start:stop]
+            start = stop
+
+    def get(self, table: str, column: str) -> dict[int, FloatArray]:
+        """Values set in one column by element, each of shape () or (n_snapshots,)."""
+        return {
+            element: values[..., i]
+            for field, values in self
+            if (field.table, field.column) == (table, column)
+            for i, element in enumerate(field.elements)
+        }
+
+
+#: Quantities of a grid state with the pandapower table that gives their length and row order.
+QUANTITIES: dict[str, str] = {
+    "vm_pu": "bus",
+    "va_degree": "bus",
+    "line_loss_mw": "line",
+    "trafo_loss_mw": "trafo",
+    "trafo3w_loss_mw": "trafo3w",
+    "impedance_loss_mw": "impedance",
+    "line_loading_percent": "line",
+    "trafo_loading_percent": "trafo",
+    "trafo3w_loading_percent": "trafo3w",
+    "gen_p_mw": "gen",
+    "gen_q_mvar": "gen",
+    "ext_grid_p_mw": "ext_grid",
+    "ext_grid_q_mvar": "ext_grid",
+}
+
+
+class Layout:
+    """Where each quantity stands in the rows of a state's value array.
+
+    Args:
+        n_elements: Number of rows of each pandapower table named in `QUANTITIES`.
+        is_load_bus: Rows of the bus table whose voltage no machine holds, shape (n_buses,).
+    """
+
+    def __init__(self, n_elements: Mapping[str, int], is_load_bus: NDArray[np.bool_]) -> None:
+        self.is_load_bus = is_load_bus
+        self.slices: dict[str, slice] = {}
+        start = 0
+        for quantity, table in QUANTITIES.items():
+            stop = start + n_elements[table]
+            self.slices[quantity] = slice(start, stop)
+            start = stop
+        self.slices["branch_loss_mw"] = slice(
+            self.slices["line_loss_mw"].start, self.slices["impedance_loss_mw"].stop
+        )
+        self.slices["branch_loading_percent"] = slice(
+            self.slices["line_loading_percent"].start, self.slices["trafo3w_loading_percent"].stop
+        )
+        self.n_values = start
+
+
+@dataclass(frozen=True)
+class BusBranchSolution:
+    """Solved bus/branch model behind a state, for objectives that need the admittances.
+
+    Attributes:
+        indptr, indices: Sparsity pattern of the bus admittance matrix, CSC.
+        ybus_pu: Its values, shape (n_snapshots, n_nonzeros). [p.u.]
+        v_pu: Complex bus voltages, shape (n_snapshots, n_model_buses). [p.u.]
+        generator_buses: Model buses whose voltage is held (PV and slack).
+        load_buses: The other model buses (PQ).
+    """
+
+    indptr: NDArray[np.int32]
+    indices: NDArray[np.int32]
+    ybus_pu: NDArray[np.complex128]
+    v_pu: NDArray[np.complex128]
+    generator_buses: NDArray[np.int32]
+    load_buses: NDArray[np.int32]
+
+
+class GridState:
+    """A solved grid: frozen arrays of shape (n_snapshots, n_elements) in pandapower's row order.
+
+    Sign convention: generators and external grids are positive when they inject, losses are
+    positive. Buses out of service or without supply have NaN voltages; a snapshot that did not
+    converge has meaningless values and ``converged`` False.
+
+    Args:
+        layout: Where each quantity stands in ``values``.
+        values: Shape (n_snapshots, layout.n_values); the properties are views of it.
+        converged: Shape (n_snapshots,).
+        n_unsupplied: Number of loads in service on buses without supply, shape (n_snapshots,).
+        solution: Gives the bus/branch solution when an objective asks for it; None where the
+            engine has none.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        values: FloatArray,
+        converged: NDArray[np.bool_],
+        n_unsupplied: NDArray[np.int64],
+        solution: Callable[[], BusBranchSolution] | None = None,
+    ) -> None:
+        values.flags.writeable = False
+        self.layout = layout
+        self.values = values
+        self.converged = converged
+        self.n_unsupplied = n_unsupplied
+        self._solution = solution
+
+    @property
+    def solved(self) -> bool:
+        """Whether every snapshot converged and supplies every load."""
+        return bool(self.converged.all()) and not self.n_unsupplied.any()
+
+    @property
+    def n_snapshots(self) -> int:
+        """Number of snapshots, 1 for a static task."""
+        return len(self.values)
+
+    @cached_property
+    def bus_branch(self) -> BusBranchSolution:
+        """Admittances and complex voltages of the bus/branch model.
+
+        Raises:
+            ValueError: The engine has no bus/branch model.
+        """
+        if self._solution is None:
+            raise ValueError("this engine gives no bus admittance matrix; use another one")
+        return self._solution()
+
+    def _get(self, quantity: str) -> FloatArray:
+        return self.values[:, self.layout.slices[quantity]]
+
+    @property
+    def vm_pu(self) -> FloatArray:
+        """Bus voltage magnitudes, (n_snapshots, n_buses). [p.u.]"""
+        return self._get("vm_pu")
+
+    @property
+    def va_degree(self) -> FloatArray:
+        """Bus voltage angles, (n_snapshots, n_buses). [degree]"""
+        return self._get("va_degree")
+
+    @property
+    def line_loss_mw(self) -> FloatArray:
+        """Active losses per line, (n_snapshots, n_lines). [MW]"""
+        return self._get("line_loss_mw")
+
+    @property
+    def line_loading_percent(self) -> FloatArray:
+        """Larger end current over the rated current, (n_snapshots, n_lines). [%]"""
+        return self._get("line_loading_percent")
+
+    @property
+    def trafo_loss_mw(self) -> FloatArray:
+        """Active losses per two-winding transformer, (n_snapshots, n_trafos). [MW]"""
+        return self._get("trafo_loss_mw")
+
+    @property
+    def trafo_loading_percent(self) -> FloatArray:
+        """Larger winding current over its rated current, (n_snapshots, n_trafos). [%]"""
+        return self._get("trafo_loading_percent")
+
+    @property
+    def trafo3w_loss_mw(self) -> FloatArray:
+        """Active losses per three-winding transformer, (n_snapshots, n_trafo3w). [MW]"""
+        return self._get("trafo3w_loss_mw")
+
+    @property
+    def trafo3w_loading_percent(self) -> FloatArray:
+        """Largest winding current over its rated current, (n_snapshots, n_trafo3w). [%]"""
+        return self._get("trafo3w_loading_percent")
+
+    @property
+    def impedance_loss_mw(self) -> FloatArray:
+        """Active losses per impedance element, (n_snapshots, n_impedances). [MW]"""
+        return self._get("impedance_loss_mw")
+
+    @property
+    def gen_p_mw(self) -> FloatArray:
+        """Active power of generators, injection positive, (n_snapshots, n_gens). [MW]"""
+        return self._get("gen_p_mw")
+
+    @property
+    def gen_q_mvar(self) -> FloatArray:
+        """Reactive power of generators, injection positive, (n_snapshots, n_gens). [Mvar]"""
+        return self._get("gen_q_mvar")
+
+    @property
+    def ext_grid_p_mw(self) -> FloatArray:
+        """Active power from external grids, (n_snapshots, n_ext_grids). [MW]"""
+        return self._get("ext_grid_p_mw")
+
+    @property
+    def ext_grid_q_mvar(self) -> FloatArray:
+        """Reactive power from external grids, (n_snapshots, n_ext_grids). [Mvar]"""
+        return self._get("ext_grid_q_mvar")
+
+    @property
+    def p_loss_mw(self) -> FloatArray:
+        """Active losses of all branches, (n_snapshots,). [MW]"""
+        return self._get("branch_loss_mw").sum(axis=1)
+

@@ -1,0 +1,237 @@
+"""The command line as a user sees it: files, tables, errors, interruption."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandapower
+import pytest
+from typer.testing import CliRunner
+
+from algorithms import ALGORITHMS
+from gridproblems import PROBLEMS, ReactivePowerDispatch
+from gridproblems.cases import CASES, load_case
+from gridproblems.cli import app
+from gridproblems.engines import ENGINES
+from gridproblems.objectives import OBJECTIVES
+
+PNG = b"\x89PNG"
+
+
+def invoke(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def solve(tmp_path: Path, *options: str | Path, task: str = "orpd") -> Any:
+    return invoke("solve", task, "--out", tmp_path, "--quiet", *options)
+
+
+def strict_json(path: Path) -> Any:
+    """Parses JSON and refuses NaN and Infinity, which Python's parser lets pass."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{path.name} holds {constant}")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one run of MVMO on 14 buses."""
+    parent = tmp_path_factory.mktemp("results")
+    result = solve(parent, "--case", "ieee14", "--algorithm", "mvmo", "--evals", "300")
+    assert result.exit_code == 0, result.output
+    folder = parent / "orpd-ieee14-mvmo-seed1"
+    assert result.stdout.split() == [str(folder)]
+    return folder
+
+
+def test_list_names_everything_there_is() -> None:
+    result = invoke("list")
+    assert result.exit_code == 0
+    for registry in (PROBLEMS, CASES, ALGORITHMS, OBJECTIVES, ENGINES):
+        missing = [name for name in registry if name not in result.stdout]
+        assert not missing
+
+
+def test_run_leaves_every_file(finished: Path) -> None:
+    plots = ["convergence.png", "loading.png", "voltage.png"]
+    assert sorted(path.name for path in finished.iterdir()) == sorted(
+        [*plots, "history.csv", "net.json", "result.json"]
+    )
+    for plot in plots:
+        assert (finished / plot).read_bytes().startswith(PNG)
+
+
+def test_result_states_what_was_run(finished: Path) -> None:
+    result = strict_json(finished / "result.json")
+    assert (result["task"], result["case"], result["seed"]) == ("orpd", "ieee14", 1)
+    assert result["algorithm"]["name"] == "mvmo"
+    assert result["algorithm"]["parameters"]["archive_size"] == 4
+    assert result["algorithm"]["parameters"]["scaling_factor"] == [1.0, 20.0]
+    assert result["interrupted"] is False
+    assert result["budget_evaluations"] == result["evaluations"] == 300
+    assert set(result["versions"]) >= {"gridproblems", "pymoo", "pandapower", "python"}
+
+
+def test_figures_agree_with_the_settings_and_the_net(finished: Path) -> None:
+    result = strict_json(finished / "result.json")
+    net = pandapower.from_json(str(finished / "net.json"))
+    problem = ReactivePowerDispatch("ieee14")
+    (objective,) = result["objectives"]
+    assert result["feasible"] is True
+    assert result["violation"] == 0.0
+    assert objective["base"] > objective["best"]
+    assert objective["best_known"] == problem.best_known.value
+    expected_gap = 100 * (objective["best"] / objective["best_known"] - 1)
+    assert objective["gap_percent"] == pytest.approx(expected_gap)
+
+    pandapower.runpp(net, tolerance_mva=1e-8)
+    losses = {"line_loss_mw": net.res_line.pl_mw.sum()}
+    losses["p_loss_mw"] = losses["line_loss_mw"] + net.res_trafo.pl_mw.sum()
+    assert objective["best"] == pytest.approx(losses[objective["name"]], abs=1e-6)
+
+    settings = {row["control"]: row for row in result["settings"]}
+    assert len(settings) == problem.n_var
+    table = problem.describe(problem.encode(net))
+    for row in table.itertuples():
+        assert settings[row.control]["new"] == pytest.approx(row.new, abs=1e-9)
+        assert settings[row.control]["lower"] == row.lower
+        assert settings[row.control]["upper"] == row.upper
+
+
+def test_history_ends_at_the_result_and_never_rises(finished: Path) -> None:
+    result = strict_json(finished / "result.json")
+    with (finished / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    best = np.array([float(row["best"]) for row in rows if row["best"]])
+    assert best[-1] == pytest.approx(result["objectives"][0]["best"])
+    assert (np.diff(best) <= 0).all()
+    assert [int(row["evaluations"]) for row in rows][-1] == 300
+
+
+def test_same_seed_same_settings_in_a_second_folder(finished: Path) -> None:
+    second = solve(finished.parent, "--case", "ieee14", "--algorithm", "mvmo", "--evals", "300")
+    folder = finished.parent / "orpd-ieee14-mvmo-seed1-2"
+    assert second.stdout.split() == [str(folder)]
+    before, after = (strict_json(path / "result.json") for path in (finished, folder))
+    assert after["settings"] == before["settings"]
+    assert after["objectives"] == before["objectives"]
+
+
+def test_tables_are_printed_unless_quiet(tmp_path: Path) -> None:
+    result = invoke(
+        "solve", "orpd", "--case", "ieee6", "--algorithm", "hs", "--evals", "60", "--out", tmp_path
+    )
+    assert result.exit_code == 0, result.output
+    for text in ("ieee6, hs, seed 1: finished", "best known", "60 evaluations", "per second"):
+        assert text in result.stdout
+    assert str(tmp_path) in result.stdout.replace("\n", "")
+
+
+def test_two_objectives_leave_a_front(tmp_path: Path) -> None:
+    result = solve(
+        tmp_path,
+        *("--case", "ieee14", "--algorithm", "nsga2", "--evals", "200", "--population", "20"),
+        *("--objectives", "p_loss_mw,voltage_deviation_pu"),
+    )
+    assert result.exit_code == 0, result.output
+    folder = Path(result.stdout.strip())
+    report = strict_json(folder / "result.json")
+    with (folder / "front.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    F = np.array([[float(r["p_loss_mw"]), float(r["voltage_deviation_pu"])] for r in rows])
+    dominated = [(np.delete(F, i, 0) <= f).all(axis=1).any() for i, f in enumerate(F)]
+    assert len(F) == report["front"]["points"] > 1
+    assert not any(dominated)
+    best = [entry["best"] for entry in report["objectives"]]
+    np.testing.assert_allclose(F[report["front"]["knee"]], best)
+    assert report["front"]["extremes"][0]["p_loss_mw"] == F[:, 0].min()
+    assert report["front"]["extremes"][1]["voltage_deviation_pu"] == F[:, 1].min()
+    assert [entry["best_known"] for entry in report["objectives"]] == [None, None]
+    assert (folder / "pareto.png").read_bytes().startswith(PNG)
+
+    problem = ReactivePowerDispatch("ieee14", objectives=("p_loss_mw", "voltage_deviation_pu"))
+    names = list(problem.vars)
+    X = np.array([[float(row[name]) for name in names] for row in rows])
+    np.testing.assert_allclose(problem.evaluate(X)[0], F, rtol=1e-9)
+
+
+def test_case_from_a_file_with_chosen_controls(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    pandapower.to_json(load_case("ieee14").net(), str(path))
+    result = solve(tmp_path, "--case", path, "--controls", "tap", "--evals", "40")
+    assert result.exit_code == 0, result.output
+    report = strict_json(tmp_path / "orpd-mine-mvmo-seed1" / "result.json")
+    assert len(report["settings"]) == len(load_case("ieee14").net().trafo)
+    assert report["objectives"][0]["best_known"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--case", "ieee15"), ["ieee15", "ieee14"]),
+        (("--case", "ieee6", "--algorithm", "magic"), ["algorithm", "magic", "mvmo"]),
+        (("--case", "ieee6", "--objectives", "p_loss"), ["p_loss", "p_loss_mw"]),
+        (("--case", "ieee6", "--controls", "knobs"), ["knobs", "tap"]),
+        (("--case", "ieee6", "--engine", "steam"), ["steam", "newton"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, options: tuple[str, ...], words: list[str]
+) -> None:
+    result = solve(tmp_path, *options)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert all(word in line for word in words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_task_is_named(tmp_path: Path) -> None:
+    result = solve(tmp_path, "--case", "ieee6", task="opf")
+    assert result.exit_code == 2
+    assert "no task is called 'opf'; known: orpd" in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = solve(tmp_path, "--case", "ieee15", "--debug")
+    assert isinstance(result.exception, ValueError)
+
+
+def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gridproblems", "solve", "orpd", "--case", "ieee6"]
+    command += ["--evals", "10000000", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    folder = tmp_path / "orpd-ieee6-mvmo-seed1"
+    deadline = time.monotonic() + 60
+    while not folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "interrupted, best so far" in stdout
+    assert "Traceback" not in stderr
+    result = strict_json(folder / "result.json")
+    assert result["interrupted"] is True
+    assert 0 < result["evaluations"] < 10_000_000
+    assert {path.name for path in folder.iterdir()} == {
+        *("convergence.png", "loading.png", "voltage.png"),
+        *("history.csv", "net.json", "result.json"),
+    }
+    best = np.array([row["new"] for row in result["settings"]])
+    problem = ReactivePowerDispatch("ieee6")
+    F, _ = problem.evaluate(best)
+    assert F[0] == pytest.approx(result["objectives"][0]["best"])

@@ -1,0 +1,168 @@
+"""The figures draw the data they are given: checked on line data, not on pixels."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
+
+from gridproblems import ReactivePowerDispatch
+from gridproblems.plotting import (
+    plot_branch_loading,
+    plot_convergence,
+    plot_pareto_front,
+    plot_voltage_profile,
+)
+
+
+@pytest.fixture(scope="module")
+def problem() -> ReactivePowerDispatch:
+    return ReactivePowerDispatch("ieee14")
+
+
+@pytest.fixture(scope="module")
+def x(problem: ReactivePowerDispatch) -> np.ndarray:
+    return 0.5 * (problem.xl + problem.xu)
+
+
+def drawn(axes: Axes, label: str) -> np.ndarray:
+    """Values of the line with this label."""
+    return np.asarray(
+        next(line.get_ydata() for line in axes.lines if line.get_label() == label), dtype=float
+    )
+
+
+def limits(axes: Axes) -> list[np.ndarray]:
+    """Values of the limit lines, in the order they were drawn."""
+    return [patch.get_data().values for patch in axes.patches if isinstance(patch, StepPatch)]
+
+
+def tick_labels(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.get_xticklabels()]
+
+
+def legend_labels(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def many_branches(n_lines: int) -> Any:
+    """A problem with more lines than fit, loaded 1, 2, ... percent, and a limit on every other."""
+    loading = np.arange(1.0, n_lines + 1.0)
+    limit = np.where(np.arange(n_lines) % 2 == 0, 100.0, np.nan)
+    line = pd.DataFrame({"name": [f"L{i}" for i in range(n_lines)], "max_loading_percent": limit})
+    empty = pd.DataFrame({"name": []})
+    state = SimpleNamespace(line_loading_percent=loading[np.newaxis])
+    return SimpleNamespace(
+        name="many", net={"line": line, "trafo": empty, "trafo3w": empty}, base_state=state
+    )
+
+
+def test_voltage_profile_draws_both_states_and_the_band(
+    problem: ReactivePowerDispatch, x: np.ndarray
+) -> None:
+    figure = plot_voltage_profile(problem, x)
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(drawn(axes, "before"), problem.base_state.vm_pu[0])
+    np.testing.assert_array_equal(drawn(axes, "after"), problem.solve(x).vm_pu[0])
+    lower, upper = limits(axes)
+    np.testing.assert_array_equal(lower, problem.net.bus.min_vm_pu)
+    np.testing.assert_array_equal(upper, problem.net.bus.max_vm_pu)
+    assert tick_labels(axes) == [str(bus) for bus in problem.net.bus.index]
+    assert "[p.u.]" in axes.get_ylabel()
+    assert legend_labels(figure) == ["before", "after", "limit"]
+    low, high = problem.solve(x).vm_pu.min(), problem.solve(x).vm_pu.max()
+    assert f"ieee14: bus voltages {problem.base_state.vm_pu.min():.3f}" in axes.get_title("left")
+    assert f"{low:.3f} to {high:.3f} p.u. after" in axes.get_title("left")
+
+
+def test_voltage_profile_counts_buses_outside_the_band(x: np.ndarray) -> None:
+    narrow = ReactivePowerDispatch("ieee14")
+    vm_pu = narrow.solve(x).vm_pu[0]
+    narrow.net.bus["max_vm_pu"] = np.sort(vm_pu)[-4]
+    title = plot_voltage_profile(narrow, x).axes[0].get_title("left")
+    assert title.endswith("; 3 outside the band")
+
+
+def test_voltage_profile_of_the_base_case_alone(problem: ReactivePowerDispatch) -> None:
+    (axes,) = plot_voltage_profile(problem, None).axes
+    assert {line.get_label() for line in axes.lines} == {"before"}
+
+
+def test_branch_loading_draws_lines_and_transformers(
+    problem: ReactivePowerDispatch, x: np.ndarray
+) -> None:
+    figure = plot_branch_loading(problem, x)
+    lines, trafos = figure.axes
+    state = problem.solve(x)
+    np.testing.assert_array_equal(
+        drawn(lines, "before"), problem.base_state.line_loading_percent[0]
+    )
+    np.testing.assert_array_equal(drawn(lines, "after"), state.line_loading_percent[0])
+    np.testing.assert_array_equal(drawn(trafos, "after"), state.trafo_loading_percent[0])
+    assert tick_labels(lines) == list(problem.net.line.name)
+    assert lines.get_ylabel() == "loading [%]"
+    highest = max(state.line_loading_percent.max(), state.trafo_loading_percent.max())
+    assert f"{highest:.1f} % after" in figure.get_suptitle()
+
+
+def test_branch_loading_of_a_large_grid_shows_the_most_loaded() -> None:
+    figure = plot_branch_loading(many_branches(100), None, most_loaded=10)
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(drawn(axes, "before"), np.arange(100.0, 90.0, -1.0))
+    assert tick_labels(axes) == [f"L{i}" for i in range(99, 89, -1)]
+    assert axes.get_xlabel() == "line, 10 most loaded of 100"
+    (limit,) = limits(axes)
+    np.testing.assert_array_equal(limit, [np.nan, 100.0] * 5)
+
+
+def test_branch_loading_needs_a_branch() -> None:
+    with pytest.raises(ValueError, match="many has no line and no transformer"):
+        plot_branch_loading(many_branches(0), None)
+
+
+def test_convergence_starts_where_something_is_feasible() -> None:
+    history = pd.DataFrame(
+        {"evaluations": [1, 4, 10, 30, 50], "best": [np.nan, np.nan, 7.0, 5.0, 5.0]}
+    )
+    figure = plot_convergence(history, best_known=4.5, ylabel="p_loss_mw [MW]", title="run")
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(drawn(axes, "best so far"), history["best"])
+    np.testing.assert_array_equal(drawn(axes, "best known 4.5"), [4.5, 4.5])
+    (shaded,) = axes.patches
+    assert shaded.get_label() == "no feasible point yet"
+    assert shaded.get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(10.0)
+    assert axes.get_title("left") == "run: 5 after 50 evaluations"
+    low, high = axes.get_ylim()
+    assert low < 4.5 < 7.0 < high
+
+
+def test_convergence_without_any_feasible_point() -> None:
+    history = pd.DataFrame({"evaluations": [1, 50], "best": [np.nan, np.nan]})
+    (axes,) = plot_convergence(history).axes
+    assert axes.get_title("left") == "nothing feasible in 50 evaluations"
+
+
+def test_pareto_front_draws_the_points_in_order() -> None:
+    F = np.array([[3.0, 1.0], [1.0, 3.0], [1.5, 1.5]])
+    figure = plot_pareto_front(F, ["a [MW]", "b [p.u.]"], base=[4.0, 4.0], knee=2, title="run")
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1.0, 1.5, 3.0])
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [3.0, 1.5, 1.0])
+    np.testing.assert_array_equal(drawn(axes, "knee"), [1.5])
+    np.testing.assert_array_equal(drawn(axes, "before"), [4.0])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("a [MW]", "b [p.u.]")
+    assert axes.get_title("left") == "run: 3 nondominated points"
+
+
+@pytest.mark.parametrize(
+    ("shape", "names"), [((3, 3), ["a", "b"]), ((3, 2), ["a"]), ((2,), ["a", "b"])]
+)
+def test_pareto_front_needs_two_objectives(shape: tuple[int, ...], names: list[str]) -> None:
+    with pytest.raises(ValueError, match="expected shape"):
+        plot_pareto_front(np.zeros(shape), names)
