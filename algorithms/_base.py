@@ -58,16 +58,17 @@ class MixedVariableAlgorithm(Algorithm):
         self.sampling = sampling
         self.survival = survival
         self.variables: Variables
+        self._survival: Survival
 
     def setup(self, problem: Problem, **kwargs: Any) -> Algorithm:
         """Prepare a run on ``problem``; options as in pymoo, unknown ones raise TypeError."""
         check_options(Algorithm, kwargs, also=("verbose", *SETUP_OPTIONS))
         if self.termination is None and kwargs.get("termination") is None:
             kwargs["termination"] = MaximumFunctionCallTermination(DEFAULT_EVALUATIONS)
-        if self.output is None and kwargs.get("output") is None:
-            self.output = SingleObjectiveOutput() if problem.n_obj == 1 else MultiObjectiveOutput()
-        if self.survival is None:
-            self.survival = FitnessSurvival() if problem.n_obj == 1 else RankAndCrowding()
+        single = problem.n_obj == 1
+        if getattr(self, "output", None) is None and kwargs.get("output") is None:
+            self.output = SingleObjectiveOutput() if single else MultiObjectiveOutput()
+        self._survival = self.survival or (FitnessSurvival() if single else RankAndCrowding())
         self.variables = Variables(problem)
         return super().setup(problem, **kwargs)
 
@@ -92,10 +93,10 @@ class MixedVariableAlgorithm(Algorithm):
         if given is None:
             given = Population.empty()
         if not isinstance(given, Population):
-            X = self.variables.vectors(np.atleast_2d(given) if _is_numeric(given) else given)
+            X = self.variables.vectors(_rows(given))
             given = self.variables.population(self.variables.snap(X))
 
-        known = [ind for ind in given if len(ind.evaluated) > 0]
+        known = [ind.copy() for ind in given if len(ind.evaluated) > 0]
         fresh = Population([ind for ind in given if len(ind.evaluated) == 0])
         X = self.variables.snap(self.variables.vectors(ind.X for ind in fresh))
         n_missing = max(0, size - len(known) - len(fresh))
@@ -104,8 +105,10 @@ class MixedVariableAlgorithm(Algorithm):
         return Population.merge(Population(known), self.variables.population(X))
 
 
-def _is_numeric(points: Any) -> bool:
-    return isinstance(points, np.ndarray) and points.dtype != object
+def _rows(points: Any) -> Any:
+    """The points one by one; a single vector is one point."""
+    vector = isinstance(points, np.ndarray) and points.dtype != object and points.ndim == 1
+    return points[None] if vector else points
 
 
 def evaluations_allowed(termination: Termination) -> float:
@@ -128,10 +131,10 @@ def check_options(cls: type, options: Iterable[str], also: Iterable[str] = ()) -
     """
     known = set(also)
     for base in cls.__mro__:
-        if "__init__" in vars(base) and base is not object:
-            parameters = inspect.signature(base.__init__).parameters.values()
-            known |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    known.discard("self")
+        constructor = vars(base).get("__init__", object.__init__)
+        for p in list(inspect.signature(constructor).parameters.values())[1:]:
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                known.add(p.name)
     unknown = sorted(set(options) - known)
     if unknown:
         raise TypeError(f"{cls.__name__}: unknown option {unknown}, known are {sorted(known)}")

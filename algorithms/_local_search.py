@@ -92,7 +92,7 @@ class LocalSearch:
         self, X: np.ndarray, F: np.ndarray, G: np.ndarray, H: np.ndarray, CV: np.ndarray
     ) -> None:
         """Take the values at the points of the last ``ask``, one row each."""
-        for x, f, g, h, cv in zip(X, F, G, H, CV):
+        for x, f, g, h, cv in zip(X, F, G, H, CV, strict=True):
             values = Values(float(f[0]), np.array(g), np.array(h), float(cv[0]))
             self._known[x.tobytes()] = values
             merit = values.f / max(1.0, abs(self._values(self.start).f)) + values.cv

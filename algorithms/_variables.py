@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.variable import Binary, Choice, Integer, Real, Variable
@@ -49,7 +48,7 @@ class Variables:
         ]
         self._types = [_native_type(name, v) for name, v in declared.items()]
         self.takes_dicts = getattr(problem, "vars", None) is not None and not numeric
-        self._vtype = {int: int, bool: bool}.get(problem.vtype, float)
+        self._vtype = problem.vtype if problem.vtype in (int, bool) else float
 
         bounds = [_own_bounds(v) for v in declared.values()]
         xl, xu = (problem.xl, problem.xu) if numeric else (None, None)
@@ -67,7 +66,7 @@ class Variables:
         return len(self.lower)
 
     def _check_bounds(self) -> None:
-        for name, low, high in zip(self.names, self.lower, self.upper):
+        for name, low, high in zip(self.names, self.lower, self.upper, strict=True):
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise ValueError(f"variable {name!r}: bounds must be finite, got [{low}, {high}]")
             if low > high:
@@ -79,7 +78,7 @@ class Variables:
         whole = np.floor(u * self._n_options)
         return self.lower + np.where(self._discrete, whole, u * self.span)
 
-    def snap(self, X: ArrayLike) -> np.ndarray:
+    def snap(self, X: np.ndarray) -> np.ndarray:
         """The nearest allowed points: inside the bounds, whole where discrete. A new array."""
         X = np.clip(np.asarray(X, dtype=float), self.lower, self.upper)
         return np.where(self._discrete, np.round(X), X)
@@ -89,9 +88,9 @@ class Variables:
 
         Ordered: one step up or down, inwards at a bound. Nominal: any other option.
         """
-        up = random_state.random(X.shape) < 0.5
-        up = (up | (X <= self.lower)) & (X < self.upper)
-        one_step = np.clip(X + np.where(up, 1.0, -1.0), self.lower, self.upper)
+        move = np.where(random_state.random(X.shape) < 0.5, 1.0, -1.0)
+        inside = (X + move >= self.lower) & (X + move <= self.upper)
+        one_step = np.clip(np.where(inside, X + move, X - move), self.lower, self.upper)
         jump = random_state.integers(1, np.maximum(self._n_options, 2), X.shape)
         other = self.lower + (X - self.lower + jump) % np.maximum(self._n_options, 1)
         return np.where(self.ordered, one_step, np.where(self.nominal, other, X))
@@ -118,7 +117,11 @@ class Variables:
         return np.where(self.nominal, other, numeric)
 
     def population(self, X: np.ndarray) -> Population:
-        """Individuals in the form the problem evaluates: vectors, or dicts of native values."""
+        """Individuals in the form the problem evaluates: vectors, or dicts of native values.
+
+        Args:
+            X: Allowed points, shape (n, n_var).
+        """
         if not self.takes_dicts:
             return Population.new(X=X.astype(self._vtype))
         return Population.new(X=[self._to_dict(x) for x in X])
@@ -138,16 +141,17 @@ class Variables:
         return np.array(rows, dtype=float).reshape(len(rows), len(self))
 
     def _to_dict(self, x: np.ndarray) -> dict[Any, Any]:
+        columns = zip(self.names, self._options, self._types, x, strict=True)
         return {
             name: options[int(value)] if options is not None else native(value)
-            for name, options, native, value in zip(self.names, self._options, self._types, x)
+            for name, options, native, value in columns
         }
 
     def _from_dict(self, point: Mapping[Any, Any]) -> list[float]:
         if set(point) != set(self.names):
             raise ValueError(f"point: expected the variables {self.names}, got {list(point)}")
         row = []
-        for name, options in zip(self.names, self._options):
+        for name, options in zip(self.names, self._options, strict=True):
             value = point[name]
             if options is None or not self.takes_dicts:
                 row.append(float(value))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from pymoo.core.population import Population
+from pymoo.core.problem import Problem
 
 from algorithms._base import MixedVariableAlgorithm, check_range
 from algorithms._variables import Variables
@@ -69,10 +70,11 @@ class HarmonySearch(MixedVariableAlgorithm):
             for value in pair:
                 check_range(name, value, low, 1.0)
 
+    def _setup(self, problem: Problem, **kwargs: Any) -> None:
+        self.memory_size = self.pop_size or (20 if problem.n_obj == 1 else 100)
+
     def _initialize_infill(self) -> Population:
-        if self.pop_size is None:
-            self.pop_size = 20 if self.problem.n_obj == 1 else 100
-        return self.first_population(self.pop_size)
+        return self.first_population(self.memory_size)
 
     def _initialize_advance(self, infills: Population, **kwargs: Any) -> None:
         self._remember(infills)
@@ -84,8 +86,8 @@ class HarmonySearch(MixedVariableAlgorithm):
             self.variables,
             self.affordable(self.n_offsprings),
             hmcr=self.hmcr,
-            par=linear(*self.par, progress),
-            bandwidth=exponential(*self.bandwidth, progress),
+            par=linear(self.par[0], self.par[1], progress),
+            bandwidth=exponential(self.bandwidth[0], self.bandwidth[1], progress),
             random_state=self.random_state,
         )
         return self.variables.population(harmonies)
@@ -95,11 +97,12 @@ class HarmonySearch(MixedVariableAlgorithm):
         self._remember(Population.merge(self.pop, infills))
 
     def _remember(self, pop: Population) -> None:
-        _, first = np.unique(self.variables.vectors(ind.X for ind in pop), axis=0, return_index=True)
-        self.pop = self.survival.do(
+        X = self.variables.vectors(ind.X for ind in pop)
+        _, first = np.unique(X, axis=0, return_index=True)
+        self.pop = self._survival.do(
             self.problem,
             pop[np.sort(first)],
-            n_survive=self.pop_size,
+            n_survive=self.memory_size,
             random_state=self.random_state,
             algorithm=self,
         )

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pymoo.core.individual import Individual
 from pymoo.core.population import Population
+from pymoo.core.problem import Problem
 
 from algorithms._base import MixedVariableAlgorithm, check_range
 from algorithms._local_search import LocalSearch
@@ -62,7 +62,7 @@ class MVMO(MixedVariableAlgorithm):
             good: Share of the particles that start from their own best solution, the others from a
                 mix of good ones; falls with the square of progress. [0, 1]
             asymmetry: Delta d0, by which the asymmetry factors d change. > 0
-            local_search: Whether good particles are improved by SLSQP (MVMO-SH); one objective only.
+            local_search: Whether the best particles are improved by SLSQP (MVMO-SH); one objective.
             local_search_rate: Chance that an offspring is replaced by a local search, times n_var.
             local_search_window: Progress between which a local search may start.
             **kwargs: ``sampling``, ``survival`` (several objectives only) and the options of
@@ -95,29 +95,28 @@ class MVMO(MixedVariableAlgorithm):
         if selection not in SELECTIONS:
             raise ValueError(f"selection: expected one of {SELECTIONS}, got {selection!r}")
 
-    def _setup(self, problem: Any, **kwargs: Any) -> None:
+    def _setup(self, problem: Problem, **kwargs: Any) -> None:
         if self.local_search and problem.n_obj > 1:
             raise ValueError(f"local_search: expected one objective, got {problem.n_obj}")
+        self.swarm_size = self.n_particles or (10 if problem.n_obj == 1 else 100)
 
     def _initialize_infill(self) -> Population:
-        if self.n_particles is None:
-            self.n_particles = 10 if self.problem.n_obj == 1 else 100
-        return self.first_population(self.n_particles)
+        return self.first_population(self.swarm_size)
 
     def _initialize_advance(self, infills: Population, **kwargs: Any) -> None:
         n_var = len(self.variables)
-        self.n_particles = len(infills)
-        self.table = np.full((self.n_particles, self.archive_size, n_var), np.nan)
-        self.merit = np.full((self.n_particles, self.archive_size, 2), np.inf)
-        self.n_archived = np.zeros(self.n_particles, dtype=int)
-        self.mean = np.zeros((self.n_particles, n_var))
-        self.shape = np.zeros((self.n_particles, n_var))
-        self.d = np.ones((self.n_particles, n_var))
-        self.pointer = self.random_state.integers(n_var, size=self.n_particles)
-        self.searched = np.zeros(self.n_particles, dtype=bool)
+        self.swarm_size = len(infills)
+        self.table = np.full((self.swarm_size, self.archive_size, n_var), np.nan)
+        self.merit = np.full((self.swarm_size, self.archive_size, 2), np.inf)
+        self.n_archived = np.zeros(self.swarm_size, dtype=int)
+        self.mean = np.zeros((self.swarm_size, n_var))
+        self.shape = np.zeros((self.swarm_size, n_var))
+        self.d = np.ones((self.swarm_size, n_var))
+        self.pointer = self.random_state.integers(n_var, size=self.swarm_size)
+        self.searched = np.zeros(self.swarm_size, dtype=bool)
         self._search: LocalSearch | None = None
         self.pop = infills
-        infills.set("particle", np.arange(self.n_particles))
+        infills.set("particle", np.arange(self.swarm_size))
         if self.problem.n_obj == 1:
             self._store(infills)
         else:
@@ -131,14 +130,14 @@ class MVMO(MixedVariableAlgorithm):
             if points is not None:
                 return self.variables.population(points[: self.affordable(len(points))])
             self._search = None
-        offspring = self._mutate()[: self.affordable(self.n_particles)]
+        offspring = self._mutate()[: self.affordable(self.swarm_size)]
         infills = self.variables.population(offspring)
         infills.set("particle", np.arange(len(infills)))
         return infills
 
     def _advance(self, infills: Population, **kwargs: Any) -> None:
         if self._search is not None:
-            self._advance_local_search(infills)
+            self._advance_local_search(self._search, infills)
         elif self.problem.n_obj == 1:
             self._store(infills)
         else:
@@ -147,13 +146,13 @@ class MVMO(MixedVariableAlgorithm):
     def _normalised(self, pop: Population) -> np.ndarray:
         """Positions in [0, 1], shape (n, n_var)."""
         X = self.variables.vectors(ind.X for ind in pop)
-        return (X - self.variables.lower) / np.where(self.variables.span > 0, self.variables.span, 1)
+        span = np.where(self.variables.span > 0, self.variables.span, 1.0)
+        return (X - self.variables.lower) / span
 
     def _store(self, pop: Population) -> None:
         """Offer every individual to the archive of its particle (n best, best first)."""
-        merits = pop.get("cv", "f")
-        for individual, x, *merit in zip(pop, self._normalised(pop), *merits):
-            i = individual.get("particle")
+        for individual, x in zip(pop, self._normalised(pop), strict=True):
+            i, *merit = individual.get("particle", "cv", "f")
             n = self.n_archived[i]
             place = sum(tuple(known) <= tuple(merit) for known in self.merit[i, :n])
             if place == self.archive_size or (self.table[i, :n] == x).all(axis=1).any():
@@ -169,10 +168,10 @@ class MVMO(MixedVariableAlgorithm):
 
     def _share_survivors(self, pop: Population) -> None:
         """Several objectives: the survivors are the particles, the nearest of them its archive."""
-        kept = self.survival.do(
+        kept = self._survival.do(
             self.problem,
             pop,
-            n_survive=self.n_particles,
+            n_survive=self.swarm_size,
             return_indices=True,
             random_state=self.random_state,
             algorithm=self,
@@ -230,8 +229,8 @@ class MVMO(MixedVariableAlgorithm):
         """
         rs = self.random_state
         parent, mean = self.table[:, 0].copy(), self.mean.copy()
-        n_good = max(3, round(self.n_particles * between(*self.good, squared)))
-        if self.n_particles <= n_good:
+        n_good = max(3, round(self.swarm_size * between(*self.good, squared)))
+        if self.swarm_size <= n_good:
             return parent, mean
         order = self._ranking()
         bad = order[n_good:]
@@ -244,7 +243,7 @@ class MVMO(MixedVariableAlgorithm):
 
     def _ranking(self) -> np.ndarray:
         if self.problem.n_obj > 1:
-            return np.arange(self.n_particles)
+            return np.arange(self.swarm_size)
         return np.lexsort((self.merit[:, 0, 1], self.merit[:, 0, 0]))
 
     def _drawn(self) -> np.ndarray:
@@ -262,7 +261,7 @@ class MVMO(MixedVariableAlgorithm):
         if not self.local_search or self.searched.all():
             return False
         first, last = self.local_search_window
-        chance = self.local_search_rate * self.n_particles / len(self.variables)
+        chance = self.local_search_rate * self.swarm_size / len(self.variables)
         return first <= self.progress() <= last and self.random_state.random() < chance
 
     def _open_local_search(self) -> None:
@@ -274,10 +273,10 @@ class MVMO(MixedVariableAlgorithm):
         self._search.tell(start, *(np.array([v]) for v in leader.get("F", "G", "H", "CV")))
         self.searched[i] = True
 
-    def _advance_local_search(self, infills: Population) -> None:
+    def _advance_local_search(self, search: LocalSearch, infills: Population) -> None:
         """Hand the values to the search; the best point it found leads the particle's archive."""
         X = self.variables.vectors(ind.X for ind in infills)
-        self._search.tell(X, *infills.get("F", "G", "H", "CV"))
+        search.tell(X, *infills.get("F", "G", "H", "CV"))
         cv, f = infills.get("cv", "f")
         best = np.lexsort((f, cv))[:1]
         infills.set("particle", self._particle)
@@ -335,7 +334,7 @@ def number_mutated(
     shape: tuple[int, int],
     random_state: np.random.Generator,
 ) -> np.ndarray:
-    """Variables to mutate in each particle, (n_particles,), between the last number and the present.
+    """Variables to mutate, (n_particles,): random between the last number and the present one.
 
     Args:
         first, last: Shares of all variables at the start and the end of the run.

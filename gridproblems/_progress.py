@@ -13,7 +13,7 @@ from pymoo.core.evaluator import Evaluator
 from pymoo.core.population import Population
 from pymoo.indicators.hv import Hypervolume
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 SNAPSHOTS = 200
 
@@ -96,14 +96,13 @@ class Recorder:
         if violation > self.violation or (violation == self.violation > 0.0):
             return False
         if violation < self.violation:
-            keep = np.zeros(len(self.F), dtype=bool)
+            kept = []
         elif (f >= self.F).all(axis=1).any():
             return False
         else:
-            keep = ~(f <= self.F).all(axis=1)
-        self.X = [x for x, kept in zip(self.X, keep, strict=True) if kept]
-        self.X.append(individual.X.copy())
-        self.F = np.vstack([self.F[keep], f])
+            kept = np.flatnonzero((f > self.F).any(axis=1)).tolist()
+        self.X = [*(self.X[row] for row in kept), individual.X.copy()]
+        self.F = np.vstack([self.F[kept], f])
         self.violation = violation
         if violation > 0.0 or len(f) == 1:
             best = np.nan if violation > 0.0 else float(f[0])
@@ -137,10 +136,9 @@ class LiveDisplay:
         self.objectives = objectives
         self.best_known = best_known
         self._progress = Progress(
-            BarColumn(bar_width=10),
+            BarColumn(bar_width=8),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
             console=console,
             refresh_per_second=8,
             disable=not enabled,

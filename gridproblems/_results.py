@@ -8,10 +8,11 @@ import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandapower
+import pandas as pd
 from pymoo.core.algorithm import Algorithm
 
 from gridproblems._progress import Recorder, gap_percent
@@ -22,6 +23,7 @@ from gridproblems.plotting import (
     plot_voltage_profile,
 )
 from gridproblems.problem import GridProblem
+from gridproblems.state import Settings
 
 PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy")
 
@@ -48,7 +50,8 @@ class Run:
     @property
     def title(self) -> str:
         """Case, algorithm and seed, for figures."""
-        return f"{self.problem.name}, {self.algorithm}, seed {self.seed}"
+        case = Path(self.case).stem if Path(self.case).is_file() else self.case
+        return f"{case}, {self.algorithm}, seed {self.seed}"
 
     @property
     def objectives(self) -> list[str]:
@@ -79,8 +82,8 @@ def objective_labels(problem: GridProblem) -> list[str]:
 
 def best_known_value(problem: GridProblem) -> float | None:
     """Best known value where the problem has one and a single objective."""
-    known = problem.best_known
-    return known.value if known is not None and problem.n_obj == 1 else None
+    known = problem.best_known if problem.n_obj == 1 else None
+    return known.value if known else None
 
 
 def knee(F: np.ndarray) -> int:
@@ -113,7 +116,8 @@ def parameters_of(algorithm: Algorithm) -> dict[str, Any]:
             continue
         for name in inspect.signature(cls).parameters:
             value = getattr(algorithm, name, None)
-            if isinstance(value, (bool, int, float, str)):
+            parts = value if isinstance(value, tuple) else (value,)
+            if all(isinstance(part, (bool, int, float, str)) for part in parts):
                 found.setdefault(name, value)
     return found
 
@@ -149,7 +153,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         plots["pareto"] = plot_pareto_front(
             run.recorder.F,
             run.objectives,
-            base=[entry["base"] for entry in base_values(run.problem)],
+            base=base_values(run.problem),
             knee=run.chosen,
             title=run.title,
         )
@@ -161,31 +165,72 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
 def figures(run: Run) -> dict[str, Any]:
     """Everything measured and set, as plain values without NaN."""
     problem, recorder = run.problem, run.recorder
-    known = run.best_known
-    values = recorder.F[run.chosen]
-    state = problem.solve(run.x)
+    known = problem.best_known if problem.n_obj == 1 else None
     objectives = [
         {
-            "name": name,
-            "unit": unit,
+            "name": objective.name,
+            "unit": objective.unit,
             "base": base,
-            "best": value,
-            "best_known": known,
-            "gap_percent": gap_percent(value, known) if known is not None else None,
+            "best": best,
+            "change_percent": gap_percent(best, base),
+            "best_known": known.value if known else None,
+            "best_known_status": known.status if known else None,
+            "gap_percent": gap_percent(best, known.value) if known else None,
         }
-        for name, unit, base, value in zip(
-            problem.objective_names, problem.objective_units, base_objectives, values, strict=True
+        for objective, base, best in zip(
+            problem.objectives, base_values(problem), recorder.F[run.chosen], strict=True
         )
     ]
-    return _plain(
-        {
-            "task": run.task,
-            "case": run.case,
-            "algorithm": {"name": run.algorithm, "parameters": run.parameters},
-            "seed": run.seed,
-            "budget_evaluations": recorder.budget,
-            "interrupted": run.interrupted,
-        }
+    result = {
+        "task": run.task,
+        "case": run.case,
+        "algorithm": {"name": run.algorithm, "parameters": run.parameters},
+        "seed": run.seed,
+        "engine": problem.engine_name,
+        "interrupted": run.interrupted,
+        "converged": problem.solve(run.x).solved,
+        "feasible": recorder.feasible,
+        "violation": recorder.violation,
+        "objectives": objectives,
+        "front": _front_summary(run) if problem.n_obj > 1 else None,
+        "budget_evaluations": recorder.budget,
+        "evaluations": recorder.evaluations,
+        "failed_evaluations": problem.counts.failed,
+        "run_time_s": run.run_time_s,
+        "evaluations_per_second": recorder.evaluations / run.run_time_s,
+        "settings": problem.describe(run.x).to_dict("records"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    }
+    return cast("dict[str, Any]", _plain(result))
+
+
+def base_values(problem: GridProblem) -> list[float]:
+    """Objectives of the base case, NaN where its power flow fails."""
+    if not problem.base_state.solved:
+        return [np.nan] * problem.n_obj
+    unchanged = Settings((), np.zeros(0))
+    return [objective.function(unchanged, problem.base_state) for objective in problem.objectives]
+
+
+def _front_summary(run: Run) -> dict[str, Any]:
+    F = run.recorder.F
+    names = run.problem.objective_names
+    return {
+        "points": len(F),
+        "knee": run.chosen,
+        "extremes": [dict(zip(names, F[row], strict=True)) for row in F.argmin(axis=0)],
+    }
+
+
+def _front(run: Run) -> pd.DataFrame:
+    """One row per nondominated point: its objectives, then its settings by variable name."""
+    vectors = [run.problem.encode(run.problem.decode(x)) for x in run.recorder.X]
+    return pd.DataFrame(
+        np.hstack([run.recorder.F, vectors]),
+        columns=[*run.problem.objective_names, *run.problem.vars],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,16 +49,20 @@ def list_everything() -> None:
 
     console = Console()
     console.print(_two_columns("task", {name: _summary(task) for name, task in PROBLEMS.items()}))
-    cases = Table("case", "network", "best known", title="cases", title_justify="left")
-    for name, title in CASES.items():
+    cases = Table("case", "network", "best known")
+    for name in CASES:
+        case = load_case(name)
         known = [
-            f"{entry.value:.4f} ({', '.join(entry.objectives)}; {entry.status})"
-            for entry in load_case(name).best_known
+            f"{', '.join(best.objectives)} {best.value:.4f}, {best.status}"
+            for best in case.best_known
+            if best.objectives == case.objectives and set(best.controls) == set(case.controls)
         ]
-        cases.add_row(name, title, "\n".join(known))
+        cases.add_row(name, case.title, "\n".join(known))
     console.print(cases)
     console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
-    console.print(_two_columns("objective", {n: _summary(o) for n, o in OBJECTIVES.items()}))
+    console.print(
+        _two_columns("objective", {n: _summary(o.function) for n, o in OBJECTIVES.items()})
+    )
     console.print(_two_columns("engine", {n: _summary(e) for n, e in ENGINES.items()}))
 
 
@@ -116,11 +120,18 @@ def solve(
 
 
 def _problem(task: str, case: str, **options: Any) -> GridProblem:
-    """The problem with the options the user gave; the others keep the task's own defaults."""
-    from gridproblems import PROBLEMS
+    """The problem with the options the user gave; the others keep their defaults.
 
-    cls = _lookup("task", task, PROBLEMS)
-    return cls(case, **{name: value for name, value in options.items() if value is not None})
+    The default objectives of a packaged case are those of its literature.
+    """
+    from gridproblems import PROBLEMS
+    from gridproblems.cases import CASES, load_case
+
+    if options["objectives"] is None and case in CASES:
+        options["objectives"] = load_case(case).objectives
+    given = {name: value for name, value in options.items() if value is not None}
+    make: Callable[..., GridProblem] = _lookup("task", task, PROBLEMS)
+    return make(case, **given)
 
 
 def _algorithm(name: str, problem: GridProblem, population: int | None) -> Algorithm:
@@ -131,14 +142,14 @@ def _algorithm(name: str, problem: GridProblem, population: int | None) -> Algor
     """
     from algorithms import ALGORITHMS
 
-    cls = _lookup("algorithm", name, ALGORITHMS)
+    make: Callable[..., Algorithm] = _lookup("algorithm", name, ALGORITHMS)
+    algorithm = make(problem)
     if population is None:
-        return cls()
-    known = inspect.signature(cls).parameters
+        return algorithm
     for parameter in ("pop_size", "n_particles"):
-        if parameter in known:
-            return cls(**{parameter: population})
-    raise ValueError(f"--population: {name} has no population size; its options: {list(known)}")
+        if hasattr(algorithm, parameter):
+            return make(problem, **{parameter: population})
+    raise ValueError(f"--population: {name} has no population size")
 
 
 def _run(
@@ -215,7 +226,7 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
     console.print(
         f"violation {result['violation']:.3g}, {result['evaluations']} evaluations "
         f"in {result['run_time_s']:.1f} s ({result['evaluations_per_second']:,.0f} per second), "
-        f"{result['diverged']} diverged, engine {result['engine']}",
+        f"{result['failed_evaluations']} failed power flows, engine {result['engine']}",
         highlight=False,
     )
     settings = Table("control", "unit", "before", "new", "lower", "upper")

@@ -79,7 +79,7 @@ def check_net(net: pandapowerNet) -> None:
     for table, columns in {
         **_BRANCH_ENDS,
         "trafo3w": ("hv_bus", "mv_bus", "lv_bus"),
-        **{t: ("bus",) for t in ("load", "sgen", "gen", "ext_grid", "shunt")},
+        **dict.fromkeys(("load", "sgen", "gen", "ext_grid", "shunt"), ("bus",)),
     }.items():
         for column in columns:
             lost = ~net[table][column].isin(net.bus.index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import joblib
 import numpy as np
-
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gridproblems.problem import GridProblem
@@ -42,17 +42,17 @@ class PopulationRunner:
     def __getstate__(self) -> dict[str, Any]:
         return {"n_jobs": self.n_jobs, "_file": None}
 
-    def __call__(self, f: Callable[[Any], dict[str, Any]], X: Sequence[Any]) -> Outputs:
+    def __call__(self, f: Callable[[Any], dict[str, Any]], X: NDArray[Any]) -> Outputs:
         """Evaluates all vectors of a population.
 
         Args:
             f: pymoo's evaluation function of one vector; it knows the problem.
-            X: The vectors.
+            X: The vectors, shape (n, n_var), or n dicts of variables.
         """
         if self.n_jobs == 1 or len(X) < 2:
             return [f(x) for x in X]
         problem: GridProblem = f.problem  # type: ignore[attr-defined]
-        chunks = [X[i] for i in np.array_split(np.arange(len(X)), min(self.n_jobs, len(X)))]
+        chunks = np.array_split(X, min(self.n_jobs, len(X)))
         if problem.engine.releases_gil:
             parallel = joblib.Parallel(n_jobs=self.n_jobs, backend="threading")
             parts = parallel(joblib.delayed(_evaluate_chunk)(f, chunk) for chunk in chunks)
@@ -75,11 +75,11 @@ class PopulationRunner:
         return self._file
 
 
-def _evaluate_chunk(f: Callable[[Any], dict[str, Any]], chunk: Sequence[Any]) -> Outputs:
+def _evaluate_chunk(f: Callable[[Any], dict[str, Any]], chunk: NDArray[Any]) -> Outputs:
     return [f(x) for x in chunk]
 
 
-def _evaluate_stored(path: str, chunk: Sequence[Any]) -> tuple[Outputs, dict[str, int]]:
+def _evaluate_stored(path: str, chunk: NDArray[Any]) -> tuple[Outputs, dict[str, int]]:
     problem = _load(path)
     before = problem.counts.as_dict()
     outputs: Outputs = []

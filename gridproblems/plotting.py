@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,19 +102,15 @@ def plot_voltage_profile(
     bus = problem.net.bus
     before = problem.base_state.vm_pu[snapshot]
     after = None if x is None else problem.solve(x).vm_pu[snapshot]
-    limits = [
-        _column(bus, column) for column in ("min_vm_pu", "max_vm_pu") if column in bus.columns
-    ]
+    lower, upper = (_limit(bus, f"{side}_vm_pu") for side in ("min", "max"))
     figure, axes = _figure(height=4.2)
     _dumbbells(axes, before, after, [str(label) for label in bus.index])
-    for limit in limits:
+    for limit in (lower, upper):
         _limit_line(axes, limit)
-    drawn = before if after is None else after
-    axes.set_title(
-        f"{problem.name}: bus voltages {_span(before, after)}"
-        f"{_outside(drawn, *limits) if len(limits) == 2 else ''}",
-        loc="left",
-    )
+    text = f"{_voltages(before, lower, upper)} before"
+    if after is not None:
+        text += f", {_voltages(after, lower, upper)} after"
+    axes.set_title(f"{problem.name}: bus voltages {text}", loc="left", fontsize="medium")
     axes.set_xlabel("bus")
     axes.set_ylabel("voltage magnitude [p.u.]")
     _legend_below(figure, axes)
@@ -142,30 +137,28 @@ def plot_branch_loading(
     tables = list(_branches(problem, state, snapshot))
     if not tables:
         raise ValueError(f"{problem.name} has no line and no transformer to draw")
-    widths = [max(min(len(table.before), most_loaded), 8) for table in tables]
+    widths = np.array([min(len(table.before), most_loaded) for table in tables])
     figure = Figure(figsize=(10, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False, width_ratios=widths)[0]
+    panels = figure.subplots(
+        1, len(tables), squeeze=False, width_ratios=np.maximum(widths, 0.4 * widths.max())
+    )[0]
     for axes, table in zip(panels, tables, strict=True):
         _style(axes)
         shown = table.shown(most_loaded)
-        total = len(table.before)
         labels = [table.labels[row] for row in shown]
         after = None if table.after is None else table.after[shown]
         _dumbbells(axes, table.before[shown], after, labels)
-        if table.limit is not None:
-            _limit_line(axes, table.limit[shown])
+        _limit_line(axes, table.limit[shown])
+        axes.set_ylim(bottom=0)
+        total = len(table.before)
         chosen = "" if len(shown) == total else f", {len(shown)} most loaded of {total}"
         axes.set_xlabel(f"{table.name}{chosen}")
-    panels[0].set_ylabel("loading [%]")
-    panels[0].set_ylim(bottom=0)
-    before = np.concatenate([table.before for table in tables])
-    changed = None if state is None else np.concatenate([table.after for table in tables])
-    figure.suptitle(
-        f"{problem.name}: highest branch loading {_peak(before, changed)}",
-        x=0.01,
-        ha="left",
-        fontsize="large",
-    )
+        change = "" if table.after is None else f" → {np.nanmax(table.after):.1f}"
+        axes.set_title(
+            f"highest {np.nanmax(table.before):.1f}{change} %", loc="left", fontsize="medium"
+        )
+    panels[0].set_ylabel("loading [% of rated current]")
+    figure.suptitle(f"{problem.name}: branch loading", x=0.01, ha="left", fontsize="large")
     _legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
     return figure
 
@@ -222,7 +215,7 @@ class _Branches:
     labels: list[str]
     before: np.ndarray
     after: np.ndarray | None
-    limit: np.ndarray | None
+    limit: np.ndarray
 
     def shown(self, most_loaded: int) -> np.ndarray:
         """Rows to draw: all, or the most loaded ones in decreasing order."""
@@ -251,15 +244,14 @@ def _branches(problem: GridProblem, state: GridState | None, snapshot: int) -> I
             labels=names,
             before=getattr(problem.base_state, attribute)[snapshot],
             after=None if state is None else getattr(state, attribute)[snapshot],
-            limit=(
-                _column(frame, "max_loading_percent")
-                if "max_loading_percent" in frame.columns
-                else None
-            ),
+            limit=_limit(frame, "max_loading_percent"),
         )
 
 
-def _column(frame: pd.DataFrame, column: str) -> np.ndarray:
+def _limit(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of limits, NaN where the table has none."""
+    if column not in frame.columns:
+        return np.full(len(frame), np.nan)
     return frame[column].to_numpy(float)
 
 
@@ -337,21 +329,9 @@ def _zoom(axes: Axes, best: np.ndarray, best_known: float | None) -> None:
     low, high = values.min(), values.max()
     margin = 0.08 * max(high - low, 1e-3 * max(abs(low), 1e-12))
     axes.set_ylim(low - margin, high + margin)
-    axes.yaxis.set_major_locator(MaxNLocator(8))
 
 
-def _span(before: np.ndarray, after: np.ndarray | None) -> str:
-    text = f"{np.nanmin(before):.3f} to {np.nanmax(before):.3f} p.u."
-    if after is None:
-        return text
-    return f"{text} before, {np.nanmin(after):.3f} to {np.nanmax(after):.3f} p.u. after"
-
-
-def _peak(before: np.ndarray, after: np.ndarray | None) -> str:
-    text = f"{np.nanmax(before):.1f} %"
-    return text if after is None else f"{text} before, {np.nanmax(after):.1f} % after"
-
-
-def _outside(vm_pu: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> str:
+def _voltages(vm_pu: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> str:
     count = int(np.sum((vm_pu < lower - 1e-6) | (vm_pu > upper + 1e-6)))
-    return f"; {count} outside the band" if count else ""
+    text = f"{np.nanmin(vm_pu):.3f} to {np.nanmax(vm_pu):.3f} p.u."
+    return f"{text} ({count} outside the limits)" if count else text

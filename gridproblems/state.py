@@ -274,4 +274,3 @@ class GridState:
     def p_loss_mw(self) -> FloatArray:
         """Active losses of all branches, (n_snapshots,). [MW]"""
         return self._get("branch_loss_mw").sum(axis=1)
-

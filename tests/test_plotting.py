@@ -86,7 +86,7 @@ def test_voltage_profile_counts_buses_outside_the_band(x: np.ndarray) -> None:
     vm_pu = narrow.solve(x).vm_pu[0]
     narrow.net.bus["max_vm_pu"] = np.sort(vm_pu)[-4]
     title = plot_voltage_profile(narrow, x).axes[0].get_title("left")
-    assert title.endswith("; 3 outside the band")
+    assert title.endswith("p.u. (3 outside the limits) after")
 
 
 def test_voltage_profile_of_the_base_case_alone(problem: ReactivePowerDispatch) -> None:
@@ -106,9 +106,9 @@ def test_branch_loading_draws_lines_and_transformers(
     np.testing.assert_array_equal(drawn(lines, "after"), state.line_loading_percent[0])
     np.testing.assert_array_equal(drawn(trafos, "after"), state.trafo_loading_percent[0])
     assert tick_labels(lines) == list(problem.net.line.name)
-    assert lines.get_ylabel() == "loading [%]"
-    highest = max(state.line_loading_percent.max(), state.trafo_loading_percent.max())
-    assert f"{highest:.1f} % after" in figure.get_suptitle()
+    assert lines.get_ylabel() == "loading [% of rated current]"
+    before, after = (s.line_loading_percent.max() for s in (problem.base_state, state))
+    assert lines.get_title("left") == f"highest {before:.1f} → {after:.1f} %"
 
 
 def test_branch_loading_of_a_large_grid_shows_the_most_loaded() -> None:

@@ -8,6 +8,7 @@ transformers, wards, line charging, iron losses.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ from pandapower.pypower.makeYbus import branch_vectors
 from scipy.sparse import csc_matrix
 
 from gridproblems.engines._reference import RUNPP_OPTIONS, layout_of
-from gridproblems.state import Field, FloatArray, GridState, Layout
+from gridproblems.state import Field, FloatArray, Layout
 
 ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.int64]
@@ -53,8 +54,27 @@ NUMERIC_COLUMNS = {
     "trafo3w": ("tap_pos",),
     "line": ("in_service",),
 }
+#: Sections of the parameter vector: what they belong to, and the column of their base values.
+SECTIONS = (
+    ("setpoint", "vm_pu"),
+    ("injection", "p_mw"),
+    ("injection", "q_mvar"),
+    ("injection", "scaling"),
+    ("shunt", "p_mw"),
+    ("shunt", "q_mvar"),
+    ("shunt", "step"),
+    ("tap", "tap_pos"),
+    ("status", "in_service"),
+)
 _INJECTION_SIGN = {"gen": 1.0, "sgen": 1.0, "load": -1.0, "storage": -1.0}
 MAX_TAPS = 20_001
+
+
+def _section(field: Field) -> int:
+    """Section of the parameter vector that a numeric field belongs to."""
+    by_column = {"vm_pu": "setpoint", "tap_pos": "tap", "in_service": "status"}
+    group = "shunt" if field.table == "shunt" else "injection"
+    return SECTIONS.index((by_column.get(field.column, group), field.column))
 
 
 def is_numeric(net: pandapowerNet, field: Field) -> bool:
@@ -101,9 +121,8 @@ class NoBranchInService(Exception):
 class CompiledModel:
     """A net as pandapower's bus/branch model, with the places that settings change.
 
-    The parameter vector holds, section after section: voltage set-points, active power, reactive
-    power and scaling of injections, active power, reactive power and step of shunts, tap
-    positions, branch status. ``sections`` has the start of each and the end of the last.
+    The parameter vector holds one value per member of each of the `SECTIONS`, one section after
+    the other; ``sections`` has the start of each and the end of the last.
     """
 
     layout: Layout
@@ -158,9 +177,7 @@ class CompiledModel:
     machine_q_share: FloatArray
 
 
-def compile_model(
-    net: pandapowerNet, fields: tuple[Field, ...]
-) -> tuple[CompiledModel, IntArray]:
+def compile_model(net: pandapowerNet, fields: tuple[Field, ...]) -> tuple[CompiledModel, IntArray]:
     """Compiles a net for settings of the given numeric fields.
 
     Args:
@@ -179,10 +196,9 @@ def compile_model(
     for field in fields:
         if field.column == "in_service":
             net[field.table].loc[list(field.elements), "in_service"] = True
-    try:
+    # without convergence the model is built all the same, only Newton starts from flat voltages
+    with contextlib.suppress(LoadflowNotConverged):
         pp.runpp(net, **RUNPP_OPTIONS)
-    except LoadflowNotConverged:
-        pass  # the model is built all the same; only the start of Newton's iteration is flat
     if "bus" not in net._ppc["internal"]:
         raise NoBranchInService
     return _Compiler(base, net, fields).compile()
@@ -191,9 +207,7 @@ def compile_model(
 class _Compiler:
     """Reads one solved pandapower net; `compile` returns what Newton and the sweep need."""
 
-    def __init__(
-        self, base: pandapowerNet, net: pandapowerNet, fields: tuple[Field, ...]
-    ) -> None:
+    def __init__(self, base: pandapowerNet, net: pandapowerNet, fields: tuple[Field, ...]) -> None:
         self.base, self.net, self.fields = base, net, fields
         self.internal: dict[str, Any] = net._ppc["internal"]
         self.bus, self.gen, self.branch = (
@@ -208,58 +222,34 @@ class _Compiler:
 
     def compile(self) -> tuple[CompiledModel, IntArray]:
         """Puts the parts together."""
-        setpoints: dict[tuple[str, int], int] = {}
-        injections: dict[tuple[str, int], int] = {}
-        shunts: dict[int, int] = {}
-        taps: dict[tuple[str, int], int] = {}
-        status: dict[tuple[str, int], int] = {}
+        members: dict[str, dict[tuple[str, int], int]] = {group: {} for group, _ in SECTIONS}
         for field in self.fields:
+            group = members[SECTIONS[_section(field)][0]]
             for element in field.elements:
-                bus = self._bus_of(field.table, element)
-                if bus < 0:
-                    continue
-                if field.column == "vm_pu":
-                    setpoints.setdefault((field.table, element), len(setpoints))
-                elif field.table in _INJECTION_SIGN:
-                    injections.setdefault((field.table, element), len(injections))
-                elif field.table == "shunt":
-                    shunts.setdefault(element, len(shunts))
-                elif field.column == "tap_pos":
-                    taps.setdefault((field.table, element), len(taps))
-                else:
-                    status.setdefault((field.table, element), len(status))
+                if self._bus_of(field.table, element) >= 0:
+                    group.setdefault((field.table, element), len(group))
+        setpoints, injections, taps, status = (
+            list(members[group]) for group in ("setpoint", "injection", "tap", "status")
+        )
+        shunts = [element for _, element in members["shunt"]]
 
-        counts = [len(setpoints), *[len(injections)] * 3, *[len(shunts)] * 3, len(taps), len(status)]
-        sections = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        values = [
-            [self.net[t].at[e, "vm_pu"] for t, e in setpoints],
-            [self.net[t].at[e, "p_mw"] for t, e in injections],
-            [0.0 if t == "gen" else self.net[t].at[e, "q_mvar"] for t, e in injections],
-            [self.net[t].at[e, "scaling"] for t, e in injections],
-            [self.net.shunt.at[e, "p_mw"] for e in shunts],
-            [self.net.shunt.at[e, "q_mvar"] for e in shunts],
-            [self.net.shunt.at[e, "step"] for e in shunts],
-            [self.net[t].at[e, "tap_pos"] for t, e in taps],
-            [self.base[t].at[e, "in_service"] for t, e in status],
-        ]
-        parameters = np.concatenate([np.asarray(v, dtype=float) for v in values])
-
+        lengths = [len(members[group]) for group, _ in SECTIONS]
+        sections = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        parameters = np.array(
+            [
+                self._base_value(*key, column)
+                for group, column in SECTIONS
+                for key in members[group]
+            ],
+            dtype=float,
+        )
         places = []
         for field in self.fields:
+            section = _section(field)
+            group = members[SECTIONS[section][0]]
             for element in field.elements:
-                key = (field.table, element)
-                if field.column == "vm_pu":
-                    places.append(_place(sections[0], setpoints.get(key)))
-                elif field.table in _INJECTION_SIGN:
-                    section = {"p_mw": 1, "q_mvar": 2, "scaling": 3}[field.column]
-                    places.append(_place(sections[section], injections.get(key)))
-                elif field.table == "shunt":
-                    section = {"p_mw": 4, "q_mvar": 5, "step": 6}[field.column]
-                    places.append(_place(sections[section], shunts.get(element)))
-                elif field.column == "tap_pos":
-                    places.append(_place(sections[7], taps.get(key)))
-                else:
-                    places.append(_place(sections[8], status.get(key)))
+                place = group.get((field.table, element), -1)
+                places.append(place + sections[section] if place >= 0 else -1)
 
         status_branch = np.array([self._branches(t, e)[0] for t, e in status], dtype=np.int64)
         tap = self._tap_tables(taps)
@@ -290,7 +280,7 @@ class _Compiler:
 
         demand = self.bus[:, PD] + 1j * self.bus[:, QD]
         np.add.at(demand, injection_bus[~is_machine], injected[~is_machine])
-        machines = self._machines(injections)
+        machines = self._machines(members["injection"])
         s_fixed = -demand
         np.add.at(s_fixed, self.gen[:, GEN_BUS].astype(int), self.gen[:, PG])
         np.subtract.at(s_fixed, injection_bus[is_machine], injected[is_machine])
@@ -336,6 +326,12 @@ class _Compiler:
         )
         return model, np.array(places, dtype=np.int64)
 
+    def _base_value(self, table: str, element: int, column: str) -> float:
+        """Value of a parameter in the base case; generators inject no scheduled Q."""
+        if table == "gen" and column == "q_mvar":
+            return 0.0
+        return float(self.base[table].at[element, column])
+
     def _model_bus(self, buses: Any) -> IntArray:
         """Model bus of pandapower buses, -1 for those out of service or without supply."""
         found = self.bus_lookup[np.asarray(buses, dtype=np.int64)]
@@ -361,15 +357,13 @@ class _Compiler:
         step = (last - first) // n_windings
         return [int(self.branch_of_ppc_row[first + row + k * step]) for k in range(n_windings)]
 
-    def _tap_tables(self, taps: dict[tuple[str, int], int]) -> dict[str, Any]:
+    def _tap_tables(self, taps: list[tuple[str, int]]) -> dict[str, Any]:
         """Branch admittances at every position of the tap changers that settings move."""
         first, count, branch, changer, row = [], [], [], [], []
         tables: list[ComplexArray] = []
         n_rows = 0
-        for (table, element), index in taps.items():
-            lowest, highest = (
-                int(self.net[table].at[element, c]) for c in ("tap_min", "tap_max")
-            )
+        for index, (table, element) in enumerate(taps):
+            lowest, highest = (int(self.net[table].at[element, c]) for c in ("tap_min", "tap_max"))
             positions = np.arange(lowest, highest + 1)
             first.append(lowest)
             count.append(len(positions))
@@ -490,7 +484,9 @@ class _Compiler:
         )
         by_range = (n_at_bus > 1) & (bus_range != 0)
         q_share = np.where(
-            by_range, q_range / np.where(by_range, bus_range + np.finfo(float).eps, 1.0), 1 / n_at_bus
+            by_range,
+            q_range / np.where(by_range, bus_range + np.finfo(float).eps, 1.0),
+            1 / n_at_bus,
         )
         q_offset = np.where(by_range, gen[:, QMIN] - q_share * bus_min, 0.0)
 
@@ -524,7 +520,9 @@ class _Compiler:
         total = np.bincount(gen_bus, weights=weight, minlength=self.n_bus)[gen_bus]
         n_slack = np.bincount(gen_bus, weights=is_slack, minlength=self.n_bus)[gen_bus]
         p_share = np.where(
-            is_slack, np.where(total > 0, weight / np.where(total > 0, total, 1), 1 / np.maximum(n_slack, 1)), 0.0
+            is_slack,
+            np.where(total > 0, weight / np.where(total > 0, total, 1), 1 / np.maximum(n_slack, 1)),
+            0.0,
         )
         slack_total = np.bincount(
             gen_bus, weights=np.where(is_slack, scheduled, 0.0), minlength=self.n_bus
@@ -550,10 +548,6 @@ class _Compiler:
         load = self.net.load[self.net.load.in_service.astype(bool)]
         bus_in_service = self.net.bus.in_service.reindex(load.bus).to_numpy(dtype=bool)
         return int((bus_in_service & (self._model_bus(load.bus) < 0)).sum())
-
-
-def _place(start: int, index: int | None) -> int:
-    return -1 if index is None else int(start) + index
 
 
 def _compress(mask: NDArray[np.bool_]) -> IntArray:

@@ -146,7 +146,7 @@ class NewtonEngine:
 
     def _workspace(self, compiled: _Compiled) -> _Workspace:
         """This thread's solver for a model."""
-        spaces: dict[int, _Workspace] = self._local.__dict__
+        spaces: dict[int, _Workspace] = self._local.__dict__.setdefault("spaces", {})
         space = spaces.get(id(compiled))
         if space is None or space.compiled is not compiled:
             if len(spaces) > _MAX_STRUCTURES:

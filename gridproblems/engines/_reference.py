@@ -9,7 +9,14 @@ import numpy as np
 import pandapower as pp
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 
-from gridproblems.state import QUANTITIES, BusBranchSolution, FloatArray, GridState, Layout, Settings
+from gridproblems.state import (
+    QUANTITIES,
+    BusBranchSolution,
+    FloatArray,
+    GridState,
+    Layout,
+    Settings,
+)
 
 #: Options of every power flow of this package: pandapower's own Newton-Raphson, tight tolerance.
 RUNPP_OPTIONS: dict[str, Any] = {
@@ -53,15 +60,14 @@ def apply_settings(net: pandapowerNet, settings: Settings, snapshot: int = 0) ->
     for field, values in settings:
         row = values if values.ndim == 1 else values[snapshot]
         table = net[field.table]
-        kind = table[field.column].dtype
-        new = row.astype(bool) if kind == bool else row
-        if kind.kind in "iu" and not np.array_equal(row, np.rint(row)):
+        dtype = table[field.column].dtype
+        if dtype.kind == "b":
+            row = row.astype(bool)
+        elif dtype.kind in "iu" and np.array_equal(row, np.rint(row)):
+            row = row.astype(dtype)
+        else:
             table[field.column] = table[field.column].astype(float)
-        elif kind.kind in "iu":
-            new = row.astype(kind)
-        elif kind == object:
-            table[field.column] = table[field.column].astype(float)
-        table.loc[list(field.elements), field.column] = new
+        table.loc[list(field.elements), field.column] = row
 
 
 def unsupplied_loads(net: pandapowerNet) -> list[int]:

@@ -200,13 +200,13 @@ def _set_points(
         by_bus.setdefault(group_of[net[table].at[element, "bus"]], []).append(element)
     controls, unlimited = [], []
     for members in by_bus.values():
-        bounds = limits.get(f"{table}_vm_pu") or _band(net, table, members[0])
-        if bounds is None:
+        band = limits.get(f"{table}_vm_pu") or _band(net, table, members[0])
+        if band is None:
             unlimited.append(members[0])
-            bounds = DEFAULT_SET_POINT_PU
+        low, high = band or DEFAULT_SET_POINT_PU
         label = label_of(net, table, members[0])
         controls.append(
-            Control(table, "vm_pu", tuple(members), "real", *bounds, unit="p.u.", label=label)
+            Control(table, "vm_pu", tuple(members), "real", low, high, unit="p.u.", label=label)
         )
     if unlimited:
         warnings.warn(
@@ -343,9 +343,7 @@ def _compensators(net: pandapowerNet, limits: Limits, asked: list[int] | None) -
 
 #: Control groups by name: (net, limits, asked elements) -> controls. Asked is None when the
 #: group was not named, empty when it was named without elements.
-CONTROL_GROUPS: dict[
-    str, Callable[[pandapowerNet, Limits, list[int] | None], list[Control]]
-] = {
+CONTROL_GROUPS: dict[str, Callable[[pandapowerNet, Limits, list[int] | None], list[Control]]] = {
     "gen": _generators,
     "ext_grid": _external_grids,
     "tap": _taps,
