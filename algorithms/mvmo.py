@@ -300,14 +300,14 @@ def mapping(mean: ArrayLike, s1: ArrayLike, s2: ArrayLike, u: ArrayLike) -> np.n
     """New value of a mutated variable from a uniform draw ``u``, all in [0, 1].
 
     ``h(u) = mean (1 - exp(-u s1)) + (1 - mean) exp(-(1 - u) s2)`` corrected at both ends to
-    ``h(u) + (1 - h(1) + h(0)) u - h(0)``: 0 stays 0, 1 stays 1, and the larger the shape factors
-    ``s1`` (below the mean) and ``s2`` (above it), the closer to the mean is all between.
+    ``h(u) + (1 - h(1) + h(0)) u - h(0)``, so that 0 stays 0 and 1 stays 1; here with equal terms
+    put together. The larger the shapes ``s1`` (below the mean) and ``s2`` (above it), the closer
+    to the mean is all between.
     """
     mean, s1, s2, u = (np.asarray(a, dtype=float) for a in (mean, s1, s2, u))
-    h = mean * (1.0 - np.exp(-u * s1)) + (1.0 - mean) * np.exp(-(1.0 - u) * s2)
-    h0 = (1.0 - mean) * np.exp(-s2)
-    h1 = mean * (1.0 - np.exp(-s1)) + (1.0 - mean)
-    return np.clip(h + (1.0 - h1 + h0) * u - h0, 0.0, 1.0)
+    below = 1.0 - (np.exp(-u * s1) - u * np.exp(-s1))
+    above = np.exp(-(1.0 - u) * s2) - (1.0 - u) * np.exp(-s2)
+    return mean * below + (1.0 - mean) * above
 
 
 def shape_factor(variance: np.ndarray, previous: np.ndarray) -> np.ndarray:

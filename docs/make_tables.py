@@ -74,7 +74,7 @@ def cases_table() -> str:
                 str(shunts),
                 band(net.bus[held]),
                 band(net.bus[~held]),
-                "yes" if "min_q_mvar" in net.gen else "no",
+                "yes" if net.gen.min_q_mvar.notna().any() else "no",
                 f"{line_loss_mw(net):.4f}",
                 f"{total:.4f}",
             )
@@ -163,16 +163,19 @@ def published_table() -> str:
 
 
 def notes_list() -> str:
-    """Conventions and differences from the printed tables."""
-    blocks = []
+    """Conventions and differences from the printed tables, one section per network."""
+    networks: dict[str, list[Case]] = {}
     for name in CASES:
-        case = load_case(name)
-        notes = [
-            *case.notes,
-            *(f"{p.name}: {p.note}" for p in case.published.values() if p.note),
+        networks.setdefault(name.split("-")[0], []).append(load_case(name))
+    blocks = []
+    for network, cases in networks.items():
+        shared = [note for note in cases[0].notes if all(note in case.notes for case in cases)]
+        own = [
+            f"`{case.name}`: {note}" for case in cases for note in case.notes if note not in shared
         ]
-        lines = [f"### {name}", "", f"{case.title}. Source: {case.source}", ""]
-        blocks.append("\n".join([*lines, *(f"- {note}" for note in notes)]))
+        published = [f"{p.name}: {p.note}" for p in cases[0].published.values() if p.note]
+        notes = "\n".join(f"- {note}" for note in [*own, *shared, *published])
+        blocks.append(f"### {network}\n\nSource: {cases[0].source}\n\n{notes}")
     return "\n\n".join(blocks)
 
 

@@ -31,8 +31,8 @@ from pandapower.pypower.idx_brch import (
     T_BUS,
     TAP,
 )
-from pandapower.pypower.idx_bus import BASE_KV, BS, GS, PD, QD
-from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC
+from pandapower.pypower.idx_bus import BASE_KV, BS, GS, PD, QD, VA
+from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC, VG
 from pandapower.pypower.makeYbus import branch_vectors
 from scipy.sparse import csc_matrix
 
@@ -196,19 +196,27 @@ def compile_model(net: pandapowerNet, fields: tuple[Field, ...]) -> tuple[Compil
     for field in fields:
         if field.column == "in_service":
             net[field.table].loc[list(field.elements), "in_service"] = True
-    # without convergence the model is built all the same, only Newton starts from flat voltages
-    with contextlib.suppress(LoadflowNotConverged):
+    pp.rundcpp(net)
+    va_start_degree = net._ppc["bus"][:, VA]
+    with contextlib.suppress(LoadflowNotConverged):  # the model is built all the same
         pp.runpp(net, **RUNPP_OPTIONS)
     if "bus" not in net._ppc["internal"]:
         raise NoBranchInService
-    return _Compiler(base, net, fields).compile()
+    return _Compiler(base, net, fields, va_start_degree).compile()
 
 
 class _Compiler:
     """Reads one solved pandapower net; `compile` returns what Newton and the sweep need."""
 
-    def __init__(self, base: pandapowerNet, net: pandapowerNet, fields: tuple[Field, ...]) -> None:
+    def __init__(
+        self,
+        base: pandapowerNet,
+        net: pandapowerNet,
+        fields: tuple[Field, ...],
+        va_start_degree: FloatArray,
+    ) -> None:
         self.base, self.net, self.fields = base, net, fields
+        self.va_start_degree = va_start_degree
         self.internal: dict[str, Any] = net._ppc["internal"]
         self.bus, self.gen, self.branch = (
             self.internal[table].real for table in ("bus", "gen", "branch")
@@ -285,9 +293,9 @@ class _Compiler:
         np.add.at(s_fixed, self.gen[:, GEN_BUS].astype(int), self.gen[:, PG])
         np.subtract.at(s_fixed, injection_bus[is_machine], injected[is_machine])
 
-        v = self.internal["V"]
-        if not self.net.converged:
-            v = np.exp(1j * np.angle(np.where(np.isfinite(v), v, 1.0)))
+        # as runpp starts: set-points and otherwise 1 p.u., angles of the DC power flow
+        v = np.exp(1j * np.deg2rad(self.va_start_degree[: self.n_bus]))
+        v[self.gen[:, GEN_BUS].astype(int)] *= self.gen[:, VG]
         weights = np.zeros(self.n_bus)
         weights[self.internal["ref"]] = 1.0 / len(self.internal["ref"])
         model = CompiledModel(

@@ -123,7 +123,9 @@ class NewtonEngine:
         self, fields: tuple[Field, ...], structural: tuple[bool, ...], values: FloatArray
     ) -> _Compiled:
         """The model for these fields, built with the values of the structural ones."""
-        index = np.repeat(structural, [len(field.elements) for field in fields])
+        index = np.repeat(
+            np.array(structural, dtype=bool), [len(field.elements) for field in fields]
+        )
         key = (fields, structural, values[index].tobytes())
         with self._lock:
             compiled = self._models.get(key)

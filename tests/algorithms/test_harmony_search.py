@@ -21,7 +21,11 @@ MEMORY = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 def play(**parameters: float) -> np.ndarray:
     options = {"hmcr": 1.0, "par": 0.0, "bandwidth": 0.1, **parameters}
     return improvise(
-        MEMORY, BOX, 4000, random_state=np.random.default_rng(1), **options  # type: ignore[arg-type]
+        MEMORY,
+        BOX,
+        4000,
+        random_state=np.random.default_rng(1),
+        **options,  # type: ignore[arg-type]
     )
 
 
@@ -80,7 +84,9 @@ def test_schedules_of_mahdavi() -> None:
     assert linear(0.35, 0.99, 0.25) == pytest.approx(0.51)
     assert linear(0.35, 0.99, 1.0) == pytest.approx(0.99)
     # bw(t) = 0.1 exp(t / T ln(0.001 / 0.1)): a decade at half time
-    np.testing.assert_allclose([exponential(0.1, 0.001, p) for p in (0, 0.5, 1)], [0.1, 0.01, 0.001])
+    np.testing.assert_allclose(
+        [exponential(0.1, 0.001, p) for p in (0, 0.5, 1)], [0.1, 0.01, 0.001]
+    )
     np.testing.assert_allclose(exponential([0.1, 1.0], [0.001, 1.0], 0.5), [0.01, 1.0])
 
 
@@ -92,7 +98,11 @@ def test_a_better_harmony_replaces_the_worst_and_a_worse_one_nothing() -> None:
     infills = algorithm.ask()
     algorithm.evaluator.eval(algorithm.problem, infills)
     algorithm.tell(infills=infills)
-    for note, expected in ((0.95, [0.1, 0.6, 0.9]), (0.55, [0.1, 0.55, 0.6]), (0.55, [0.1, 0.55, 0.6])):
+    for note, expected in (
+        (0.95, [0.1, 0.6, 0.9]),
+        (0.55, [0.1, 0.55, 0.6]),
+        (0.55, [0.1, 0.55, 0.6]),
+    ):
         new = Population.new(X=np.array([[note]]))
         algorithm.evaluator.eval(algorithm.problem, new)
         algorithm.tell(infills=new)

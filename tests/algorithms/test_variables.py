@@ -40,7 +40,9 @@ def test_numeric_bounds_beside_vars_mean_vectors() -> None:
     problem = Problem(vars=MIXED, xl=np.array([-1, 2, 0, 0, 0.0]), xu=np.array([3, 6, 1, 2, 2.0]))
     v = Variables(problem)
     assert not v.takes_dicts
-    np.testing.assert_array_equal(v.population(np.array([[0.5, 3, 1, 2, 0]]))[0].X, [0.5, 3, 1, 2, 0])
+    np.testing.assert_array_equal(
+        v.population(np.array([[0.5, 3, 1, 2, 0]]))[0].X, [0.5, 3, 1, 2, 0]
+    )
 
 
 def test_vtype_stands_in_for_missing_vars() -> None:
