@@ -45,41 +45,42 @@ def plot_convergence(
     ylabel: str = "best feasible value",
     title: str = "",
 ) -> Figure:
-    """Best feasible value over evaluations.
+    """Best feasible value over evaluations, or the least violation if nothing feasible was found.
 
     Args:
-        history: Columns ``evaluations`` and ``best``, one row per improvement and one for the end
-            of the run, in order; ``best`` is NaN while no feasible point is known.
+        history: Columns ``evaluations``, ``best`` and ``violation``, one row per improvement and
+            one for the end of the run, in order; ``best`` is NaN while no feasible point is known.
         best_known: Drawn as a horizontal line when given.
         ylabel: Name and unit of the value.
         title: Names the run; the final value is added.
 
     Returns:
-        The figure; its first line holds ``evaluations`` and ``best``.
+        The figure; its first line holds ``evaluations`` and ``best`` (or ``violation``).
     """
     evaluations = history["evaluations"].to_numpy(float)
     best = history["best"].to_numpy(float)
-    figure, axes = _figure(height=3.8)
-    axes.step(evaluations, best, where="post", color=AFTER, linewidth=1.8, label="best so far")
     feasible = np.isfinite(best)
-    if not feasible.all():
-        until = evaluations[feasible][0] if feasible.any() else evaluations[-1]
-        axes.axvspan(0, until, color=BEFORE, alpha=0.2, linewidth=0, label="no feasible point yet")
-    if best_known is not None:
-        axes.axhline(
-            best_known,
-            color=KNOWN,
-            linestyle="--",
-            linewidth=1.2,
-            label=f"best known {best_known:.6g}",
-        )
+    figure, axes = _figure(height=3.8)
     if feasible.any():
+        found = f"{best[-1]:.6g} after {evaluations[-1]:.0f} evaluations"
+        axes.set_ylabel(ylabel)
+        _best_so_far(axes, evaluations, best)
+        if not feasible[0]:
+            until = evaluations[feasible][0]
+            axes.axvspan(
+                0, until, color=BEFORE, alpha=0.2, linewidth=0, label="no feasible point yet"
+            )
+        if best_known is not None:
+            label = f"best known {best_known:.6g}"
+            axes.axhline(best_known, color=KNOWN, linestyle="--", linewidth=1.2, label=label)
         _zoom(axes, best[feasible], best_known)
+    else:
+        found = f"nothing feasible in {evaluations[-1]:.0f} evaluations"
+        axes.set_ylabel("violation")
+        _best_so_far(axes, evaluations, history["violation"].to_numpy(float))
+        axes.set_ylim(bottom=0)
     axes.set_xlim(0, evaluations[-1])
     axes.set_xlabel("evaluations")
-    axes.set_ylabel(ylabel)
-    final = f"{best[-1]:.6g} after {evaluations[-1]:.0f} evaluations"
-    found = final if feasible.any() else f"nothing feasible in {evaluations[-1]:.0f} evaluations"
     axes.set_title(f"{title}: {found}" if title else found, loc="left")
     _legend_below(figure, axes)
     return figure
@@ -157,7 +158,7 @@ def plot_branch_loading(
         axes.set_title(
             f"highest {np.nanmax(table.before):.1f}{change} %", loc="left", fontsize="medium"
         )
-    panels[0].set_ylabel("loading [% of rated current]")
+    panels[0].set_ylabel("loading [%]")
     figure.suptitle(f"{problem.name}: branch loading", x=0.01, ha="left", fontsize="large")
     _legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
     return figure
@@ -321,6 +322,10 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
         frameon=False,
         fontsize="small",
     )
+
+
+def _best_so_far(axes: Axes, evaluations: np.ndarray, values: np.ndarray) -> None:
+    axes.step(evaluations, values, where="post", color=AFTER, linewidth=1.8, label="best so far")
 
 
 def _zoom(axes: Axes, best: np.ndarray, best_known: float | None) -> None:

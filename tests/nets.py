@@ -17,9 +17,7 @@ def two_bus(p_mw: float = 10.0, q_mvar: float = 5.0) -> pandapowerNet:
         net, 0, 1, 1.0, 1.0, 4.0, 0.0, max_i_ka=1.0, max_loading_percent=100.0
     )
     pp.create_load(net, 1, p_mw=p_mw / 10, q_mvar=q_mvar / 10)
-    pp.create_sgen(
-        net, 1, p_mw=0.0, q_mvar=0.0, controllable=True, min_q_mvar=-1.0, max_q_mvar=1.0
-    )
+    pp.create_sgen(net, 1, p_mw=0.0, q_mvar=0.0, controllable=True, min_q_mvar=-1.0, max_q_mvar=1.0)
     return net
 
 

@@ -43,8 +43,8 @@ def whole(low: int, high: int) -> Draw:
 
 def flipped(probability: float) -> Draw:
     return lambda column, rng: (
-        (column.to_numpy(dtype=bool) ^ (rng.random(len(column)) < probability)).astype(float)
-    )
+        column.to_numpy(dtype=bool) ^ (rng.random(len(column)) < probability)
+    ).astype(float)
 
 
 NET_ZOO: dict[str, tuple[Callable[[], pandapowerNet], Ranges]] = {
@@ -158,7 +158,7 @@ def check_engine(net: pandapowerNet, engine: Engine, draws: list[Settings]) -> i
             & expected.bus.in_service.reindex(expected.load.bus).to_numpy(dtype=bool)
             & ~alive.reindex(expected.load.bus).to_numpy()
         ]
-        if not alive.any():
+        if "V" not in expected._ppc["internal"]:  # no branch left: pandapower solves nothing
             assert not state.solved
             continue
         assert state.converged[0]
@@ -288,7 +288,7 @@ def test_newton_says_what_it_cannot_represent() -> None:
     net.load["const_z_p_percent"] = 30.0
     with pytest.raises(UnsupportedByEngine, match="depend on voltage"):
         NewtonEngine(net)
+    net = meshed()
+    pp.create_dcline(net, 0, 3, 1.0, 1.0, 0.1, 1.0, 1.0)
     with pytest.raises(UnsupportedByEngine, match="dcline"):
-        net = meshed()
-        pp.create_dcline(net, 0, 3, 1.0, 1.0, 0.1, 1.0, 1.0)
         NewtonEngine(net)

@@ -106,7 +106,7 @@ def test_branch_loading_draws_lines_and_transformers(
     np.testing.assert_array_equal(drawn(lines, "after"), state.line_loading_percent[0])
     np.testing.assert_array_equal(drawn(trafos, "after"), state.trafo_loading_percent[0])
     assert tick_labels(lines) == list(problem.net.line.name)
-    assert lines.get_ylabel() == "loading [% of rated current]"
+    assert lines.get_ylabel() == "loading [%]"
     before, after = (s.line_loading_percent.max() for s in (problem.base_state, state))
     assert lines.get_title("left") == f"highest {before:.1f} → {after:.1f} %"
 
@@ -142,9 +142,13 @@ def test_convergence_starts_where_something_is_feasible() -> None:
     assert low < 4.5 < 7.0 < high
 
 
-def test_convergence_without_any_feasible_point() -> None:
-    history = pd.DataFrame({"evaluations": [1, 50], "best": [np.nan, np.nan]})
-    (axes,) = plot_convergence(history).axes
+def test_convergence_without_any_feasible_point_shows_the_violation() -> None:
+    history = pd.DataFrame(
+        {"evaluations": [1, 50], "best": [np.nan, np.nan], "violation": [3.0, 2.0]}
+    )
+    (axes,) = plot_convergence(history, best_known=4.5, ylabel="p_loss_mw [MW]").axes
+    np.testing.assert_array_equal(drawn(axes, "best so far"), [3.0, 2.0])
+    assert axes.get_ylabel() == "violation"
     assert axes.get_title("left") == "nothing feasible in 50 evaluations"
 
 

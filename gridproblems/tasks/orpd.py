@@ -320,7 +320,7 @@ def _shunts(net: pandapowerNet, limits: Limits, asked: list[int] | None) -> list
             controls.append(
                 Control("shunt", "step", (element,), "integer", 0.0, float(steps), label=label)
             )
-        elif asked is not None and steps == 1:  # every pandapower shunt has one step
+        elif asked and steps == 1:  # every pandapower shunt has one step
             controls.append(Control("shunt", "step", (element,), "binary", 0.0, 1.0, label=label))
     return controls
 

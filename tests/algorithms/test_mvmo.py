@@ -183,7 +183,7 @@ def test_offspring_never_repeats_its_parent_on_discrete_variables() -> None:
         infills = algorithm.ask()
         if before is not None and algorithm.progress() > 0.9:
             # Late in the run three of five particles are good and start from their best.
-            same = [infills[i].X == before[i] for i in range(len(infills))]
+            same = [before[i] == infills[i].X for i in range(len(infills))]
             assert sum(same) <= 2
         algorithm.evaluator.eval(algorithm.problem, infills)
         algorithm.tell(infills=infills)

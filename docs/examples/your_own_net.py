@@ -1,0 +1,19 @@
+"""Limits and controls are columns of a pandapower net; any net with them is a problem."""
+
+import pandapower.networks
+from pymoo.optimize import minimize
+
+from algorithms import HarmonySearch
+from gridproblems import ReactivePowerDispatch
+
+net = pandapower.networks.case9()
+net.bus["min_vm_pu"], net.bus["max_vm_pu"] = 0.95, 1.05
+net.gen["min_vm_pu"], net.gen["max_vm_pu"] = 0.95, 1.05
+net.ext_grid["min_vm_pu"], net.ext_grid["max_vm_pu"] = 0.95, 1.05
+
+problem = ReactivePowerDispatch(net, objectives=("p_loss_mw",))
+print(f"{problem.n_var} controls, {problem.n_ieq_constr} constraints, engine {problem.engine_name}")
+
+result = minimize(problem, HarmonySearch(), ("n_eval", 2000), seed=1)
+before = problem.base_state.p_loss_mw[0]
+print(f"losses {before:.4f} MW before, {result.F[0]:.4f} MW after")

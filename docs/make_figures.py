@@ -1,0 +1,43 @@
+"""Makes every picture in ``docs/images`` by running the command line.
+
+python docs/make_figures.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from gridproblems.cli import app
+
+IMAGES = Path(__file__).parent / "images"
+RUNS = {
+    "--case ieee39 --algorithm mvmo --evals 5000 --seed 1": {
+        "voltage.png": "ieee39-voltage.png",
+        "convergence.png": "ieee39-convergence.png",
+    },
+    "--case ieee30 --algorithm nsga2 --objectives p_loss_mw,voltage_deviation_pu": {
+        "pareto.png": "ieee30-pareto.png",
+    },
+}
+
+
+def main() -> None:
+    """Runs each command once and copies its pictures."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as parent:
+        for options, pictures in RUNS.items():
+            arguments = ["solve", "orpd", *options.split(), "--out", parent, "--quiet"]
+            result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+            if result.exit_code != 0:
+                raise SystemExit(result.output)
+            for source, target in pictures.items():
+                shutil.copyfile(Path(result.stdout.strip()) / source, IMAGES / target)
+                print(f"docs/images/{target}")
+
+
+if __name__ == "__main__":
+    main()

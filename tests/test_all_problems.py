@@ -1,0 +1,209 @@
+"""What every grid problem promises, whatever its task."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import cloudpickle
+import numpy as np
+import pytest
+from nets import tap_zoo
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga3 import NSGA3
+from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
+from pymoo.algorithms.soo.nonconvex.de import DE
+from pymoo.algorithms.soo.nonconvex.ga import GA
+from pymoo.algorithms.soo.nonconvex.pso import PSO
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.mixed import MixedVariableGA
+from pymoo.optimize import minimize
+from pymoo.util.ref_dirs import get_reference_directions
+
+from algorithms import MVMO, HarmonySearch
+from gridproblems import PROBLEMS, Control, GridProblem, ReactivePowerDispatch
+from gridproblems.problem import FAILED_F, FAILED_G
+from gridproblems.state import GridState, Settings
+
+
+def mixed() -> GridProblem:
+    """Real, integer, binary and choice variables."""
+    net = tap_zoo()
+    choice = Control("sgen", "q_mvar", (0,), "choice", -3.0, 3.0, "Mvar", (-3.0, 0.0, 1.0, 3.0))
+    binary = Control("shunt", "step", (1,), "binary", 0, 1)
+    return ReactivePowerDispatch(
+        net,
+        ("p_loss_mw", "voltage_deviation_pu"),
+        ("gen", "tap", choice, binary),
+        limits={"gen_vm_pu": (0.95, 1.05), "vm_pu": (0.9, 1.1), "loading_percent": 120.0},
+    )
+
+
+INSTANCES: dict[str, Callable[[], GridProblem]] = {
+    "orpd-ieee14": lambda: PROBLEMS["orpd"]("ieee14"),
+    "orpd-ieee30": lambda: PROBLEMS["orpd"]("ieee30", ("p_loss_mw", "l_index")),
+    "orpd-mixed": mixed,
+}
+
+
+def test_every_task_has_an_instance() -> None:
+    assert {name.split("-")[0] for name in INSTANCES} == set(PROBLEMS)
+
+
+@pytest.fixture(scope="module", params=INSTANCES)
+def problem(request: pytest.FixtureRequest) -> GridProblem:
+    return INSTANCES[request.param]()
+
+
+def vectors(problem: GridProblem, n: int) -> np.ndarray:
+    return np.random.default_rng(5).uniform(problem.xl, problem.xu, (n, problem.n_var))
+
+
+def test_names_and_shapes(problem: GridProblem) -> None:
+    f, g = problem.evaluate(vectors(problem, 7))
+    assert f.shape == (7, len(problem.objective_names)) == (7, len(problem.objective_units))
+    assert g.shape == (7, len(problem.constraint_names))
+    assert len(set(problem.constraint_names)) == len(problem.constraint_names)
+    assert list(problem.vars) == list(problem.control_set.names)
+    assert problem.constraint_names[0] == "power_flow"
+    assert np.isfinite(f).all()
+    assert np.isfinite(g).all()
+
+
+def test_order_repetition_copies_and_threads_change_nothing(problem: GridProblem) -> None:
+    x = vectors(problem, 12)
+    f, g = problem.evaluate(x)
+    backwards = [value[::-1] for value in problem.evaluate(x[::-1])]
+    copied = copy.deepcopy(problem).evaluate(x)
+    pickled = cloudpickle.loads(cloudpickle.dumps(problem)).evaluate(x)
+    one_by_one = problem.evaluate(x[5])
+    for f2, g2 in (backwards, copied, pickled):
+        np.testing.assert_array_equal(f, f2)
+        np.testing.assert_array_equal(g, g2)
+    np.testing.assert_array_equal(f[5], one_by_one[0])
+
+
+def test_engine_of_the_problem_agrees_with_apply(problem: GridProblem) -> None:
+    x = problem.snap(vectors(problem, 1)[0])
+    net = problem.apply(x)
+    state = problem.solve(x)
+    np.testing.assert_allclose(state.vm_pu[0], net.res_bus.vm_pu, rtol=0, atol=1e-8)
+
+
+def test_codec_round_trip(problem: GridProblem) -> None:
+    for x in vectors(problem, 20):
+        on_grid = problem.snap(x)
+        np.testing.assert_array_equal(problem.encode(problem.decode(x)), on_grid)
+        np.testing.assert_array_equal(problem.snap(on_grid), on_grid)
+    np.testing.assert_array_equal(problem.encode(problem.apply(on_grid)), on_grid)
+    assert len(problem.describe(on_grid)) >= problem.n_var
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x, p: x[:-1], "expected .* values, got an array of"),
+        (lambda x, p: np.where(np.arange(len(x)) == 1, np.nan, x), r"x\[1\] .*nan is not within"),
+        (lambda x, p: p.xu + 1.0, r"x\[0\] \(.*\): .* is not within"),
+    ],
+)
+def test_bad_vectors_are_refused(
+    problem: GridProblem, spoil: Callable[..., np.ndarray], message: str
+) -> None:
+    x = spoil(problem.base_x.copy(), problem)
+    for method in (problem.decode, problem.apply, problem.describe, problem.solve):
+        with pytest.raises(ValueError, match=message):
+            method(x)
+
+
+def test_a_failed_power_flow_is_a_finite_worst_value(problem: GridProblem) -> None:
+    class Failing:
+        releases_gil = False
+
+        def __init__(self, engine: object) -> None:
+            self.engine = engine
+
+        def solve(self, settings: Settings) -> GridState:
+            state = self.engine.solve(settings)  # type: ignore[attr-defined]
+            zeros = np.zeros_like(state.values)
+            return GridState(state.layout, zeros, np.array([False]), np.array([0]))
+
+    failing = copy.deepcopy(problem)
+    before = failing.counts.failed
+    failing.engine = Failing(problem.engine)  # type: ignore[assignment]
+    f, g = failing.evaluate(problem.base_x)
+    assert (f == FAILED_F).all()
+    assert (g == FAILED_G).all()
+    assert failing.counts.failed == before + 1
+    solved_f, solved_g = problem.evaluate(vectors(problem, 20))
+    assert (f > solved_f).all()
+    assert g.sum() > np.maximum(solved_g, 0).sum(axis=1).max()
+
+
+def test_a_dead_grid_is_no_good_score(problem: GridProblem) -> None:
+    """No losses, because no load is supplied: it must rank last."""
+    dead = copy.deepcopy(problem)
+
+    class Dead:
+        releases_gil = False
+
+        def solve(self, settings: Settings) -> GridState:
+            state = problem.engine.solve(settings)
+            values = np.zeros_like(state.values)
+            return GridState(state.layout, values, np.array([True]), np.array([3]))
+
+    dead.engine = Dead()  # type: ignore[assignment]
+    assert (dead.evaluate(problem.base_x)[0] == FAILED_F).all()
+
+
+def single_objective() -> dict[str, Algorithm]:
+    return {
+        "ga": GA(pop_size=10),
+        "pso": PSO(pop_size=10),
+        "de": DE(pop_size=10),
+        "cmaes": CMAES(),
+        "hs": HarmonySearch(),
+        "mvmo": MVMO(),
+        "mixed-ga": MixedVariableGA(pop_size=10),
+    }
+
+
+def multi_objective(n_obj: int) -> dict[str, Algorithm]:
+    directions = get_reference_directions("das-dennis", n_obj, n_partitions=9)
+    return {
+        "nsga2": NSGA2(pop_size=10),
+        "nsga3": NSGA3(directions, pop_size=10),
+        "hs": HarmonySearch(),
+        "mvmo": MVMO(),
+    }
+
+
+def run(problem: GridProblem, algorithm: Algorithm) -> None:
+    """Runs an algorithm; every vector of its result is on the grid and is what was evaluated."""
+    result = minimize(problem, algorithm, ("n_evals", 80), seed=1)
+    individuals = [*result.pop, *result.algorithm.opt]
+    if isinstance(algorithm, CMAES):  # pymoo's CMA-ES overwrites F of infeasible points by inf
+        individuals = [individual for individual in individuals if individual.feas]
+    for individual in individuals:
+        x = individual.X
+        if not isinstance(x, dict):
+            np.testing.assert_array_equal(problem.snap(x), x)
+        f, g = problem.evaluate(problem._flat(x))
+        np.testing.assert_array_equal(individual.F, f)
+        np.testing.assert_array_equal(individual.G, g)
+
+
+@pytest.mark.parametrize("name", single_objective())
+def test_runs_under_single_objective_algorithms(problem: GridProblem, name: str) -> None:
+    if problem.n_obj > 1:
+        problem = ReactivePowerDispatch(
+            problem.net, ("p_loss_mw",), problem.control_set.controls, limits={"vm_pu": (0.9, 1.1)}
+        )
+    run(problem, single_objective()[name])
+
+
+@pytest.mark.parametrize("name", multi_objective(2))
+def test_runs_under_multi_objective_algorithms(problem: GridProblem, name: str) -> None:
+    if problem.n_obj == 1:
+        problem = ReactivePowerDispatch("ieee14", ("p_loss_mw", "voltage_deviation_pu"))
+    run(problem, multi_objective(2)[name])

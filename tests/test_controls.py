@@ -1,0 +1,97 @@
+"""The codec between vectors and settings, worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gridproblems.controls import Control, ControlSet
+from gridproblems.state import Settings
+
+
+@pytest.fixture
+def controls() -> ControlSet:
+    return ControlSet(
+        [
+            Control("gen", "vm_pu", (3, 4), "real", 0.9, 1.1, "p.u."),
+            Control("trafo", "tap_pos", (0,), "integer", -8, 8),
+            Control("gen", "vm_pu", (7,), "real", 0.95, 1.05, "p.u."),
+            Control("shunt", "step", (1,), "binary", 0, 1),
+            Control("shunt", "q_mvar", (2,), "choice", -5.0, 0.0, "Mvar", (-5.0, -2.5, 0.0)),
+        ],
+        fixed={("ext_grid", "vm_pu"): {0: 1.05}},
+    )
+
+
+def test_decode_by_hand(controls: ControlSet) -> None:
+    assert controls.xl.tolist() == [0.9, -8, 0.95, 0, 0]
+    assert controls.xu.tolist() == [1.1, 8, 1.05, 1, 2]
+    on_grid = controls.snap([1.3, 2.6, 1.0, 0.4, 1.2])
+    assert on_grid.tolist() == [1.1, 3.0, 1.0, 0.0, 1.0]
+    assert controls.decode(on_grid).as_mapping() == {
+        ("gen", "vm_pu"): {3: 1.1, 4: 1.1, 7: 1.0},
+        ("trafo", "tap_pos"): {0: 3.0},
+        ("shunt", "step"): {1: 0.0},
+        ("shunt", "q_mvar"): {2: -2.5},
+        ("ext_grid", "vm_pu"): {0: 1.05},
+    }
+
+
+def test_encode_is_the_inverse(controls: ControlSet) -> None:
+    rng = np.random.default_rng(0)
+    for x in controls.snap(rng.uniform(controls.xl - 0.3, controls.xu + 0.3, (50, 5))):
+        assert controls.encode(controls.decode(x).as_mapping()).tolist() == x.tolist()
+        assert controls.snap(x).tolist() == x.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({("gen", "vm_pu"): {3: 1.0, 4: 1.01, 7: 1.0}}, r"gen.vm_pu\[3\]: elements that share"),
+        ({("gen", "vm_pu"): {3: 1.0, 7: 1.0}}, r"gen.vm_pu\[3\]: no value given for element 4"),
+        ({("gen", "vm_pu"): {3: 1.2, 4: 1.2, 7: 1.0}}, r"1.2 not within \[0.9, 1.1\]"),
+        ({("trafo", "tap_pos"): {0: 2.5}}, r"trafo.tap_pos\[0\]: value 2.5 is no whole number"),
+        ({("shunt", "q_mvar"): {2: -1.0}}, r"shunt.q_mvar\[2\]: -1.0 is no option"),
+    ],
+)
+def test_encode_refuses_what_is_off_the_grid(
+    controls: ControlSet, change: dict[tuple[str, str], dict[int, float]], message: str
+) -> None:
+    settings = controls.decode(controls.snap([1.0, 0, 1.0, 0, 0])).as_mapping() | change
+    with pytest.raises(ValueError, match=message):
+        controls.encode(settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gen", "vm_pu", (0,), "real", 1.1, 0.95), r"gen.vm_pu\[0\]: lower bound 1.1 above upper"),
+        (("gen", "vm_pu", (0,), "real", np.nan, 1.1), "bounds must be finite"),
+        (("gen", "vm_pu", (0,), "floating", 0.9, 1.1), "known kinds: real, integer"),
+        (("gen", "vm_pu", (0,), "choice", 0.9, 1.1), "at least two options"),
+    ],
+)
+def test_bad_controls_are_refused(arguments: tuple, message: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(ValueError, match=message):
+        Control(*arguments)
+
+
+def test_bad_sets_are_refused() -> None:
+    one = Control("gen", "vm_pu", (0,), "real", 0.9, 1.1)
+    with pytest.raises(ValueError, match="nothing to optimise"):
+        ControlSet([])
+    with pytest.raises(ValueError, match=r"gen.vm_pu\[0\] is set by more than one control"):
+        ControlSet([one, one])
+    with pytest.raises(ValueError, match=r"gen.vm_pu\[0\] is set by more than one control"):
+        ControlSet([one], fixed={("gen", "vm_pu"): {0: 1.0}})
+
+
+def test_settings_mapping_and_snapshots() -> None:
+    settings = Settings.from_mapping({("gen", "vm_pu"): {2: 1.0, 5: 1.1}})
+    assert settings.get("gen", "vm_pu") == {2: 1.0, 5: 1.1}
+    assert settings.n_snapshots == 1
+    series = Settings(settings.fields, np.array([[1.0, 1.1], [0.9, 1.0]]))
+    assert series.n_snapshots == 2
+    assert series.get("gen", "vm_pu")[5].tolist() == [1.1, 1.0]
+    with pytest.raises(ValueError, match="several snapshots"):
+        series.as_mapping()

@@ -1,0 +1,35 @@
+"""Every example of the documentation runs, and prints what it should."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+
+LOSS = r"\d+\.\d{4} MW"
+PRINTED = {
+    "solve_a_case.py": r"losses 13\.\d{4} MW, best known 13\.\d{4} MW[\s\S]*voltage 1\.\d{4}",
+    "two_objectives.py": r"\d+ nondominated points",
+    "your_own_net.py": rf"3 controls, .* engine newton\nlosses {LOSS} before, {LOSS} after",
+    "your_own_objective.py": r"\d+\.\d{3} Mvar, violation 0\n",
+}
+
+
+def test_every_example_is_listed_and_shown() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(PRINTED)
+    page = (EXAMPLES.parent / "examples.md").read_text(encoding="utf-8")
+    shown = re.findall(r"literalinclude} examples/(\S+)", page)
+    assert sorted(shown) == sorted(PRINTED)
+
+
+@pytest.mark.parametrize("name", sorted(PRINTED))
+def test_example(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    assert re.search(PRINTED[name], capsys.readouterr().out)
