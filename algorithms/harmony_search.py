@@ -31,10 +31,10 @@ class HarmonySearch(MixedVariableAlgorithm):
     def __init__(
         self,
         pop_size: int | None = None,
-        hmcr: float = 0.98,
+        hmcr: float = 0.99,
         par: float | tuple[float, float] = (0.35, 0.99),
-        bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (0.1, 1e-4),
-        n_offsprings: int = 10,
+        bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (1.0, 1e-4),
+        n_offsprings: int = 20,
         **kwargs: Any,
     ) -> None:
         """Set the parameters.
@@ -57,7 +57,7 @@ class HarmonySearch(MixedVariableAlgorithm):
         super().__init__(**kwargs)
         self.pop_size = pop_size
         self.hmcr = hmcr
-        self.par = par if isinstance(par, tuple) else (par, par)
+        self.par = tuple(par) if isinstance(par, (tuple, list)) else (par, par)
         self.bandwidth = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
         self.n_offsprings = n_offsprings
         check_range("hmcr", hmcr, 0.0, 1.0)

@@ -6,6 +6,7 @@ a violation of 0.01 is one percent of the band, the rating or the reactive range
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -78,9 +79,10 @@ class StateLimits:
 
     def __call__(self, settings: Settings, state: GridState) -> FloatArray:
         """Distance beyond each limit in units of its scale, shape (n_entries,)."""
-        values = state.values[:, self._columns] * self._factor - self._offset
-        worst = values[0] if len(values) == 1 else values.max(axis=0)
-        if np.isnan(worst.sum()):  # buses switched off with nothing to supply
+        worst = state.values[0].take(self._columns) * self._factor - self._offset
+        for row in state.values[1:]:
+            worst = np.maximum(worst, row.take(self._columns) * self._factor - self._offset)
+        if math.isnan(worst @ worst):  # buses switched off with nothing to supply
             worst = np.where(np.isnan(worst), 0.0, worst)
         return worst
 

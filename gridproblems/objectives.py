@@ -19,12 +19,12 @@ ObjectiveFunction = Callable[[Settings, GridState], float]
 
 def p_loss_mw(settings: Settings, state: GridState) -> float:
     """Active losses of lines, transformers and impedances, mean over snapshots. [MW]"""
-    return float(state.p_loss_mw.mean())
+    return float(state.p_loss_mw.sum()) / state.n_snapshots
 
 
 def line_loss_mw(settings: Settings, state: GridState) -> float:
     """Active losses of the lines alone, mean over snapshots. [MW]"""
-    return float(state.line_loss_mw.sum(axis=1).mean())
+    return float(state.line_loss_mw.sum()) / state.n_snapshots
 
 
 def voltage_deviation_pu(settings: Settings, state: GridState) -> float:

@@ -62,7 +62,7 @@ class PopulationRunner:
             results = parallel(joblib.delayed(_evaluate_stored)(path, chunk) for chunk in chunks)
             parts = [part for part, _ in results]
             for _, counts in results:
-                problem.counts.add(counts)
+                problem.counts.add(**counts)
         return [output for part in parts for output in part]
 
     def _stored(self, problem: GridProblem) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import warnings
 from collections import OrderedDict
@@ -56,11 +57,12 @@ class Counts:
         """The counts by name."""
         return {"evaluated": self.evaluated, "cached": self.cached, "failed": self.failed}
 
-    def add(self, counts: Mapping[str, int]) -> None:
-        """Adds counts by name; safe from several threads."""
+    def add(self, evaluated: int = 0, cached: int = 0, failed: int = 0) -> None:
+        """Adds to the counts; safe from several threads."""
         with self._lock:
-            for name, count in counts.items():
-                setattr(self, name, getattr(self, name) + count)
+            self.evaluated += evaluated
+            self.cached += cached
+            self.failed += failed
 
 
 class GridProblem(ElementwiseProblem):
@@ -310,19 +312,20 @@ class GridProblem(ElementwiseProblem):
     # -- evaluation -----------------------------------------------------------------------
 
     def _evaluate(
-        self, x: FloatArray | Mapping[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
+        self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
-        on_grid = self.control_set.snap(self._flat(x))
+        is_dict = isinstance(x, dict)
+        on_grid = self.control_set.snap(self._flat(x) if is_dict else x)
         key = on_grid.tobytes() if self._cache_size else b""
         hit = self._cached(key)
         if hit is None:
             hit, failed = self._objectives_and_constraints(on_grid)
-            self.counts.add({"evaluated": 1, "failed": failed})
+            self.counts.add(1, failed=failed)
             self._remember(key, hit)
         else:
-            self.counts.add({"evaluated": 1, "cached": 1})
+            self.counts.add(1, cached=1)
         out["F"], out["G"] = hit
-        if not isinstance(x, Mapping):
+        if not is_dict:
             out["X"] = on_grid  # pymoo's population gets the vector that was evaluated
 
     def _objectives_and_constraints(
@@ -341,7 +344,7 @@ class GridProblem(ElementwiseProblem):
                 start = stop
             if self.aggregate:
                 g = np.concatenate([g[:1], self._aggregated(g[1:])])
-            if np.isfinite(f.sum() + g.sum()):
+            if math.isfinite(f @ f + g @ g):
                 return (f, g), 0
         n_g = len(self.constraint_names)
         return (np.full(len(self.objectives), FAILED_F), np.full(n_g, FAILED_G)), 1

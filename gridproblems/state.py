@@ -184,7 +184,7 @@ class GridState:
     @property
     def solved(self) -> bool:
         """Whether every snapshot converged and supplies every load."""
-        return bool(self.converged.all()) and not self.n_unsupplied.any()
+        return all(self.converged.tolist()) and not any(self.n_unsupplied.tolist())
 
     @property
     def n_snapshots(self) -> int:

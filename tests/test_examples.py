@@ -26,6 +26,13 @@ def test_every_example_is_listed_and_shown() -> None:
     assert sorted(shown) == sorted(PRINTED)
 
 
+def test_readme_shows_the_first_example() -> None:
+    readme = (EXAMPLES.parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    example = (EXAMPLES / "solve_a_case.py").read_text(encoding="utf-8")
+    assert block in example
+
+
 @pytest.mark.parametrize("name", sorted(PRINTED))
 def test_example(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

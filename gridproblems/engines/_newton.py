@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 from collections import OrderedDict
@@ -85,31 +86,34 @@ class NewtonEngine:
         """Solves the base case with these settings, snapshot by snapshot."""
         plan = self._plan(settings.fields)
         values = settings.values if settings.values.ndim == 2 else settings.values[np.newaxis]
-        n = len(values)
-        converged = np.empty(n, dtype=np.bool_)
-        n_unsupplied = np.empty(n, dtype=np.int64)
-        rows = np.empty((n, plan.layout.n_values))
-        solutions = []
-        for t in range(n):
-            solution = self._solve_snapshot(plan, values[t], rows[t])
-            converged[t] = solution.converged
-            n_unsupplied[t] = solution.n_unsupplied
-            solutions.append(solution)
+        rows = np.empty((len(values), plan.layout.n_values))
+        solutions = [
+            self._solve_snapshot(plan, snapshot, row)
+            for snapshot, row in zip(values, rows, strict=True)
+        ]
         return GridState(
-            plan.layout, rows, converged, n_unsupplied, lambda: _bus_branch_solution(solutions)
+            plan.layout,
+            rows,
+            np.array([solution.converged for solution in solutions]),
+            np.array([solution.n_unsupplied for solution in solutions]),
+            lambda: _bus_branch_solution(solutions),
         )
 
     def _plan(self, fields: tuple[Field, ...]) -> _Plan:
         last = self._last
         if last is None or last[0] is not fields:
             structural = tuple(not is_numeric(self._net, field) for field in fields)
-            last = (fields, _Plan(fields, structural, layout_of(self._net)))
-            self._last = last
+            plan = _Plan(fields, structural, layout_of(self._net))
+            if not any(structural):
+                n_values = sum(len(field.elements) for field in fields)
+                with contextlib.suppress(NoBranchInService):
+                    plan.compiled = self._compiled(fields, structural, np.zeros(n_values))
+            last = self._last = (fields, plan)
         return last[1]
 
     def _solve_snapshot(self, plan: _Plan, values: FloatArray, row: FloatArray) -> _Solution:
         try:
-            compiled = self._compiled(plan.fields, plan.structural, values)
+            compiled = plan.compiled or self._compiled(plan.fields, plan.structural, values)
             try:
                 return self._workspace(compiled).solve(values, row)
             except _StructureChanges:
@@ -179,6 +183,7 @@ class _Plan:
         self.fields = fields
         self.layout = layout
         self.structural = structural
+        self.compiled: _Compiled | None = None  # set when no field changes the structure
         self.structural_topology = tuple(
             s or field.column in ("tap_pos", "in_service")
             for field, s in zip(fields, structural, strict=True)

@@ -97,8 +97,7 @@ class ReferenceEngine:
         n_unsupplied = np.zeros(n, dtype=np.int64)
         models: list[dict[str, Any]] = []
         for t in range(n):
-            net = copy.deepcopy(self._net)
-            apply_settings(net, settings, t)
+            net = self._with(settings, t)
             try:
                 pp.runpp(net, **RUNPP_OPTIONS)
             except LoadflowNotConverged:
@@ -113,6 +112,14 @@ class ReferenceEngine:
         return GridState(
             self._layout, values, converged, n_unsupplied, lambda: _bus_branch_solution(models)
         )
+
+    def _with(self, settings: Settings, snapshot: int) -> pandapowerNet:
+        """A net of its own for one power flow: the tables that settings change are copies."""
+        net = copy.copy(self._net)
+        for table in {field.table for field in settings.fields}:
+            net[table] = self._net[table].copy()
+        apply_settings(net, settings, snapshot)
+        return net
 
 
 def _column(net: pandapowerNet, table: str, column: str) -> FloatArray:

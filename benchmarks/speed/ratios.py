@@ -1,0 +1,119 @@
+"""How much faster one evaluation is than through ``pandapower.runpp``, side by side in one run.
+
+    python benchmarks/speed/ratios.py [--case ieee39] [--rounds 15] [--out docs/speed.md]
+
+Each round times the three ways one after the other; the ratios are medians over rounds, so that a
+machine whose speed drifts does not change them. "Outside the solver" is what an evaluation of a
+population costs beyond the calls of lightsim2grid's solver, as a share of these calls.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from plain import plain_evaluation, random_vectors
+
+from gridproblems import ReactivePowerDispatch
+from gridproblems.engines import NewtonEngine
+
+POPULATION = 100
+N_PLAIN = 10
+
+
+class TimedSolver:
+    """Counts the time spent in a solver's calls."""
+
+    def __init__(self, solver: Any) -> None:
+        self._solver = solver
+        self.seconds = 0.0
+
+    def compute_pf(self, *arguments: Any) -> bool:
+        """The solver's own call, timed."""
+        start = time.perf_counter()
+        converged: bool = self._solver.compute_pf(*arguments)
+        self.seconds += time.perf_counter() - start
+        return converged
+
+    def get_V(self) -> np.ndarray:
+        """The solver's voltages."""
+        voltages: np.ndarray = self._solver.get_V()
+        return voltages
+
+
+def seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def measure(case: str, rounds: int) -> list[str]:
+    """One row of the table."""
+    problem = ReactivePowerDispatch(case)
+    assert isinstance(problem.engine, NewtonEngine)
+    vectors = random_vectors(problem, POPULATION)
+    plain = plain_evaluation(problem)
+    f, _ = problem.evaluate(vectors)
+    assert np.allclose(f[:3, 0], [plain(x)[0] for x in vectors[:3]], atol=1e-4)
+
+    samples = []
+    for _ in range(rounds):
+        population = seconds(problem.evaluate, vectors) / POPULATION
+        one = seconds(lambda: [problem.evaluate(x) for x in vectors[:30]]) / 30
+        runpp = seconds(lambda: [plain(x) for x in vectors[:N_PLAIN]]) / N_PLAIN
+        samples.append((population, one, runpp))
+
+    workspace = next(iter(problem.engine._local.spaces.values()))
+    timed = workspace._solver = TimedSolver(workspace._solver)
+    shares = []
+    for _ in range(rounds):
+        timed.seconds = 0.0
+        total = seconds(problem.evaluate, vectors)
+        shares.append((total - timed.seconds) / timed.seconds)
+
+    population, one, runpp = (statistics.median(column) for column in zip(*samples, strict=True))
+    ratios = [r / p for p, _, r in samples]
+    single_ratios = [r / o for _, o, r in samples]
+    return [
+        case,
+        f"{runpp * 1e3:.1f}",
+        f"{population * 1e6:.0f}",
+        f"{one * 1e6:.0f}",
+        f"{statistics.median(ratios):.0f} ({min(ratios):.0f}-{max(ratios):.0f})",
+        f"{statistics.median(single_ratios):.0f}",
+        f"{statistics.median(shares):.2f}",
+    ]
+
+
+def main(
+    case: Annotated[list[str] | None, typer.Option(help="Case; may be repeated.")] = None,
+    rounds: int = 15,
+    out: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
+) -> None:
+    """Prints the table, and writes it where asked."""
+    header = [
+        "case",
+        "runpp [ms]",
+        "in a population [us]",
+        "one by one [us]",
+        "times faster, population (range)",
+        "times faster, one by one",
+        "outside / solver",
+    ]
+    rows = [header, ["---"] * len(header)]
+    for name in case or ["ieee14", "ieee39", "ieee118", "ieee300"]:
+        rows.append(measure(name, rounds))
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    typer.echo(table)
+    if out:
+        out.write_text(f"{table}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

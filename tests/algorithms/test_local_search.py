@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.core.variable import Binary, Integer, Real
+from pymoo.problems import get_problem
+
+from algorithms._local_search import LocalSearch
+from algorithms._variables import Variables
+
+
+def drive(
+    search: LocalSearch, problem: Problem, start: np.ndarray, interrupted: bool = False
+) -> tuple[Population, list[int]]:
+    """Answer every question; returns all evaluated points and the size of each batch."""
+    pop = Evaluator().eval(problem, search.variables.population(start[None]))
+    search.tell(start[None], *pop.get("F", "G", "H", "CV"))
+    sizes = []
+    while (X := search.ask()) is not None:
+        if interrupted:
+            search = pickle.loads(pickle.dumps(search))
+        new = Evaluator().eval(problem, search.variables.population(X))
+        search.tell(X, *new.get("F", "G", "H", "CV"))
+        pop, sizes = Population.merge(pop, new), [*sizes, len(X)]
+    return pop, sizes
+
+
+def test_published_constrained_optimum_is_reached_from_a_poor_point() -> None:
+    problem = get_problem("g7")
+    start = np.full(10, 3.0)
+    pop, sizes = drive(LocalSearch(Variables(problem), start), problem, start)
+    feasible = pop[pop.get("CV")[:, 0] <= 0]
+    assert feasible.get("F").min() == pytest.approx(24.3062, abs=2e-3)
+    # Gradients come as batches of n_var points, line searches as single points.
+    assert set(sizes) == {1, 10}
+    assert sum(sizes) < 600
+
+
+def test_equality_constraints_are_kept() -> None:
+    problem = get_problem("g11")
+    start = np.array([0.5, 0.9])
+    pop, _ = drive(LocalSearch(Variables(problem), start), problem, start)
+    assert pop[pop.get("CV")[:, 0] <= 0].get("F").min() == pytest.approx(0.75, abs=1e-3)
+
+
+def test_an_interrupted_search_asks_for_the_same_points() -> None:
+    problem = get_problem("g7")
+    start = np.full(10, 3.0)
+    whole, _ = drive(LocalSearch(Variables(problem), start), problem, start)
+    parts, _ = drive(LocalSearch(Variables(problem), start), problem, start, interrupted=True)
+    np.testing.assert_array_equal(whole.get("X"), parts.get("X"))
+
+
+class Staircase(Problem):
+    """(x - 0.3)^2 + ((k - 70) / 100)^2, worse by 1 if off."""
+
+    def __init__(self) -> None:
+        variables = {
+            "x": Real(bounds=(0, 1)),
+            "k": Integer(bounds=(0, 200)),
+            "on": Binary(),
+        }
+        bounds = np.zeros(3), np.array([1.0, 200.0, 1.0])
+        super().__init__(vars=variables, n_obj=1, xl=bounds[0], xu=bounds[1])
+
+    def _evaluate(self, X: np.ndarray, out: dict, *args: object, **kwargs: object) -> None:
+        assert (X[:, 1:] == np.round(X[:, 1:])).all()
+        out["F"] = (X[:, 0] - 0.3) ** 2 + ((X[:, 1] - 70) / 100) ** 2 + 1 - X[:, 2]
+
+
+def test_integers_move_in_whole_steps_and_binaries_stay() -> None:
+    problem = Staircase()
+    start = np.array([1.0, 200.0, 0.0])
+    pop, sizes = drive(LocalSearch(Variables(problem), start), problem, start)
+    best = pop[pop.get("F")[:, 0].argmin()].X
+    assert best[0] == pytest.approx(0.3, abs=1e-3)
+    assert abs(best[1] - 70) <= 1
+    assert (pop.get("X")[:, 2] == 0).all()
+    # At the upper bounds the differences are taken backwards, by one integer at least.
+    np.testing.assert_allclose(pop.get("X")[1:3], [[1 - 1e-6, 200, 0], [1, 199, 0]])
+    assert sum(sizes) < 100
+
+
+def test_there_is_nothing_to_do_without_variables_that_move() -> None:
+    problem = Problem(vars={"a": Binary(), "b": Binary()})
+    assert LocalSearch(Variables(problem), np.zeros(2)).ask() is None
