@@ -39,7 +39,7 @@ def build_net(
             Branch impedances are in pu of ``sn_mva`` and of the voltages of their buses. A
             transformer's ideal ratio sits at the winding ``tap_side``, its impedance and charging
             at the other side of that ratio (MATPOWER User's Manual, section 3.2, with the tap
-            winding as from-bus).
+            winding as from-bus). A transformer without rating ``sn_mva`` has the base power.
         title: Name of the net.
         f_hz: Frequency the line charging is converted with. [Hz]
         sn_mva: Base power. [MVA]
@@ -113,17 +113,19 @@ def _add_trafos(net: pandapowerNet, trafo: pd.DataFrame, vn_kv: pd.Series) -> No
     charging_pu = trafo["b_pu"].to_numpy(float) if "b_pu" in trafo else np.zeros(len(trafo))
     tap_at_hv = (trafo["tap_side"] == "hv").to_numpy()
     tee = _Tee(impedance_pu, charging_pu)
+    rating_mva = trafo.get("sn_mva", pd.Series(net.sn_mva, trafo.index)).to_numpy(float)
+    rating_pu = rating_mva / net.sn_mva
     pp.create_transformers_from_parameters(
         net,
         hv_buses=trafo["hv_bus"].to_numpy(),
         lv_buses=trafo["lv_bus"].to_numpy(),
-        sn_mva=net.sn_mva,
+        sn_mva=rating_mva,
         vn_hv_kv=vn_kv[trafo["hv_bus"]].to_numpy(),
         vn_lv_kv=vn_kv[trafo["lv_bus"]].to_numpy(),
-        vk_percent=100 * np.sign(tee.series_pu.imag) * np.abs(tee.series_pu),
-        vkr_percent=100 * tee.series_pu.real,
+        vk_percent=100 * np.sign(tee.series_pu.imag) * np.abs(tee.series_pu) * rating_pu,
+        vkr_percent=100 * tee.series_pu.real * rating_pu,
         pfe_kw=1e3 * net.sn_mva * tee.magnetising_pu.real,
-        i0_percent=100 * np.abs(tee.magnetising_pu),
+        i0_percent=100 * np.abs(tee.magnetising_pu) / rating_pu,
         shift_degree=trafo.get("shift_degree", pd.Series(0.0, trafo.index)).to_numpy(float),
         tap_side=trafo["tap_side"].to_numpy(),
         tap_neutral=trafo["tap_neutral"].to_numpy(),
