@@ -39,8 +39,8 @@ class LocalSearch:
         self,
         variables: Variables,
         start: np.ndarray,
+        margin: float = 1e-4,
         difference: float = 1e-6,
-        margin: float = 1e-5,
         tolerance: float = 1e-6,
         max_iterations: int = 100,
     ) -> None:
@@ -48,9 +48,9 @@ class LocalSearch:
 
         Args:
             start: Flat vector, shape (n_var,).
+            margin: Distance kept from inequality constraints, so that rounded variables and the
+                tolerance of SLSQP do not end just outside. [unit of the constraint]
             difference: Step of the forward differences as a share of the range, for real variables.
-            margin: Distance kept from inequality constraints, so that the rounding errors of SLSQP
-                do not end just outside. [unit of the constraint]
             tolerance: Smallest gain that counts, as a share of the objective at ``start`` where
                 that is larger than 1.
             max_iterations: Most iterations of SLSQP.

@@ -46,6 +46,7 @@ class MVMO(MixedVariableAlgorithm):
         local_search: bool = False,
         local_search_rate: float = 0.3,
         local_search_window: tuple[float, float] = (0.2, 0.9),
+        local_search_margin: tuple[float, float] = (1e-3, 1e-5),
         **kwargs: Any,
     ) -> None:
         """Set the parameters; a pair holds the values at the start and at the end of the run.
@@ -66,6 +67,9 @@ class MVMO(MixedVariableAlgorithm):
             local_search_rate: Chance that an offspring starts a local search, times n_var. The
                 authors' 0.015 is meant for budgets of 10,000 evaluations per variable.
             local_search_window: Progress between which a local search may start.
+            local_search_margin: Distance that local searches keep from inequality constraints, in
+                the unit of the constraints; shrinks exponentially with progress. Wide margins
+                leave room for rounded variables, narrow ones come closer to the optimum. > 0
             **kwargs: ``sampling``, ``survival`` (several objectives only) and the options of
                 pymoo's ``Algorithm``.
 
@@ -84,6 +88,7 @@ class MVMO(MixedVariableAlgorithm):
         self.local_search = local_search
         self.local_search_rate = local_search_rate
         self.local_search_window = local_search_window
+        self.local_search_margin = local_search_margin
         if n_particles is not None:
             check_range("n_particles", n_particles, 1, np.inf)
         check_range("archive_size", archive_size, 2, np.inf)
@@ -93,6 +98,7 @@ class MVMO(MixedVariableAlgorithm):
         check_pair("mutated", mutated, 0.0, 1.0)
         check_pair("good", good, 0.0, 1.0)
         check_pair("local_search_window", local_search_window, 0.0, 1.0)
+        check_pair("local_search_margin", local_search_margin, 1e-300, np.inf)
         if selection not in SELECTIONS:
             raise ValueError(f"selection: expected one of {SELECTIONS}, got {selection!r}")
 
@@ -271,7 +277,10 @@ class MVMO(MixedVariableAlgorithm):
         i = next(i for i in self._ranking() if not self.searched[i])
         leader = self.pop[i]
         start = self.variables.vectors([leader.X])
-        self._search, self._particle, self._found = LocalSearch(self.variables, start[0]), i, False
+        first, last = self.local_search_margin
+        margin = first * (last / first) ** self.progress()
+        self._search = LocalSearch(self.variables, start[0], margin)
+        self._particle, self._found = i, False
         self._search.tell(start, *(np.array([v]) for v in leader.get("F", "G", "H", "CV")))
         self.searched[i] = True
 

@@ -161,6 +161,8 @@ def machine_limits(
         low, high = band or (number(net, table, element, f"{m}_{quantity}") for m in ("min", "max"))
         # a range of over 1e6 MW is pandapower's way to say "no limit"
         low, high = (value if abs(value) < 1e6 else math.nan for value in (low, high))
+        if quantity == "p_mw" and low == high:  # the slack takes what is left: not a limit
+            continue
         name = f"{label_of(net, table, element)} {quantity}"
         limits += _pair(f"{table}_{quantity}", row, name, low, high, 1.0)
     return limits

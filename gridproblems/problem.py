@@ -314,8 +314,7 @@ class GridProblem(ElementwiseProblem):
     def _evaluate(
         self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
-        is_dict = isinstance(x, dict)
-        on_grid = self.control_set.snap(self._flat(x) if is_dict else x)
+        on_grid = self.control_set.snap(self._flat(x) if isinstance(x, dict) else x)
         key = on_grid.tobytes() if self._cache_size else b""
         hit = self._cached(key)
         if hit is None:
@@ -325,7 +324,7 @@ class GridProblem(ElementwiseProblem):
         else:
             self.counts.add(1, cached=1)
         out["F"], out["G"] = hit
-        if not is_dict:
+        if not isinstance(x, dict):
             out["X"] = on_grid  # pymoo's population gets the vector that was evaluated
 
     def _objectives_and_constraints(

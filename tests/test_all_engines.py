@@ -88,6 +88,10 @@ NET_ZOO: dict[str, tuple[Callable[[], pandapowerNet], Ranges]] = {
             ("gen", "vm_pu"): between(0.95, 1.08),
         },
     ),
+    "another base power": (  # 1 MVA, loads of 1,700 MW, transformers of 330 degrees
+        pn.create_cigre_network_hv,
+        {("gen", "vm_pu"): between(0.95, 1.05), ("load", "q_mvar"): around(0.5, 1.5)},
+    ),
     "multivoltage": (
         pn.example_multivoltage,
         {

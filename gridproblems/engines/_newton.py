@@ -39,7 +39,7 @@ ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.int64]
 
 MAX_ITERATIONS = 10
-TOLERANCE_PU = 1e-10
+TOLERANCE_MVA = 1e-8  # as the reference engine's
 _MAX_STRUCTURES = 64
 _NOTHING = np.zeros(0, dtype=complex)
 
@@ -262,7 +262,7 @@ class _Workspace:
             m.pv,
             m.pq,
             MAX_ITERATIONS,
-            TOLERANCE_PU,
+            TOLERANCE_MVA / m.base_mva,
         )
         if not converged:
             row[:] = np.nan

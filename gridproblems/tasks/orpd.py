@@ -119,7 +119,7 @@ class ReactivePowerDispatch(GridProblem):
             cache=cache,
             aggregate=aggregate,
             require_base_solution=require_base_solution,
-            name=self.case.name if self.case else (net.name or "net"),
+            name=self.case.name if self.case else _name_of(net, case),
         )
         if self.case and not limits:
             self.best_known = _best_known(self.case, self.objective_names, controls)
@@ -359,6 +359,12 @@ def _load_net_or_say_cases(case: str | Path | pandapowerNet) -> pandapowerNet:
             "pandapower net or the path of its JSON file"
         )
     return load_net(case)
+
+
+def _name_of(net: pandapowerNet, case: str | Path | pandapowerNet) -> str:
+    """Name of a user's net, or of its file."""
+    fallback = "net" if isinstance(case, pandapowerNet) else Path(case).stem
+    return str(net.name or fallback)
 
 
 def _constraints(net: pandapowerNet, limits: Limits) -> list[Constraint]:

@@ -214,6 +214,7 @@ def test_a_single_particle_is_the_classic_form() -> None:
         ({"selection": "tournament"}, "selection: expected one of"),
         ({"asymmetry": 0.0}, "asymmetry: expected values in"),
         ({"local_search_rate": -1.0}, "local_search_rate: expected values in"),
+        ({"local_search_margin": (1e-3, 0.0)}, "local_search_margin: expected values in"),
         ({"local_search_window": (0.5, 1.5)}, "local_search_window: expected values in"),
     ],
 )
