@@ -15,7 +15,7 @@ from gridproblems.cli import app
 
 IMAGES = Path(__file__).parent / "images"
 RUNS = {
-    "--case ieee39 --algorithm mvmo --evals 5000 --seed 1": {
+    "--case ieee39 --objectives line_loss_mw --algorithm mvmo --evals 5000 --seed 1": {
         "voltage.png": "ieee39-voltage.png",
         "convergence.png": "ieee39-convergence.png",
     },

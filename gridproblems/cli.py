@@ -55,7 +55,7 @@ def list_everything() -> None:
         known = [
             f"{', '.join(best.objectives)} {best.value:.4f}, {best.status}"
             for best in case.best_known
-            if best.objectives == case.objectives and set(best.controls) == set(case.controls)
+            if set(best.controls) == set(case.controls)
         ]
         cases.add_row(name, case.title, "\n".join(known))
     console.print(cases)
@@ -120,15 +120,9 @@ def solve(
 
 
 def _problem(task: str, case: str, **options: Any) -> GridProblem:
-    """The problem with the options the user gave; the others keep their defaults.
-
-    The default objectives of a packaged case are those of its literature.
-    """
+    """The problem with the options the user gave; the others keep their defaults."""
     from gridproblems import PROBLEMS
-    from gridproblems.cases import CASES, load_case
 
-    if options["objectives"] is None and case in CASES:
-        options["objectives"] = load_case(case).objectives
     given = {name: value for name, value in options.items() if value is not None}
     make: Callable[..., GridProblem] = _lookup("task", task, PROBLEMS)
     return make(case, **given)

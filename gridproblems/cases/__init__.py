@@ -102,7 +102,6 @@ class Case:
         source: Where the data come from.
         task: Key in ``gridproblems.PROBLEMS``.
         notes: Conventions, and differences from the printed tables.
-        objectives: Objectives of the literature.
         controls: Control groups that are free unless the user says otherwise.
         fixed: Settings of every candidate where they differ from the base case.
         published: Solutions in publications, by name.
@@ -114,7 +113,6 @@ class Case:
     source: str
     task: str
     notes: tuple[str, ...]
-    objectives: tuple[str, ...]
     controls: tuple[str, ...]
     fixed: SettingsByElement
     published: Mapping[str, Published]
@@ -154,7 +152,6 @@ def load_case(name: str) -> Case:
         source=data["source"],
         task="orpd",
         notes=tuple(case["notes"]),
-        objectives=tuple(case["objectives"]),
         controls=tuple(case["controls"]),
         fixed=_by_element(case["fixed"], index),
         published={
