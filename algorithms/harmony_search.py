@@ -34,7 +34,8 @@ class HarmonySearch(MixedVariableAlgorithm):
         hmcr: float = 0.99,
         par: float | tuple[float, float] = (0.35, 0.99),
         bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (1.0, 1e-4),
-        n_offsprings: int = 20,
+        same_harmony: float = 0.5,
+        n_offsprings: int = 10,
         **kwargs: Any,
     ) -> None:
         """Set the parameters.
@@ -47,6 +48,9 @@ class HarmonySearch(MixedVariableAlgorithm):
             bandwidth: Largest pitch adjustment as a share of the variable's range, one number or
                 one for each variable; a tuple of two shrinks exponentially from the first to the
                 second over the run. (0, 1]
+            same_harmony: Chance that all remembered notes of a new harmony come from the same
+                remembered one; 0 is the rule of the papers, where every note has a source of its
+                own. Notes that belong together stay together (an addition of ours). [0, 1]
             n_offsprings: Harmonies improvised, and then judged together, in one iteration.
             **kwargs: ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
 
@@ -59,8 +63,10 @@ class HarmonySearch(MixedVariableAlgorithm):
         self.hmcr = hmcr
         self.par = tuple(par) if isinstance(par, (tuple, list)) else (par, par)
         self.bandwidth = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
+        self.same_harmony = same_harmony
         self.n_offsprings = n_offsprings
         check_range("hmcr", hmcr, 0.0, 1.0)
+        check_range("same_harmony", same_harmony, 0.0, 1.0)
         check_range("n_offsprings", n_offsprings, 1, np.inf)
         if pop_size is not None:
             check_range("pop_size", pop_size, 1, np.inf)
@@ -88,6 +94,7 @@ class HarmonySearch(MixedVariableAlgorithm):
             hmcr=self.hmcr,
             par=linear(self.par[0], self.par[1], progress),
             bandwidth=exponential(self.bandwidth[0], self.bandwidth[1], progress),
+            same_harmony=self.same_harmony,
             random_state=self.random_state,
         )
         return self.variables.population(harmonies)
@@ -116,6 +123,7 @@ def improvise(
     hmcr: float,
     par: float,
     bandwidth: ArrayLike,
+    same_harmony: float,
     random_state: np.random.Generator,
 ) -> np.ndarray:
     """Play new harmonies, note by note (step 3 of Lee & Geem).
@@ -123,16 +131,19 @@ def improvise(
     Args:
         memory: Remembered harmonies, shape (HMS, n_var).
         bandwidth: Largest pitch adjustment as a share of the range, scalar or shape (n_var,).
+        same_harmony: Chance that one remembered harmony gives all remembered notes.
 
     Returns:
         Shape (n_harmonies, n_var). Memory consideration: with chance ``hmcr`` the note of a random
-        remembered harmony; pitch adjustment: with chance ``par`` a neighbour of that note;
-        otherwise any note of the range.
+        remembered harmony, with chance ``same_harmony`` of the same one for all notes; pitch
+        adjustment: with chance ``par`` a neighbour of that note; otherwise any note of the range.
     """
     shape = (n_harmonies, len(variables))
     remembered = random_state.random(shape) < hmcr
     adjusted = remembered & (random_state.random(shape) < par)
     sources = random_state.integers(len(memory), size=shape)
+    together = random_state.random((n_harmonies, 1)) < same_harmony
+    sources = np.where(together, sources[:, :1], sources)
     notes = np.where(
         remembered,
         memory[sources, np.arange(shape[1])],

@@ -19,7 +19,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"gridproblems {release}"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "tables"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

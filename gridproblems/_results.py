@@ -77,7 +77,7 @@ class Run:
 def objective_labels(problem: GridProblem) -> list[str]:
     """Names of the objectives with their units in brackets."""
     names = zip(problem.objective_names, problem.objective_units, strict=True)
-    return [f"{name} [{unit}]" for name, unit in names]
+    return [f"{name} [{unit}]" if unit else name for name, unit in names]
 
 
 def best_known_value(problem: GridProblem) -> float | None:

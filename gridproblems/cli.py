@@ -201,9 +201,9 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
     console.print(f"{run.title}: {state}, {feasible}", highlight=False)
 
     values = Table("objective", "before", "best", "change", "best known", "gap")
-    for entry in result["objectives"]:
+    for label, entry in zip(run.objectives, result["objectives"], strict=True):
         values.add_row(
-            f"{entry['name']} [{entry['unit']}]".replace("[", r"\["),
+            label.replace("[", r"\["),
             _number(entry["base"]),
             _number(entry["best"]),
             _number(entry["change_percent"], "+.2f", " %"),

@@ -19,7 +19,7 @@ MEMORY = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 
 def play(**parameters: float) -> np.ndarray:
-    options = {"hmcr": 1.0, "par": 0.0, "bandwidth": 0.1, **parameters}
+    options = {"hmcr": 1.0, "par": 0.0, "bandwidth": 0.1, "same_harmony": 0.0, **parameters}
     return improvise(
         MEMORY,
         BOX,
@@ -37,6 +37,16 @@ def test_memory_consideration_takes_each_note_from_any_harmony_of_its_column() -
         np.testing.assert_allclose(counts / 4000, 0.5, atol=0.04)
     # Notes of different harmonies are mixed: all 2^3 combinations appear.
     assert len(np.unique(X, axis=0)) == 8
+
+
+def test_notes_that_come_from_one_harmony_stay_together() -> None:
+    X = play(same_harmony=1.0)
+    rows, counts = np.unique(X, axis=0, return_counts=True)
+    np.testing.assert_array_equal(rows, MEMORY)
+    np.testing.assert_allclose(counts / 4000, 0.5, atol=0.04)
+    # Half together, half apart: of these, one in four is a remembered harmony by chance.
+    whole = (play(same_harmony=0.5)[:, None] == MEMORY).all(axis=2).any(axis=1).mean()
+    assert whole == pytest.approx(0.5 + 0.5 * 0.25, abs=0.03)
 
 
 def test_without_memory_notes_are_uniform_over_the_range() -> None:
@@ -63,7 +73,7 @@ def test_only_remembered_notes_are_adjusted_by_at_most_the_bandwidth() -> None:
 
 def test_bandwidth_of_each_variable() -> None:
     X = improvise(
-        MEMORY[:1], BOX, 500, 1.0, 1.0, np.array([0.01, 0.05, 0.1]), np.random.default_rng(2)
+        MEMORY[:1], BOX, 500, 1.0, 1.0, np.array([0.01, 0.05, 0.1]), 0.0, np.random.default_rng(2)
     )
     np.testing.assert_allclose(np.abs(X - MEMORY[0]).max(axis=0), [0.1, 0.5, 1.0], rtol=0.03)
 
@@ -71,7 +81,7 @@ def test_bandwidth_of_each_variable() -> None:
 def test_adjusted_integers_and_binaries_keep_moving_when_the_bandwidth_has_shrunk() -> None:
     variables = Variables(Problem(vars={"k": Integer(bounds=(0, 100)), "on": Binary()}))
     memory = np.array([[50.0, 0.0]])
-    X = improvise(memory, variables, 8000, 1.0, 1.0, 1e-9, np.random.default_rng(3))
+    X = improvise(memory, variables, 8000, 1.0, 1.0, 1e-9, 0.0, np.random.default_rng(3))
     assert set(X[:, 0]) == {49.0, 50.0, 51.0}
     # Two variables: each adjusted discrete note really moves once in two.
     assert np.mean(X[:, 0] != 50.0) == pytest.approx(0.5, abs=0.03)
@@ -146,7 +156,7 @@ def test_parameters_out_of_range_are_named(parameters: dict, message: str) -> No
 
 
 def test_fixed_rates_give_the_search_of_2005() -> None:
-    algorithm = HarmonySearch(hmcr=0.9, par=0.3, bandwidth=0.01, n_offsprings=1)
+    algorithm = HarmonySearch(hmcr=0.9, par=0.3, bandwidth=0.01, same_harmony=0, n_offsprings=1)
     res = minimize(get_problem("sphere", n_var=3), algorithm, ("n_evals", 2000), seed=1)
     assert res.F[0] < 1e-4
     assert res.algorithm.n_gen == 2 + 1980
