@@ -32,10 +32,10 @@ class HarmonySearch(MixedVariableAlgorithm):
         self,
         pop_size: int | None = None,
         hmcr: float = 0.99,
-        par: float | tuple[float, float] = (0.35, 0.99),
+        par: float | tuple[float, float] = (0.6, 0.99),
         bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (1.0, 1e-4),
-        same_harmony: float = 0.5,
-        n_offsprings: int = 10,
+        same_harmony: float = 0.0,
+        n_offsprings: int = 5,
         **kwargs: Any,
     ) -> None:
         """Set the parameters.
@@ -49,8 +49,9 @@ class HarmonySearch(MixedVariableAlgorithm):
                 one for each variable; a tuple of two shrinks exponentially from the first to the
                 second over the run. (0, 1]
             same_harmony: Chance that all remembered notes of a new harmony come from the same
-                remembered one; 0 is the rule of the papers, where every note has a source of its
-                own. Notes that belong together stay together (an addition of ours). [0, 1]
+                remembered one, so that notes which belong together stay together (an addition of
+                ours for variables that depend on each other); 0 is the rule of the papers, where
+                every note has a source of its own. [0, 1]
             n_offsprings: Harmonies improvised, and then judged together, in one iteration.
             **kwargs: ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
 
