@@ -113,15 +113,23 @@ class ControlSet:
         Args:
             x: Shape (..., n_var).
         """
-        x = np.minimum(np.maximum(np.asarray(x, dtype=float), self.xl), self.xu)
-        return np.where(self.is_discrete, np.rint(x), x)
+        inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self.xl), self.xu)
+        np.rint(inside, out=inside, where=self.is_discrete)
+        return inside
 
     def decode(self, x: FloatArray) -> Settings:
-        """Settings of a vector on the grid (`snap`), shape (n_var,)."""
-        values = x[self._variable]
+        """Settings of vectors on the grid (`snap`), one row per vector.
+
+        Args:
+            x: Shape (n_var,), or (n, n_var) for settings of n snapshots.
+        """
+        values = np.empty((*x.shape[:-1], len(self._variable) + len(self._constants)))
+        values[..., : len(self._variable)] = x[..., self._variable]
+        values[..., len(self._variable) :] = self._constants
         for i, options in self._choices:
-            values[self._variable == i] = options[int(x[i])]
-        return Settings(self.fields, np.concatenate([values, self._constants]))
+            chosen = options[x[..., i].astype(int)]
+            values[..., np.flatnonzero(self._variable == i)] = chosen[..., np.newaxis]
+        return Settings(self.fields, values)
 
     def encode(self, settings: SettingsMapping) -> FloatArray:
         """The inverse of `decode`.

@@ -47,14 +47,14 @@ def l_index(settings: Settings, state: GridState) -> float:
         P. Kessel, H. Glavitsch, Estimating the voltage stability of a power system, IEEE
         Transactions on Power Delivery 1 (1986) 346-354, doi 10.1109/TPWRD.1986.4308013.
     """
-    model = state.bus_branch
-    loads, generators = model.load_buses, model.generator_buses
-    if not len(loads):
-        return 0.0
     worst = 0.0
-    n_bus = model.v_pu.shape[1]
-    for data, v in zip(model.ybus_pu, model.v_pu, strict=True):
-        rows = csc_matrix((data, model.indices, model.indptr), (n_bus, n_bus))[loads]
+    for t in range(state.n_snapshots):
+        model = state.bus_branch(t)
+        loads, generators, v = model.load_buses, model.generator_buses, model.v_pu
+        if not len(loads):
+            continue
+        ybus = csc_matrix((model.ybus_pu, model.indices, model.indptr), (len(v), len(v)))
+        rows = ybus[loads]
         no_load_v = splu(rows[:, loads].tocsc()).solve(-(rows[:, generators] @ v[generators]))
         worst = max(worst, float(np.abs(1.0 - no_load_v / v[loads]).max()))
     return worst

@@ -49,13 +49,13 @@ class PopulationRunner:
             f: pymoo's evaluation function of one vector; it knows the problem.
             X: The vectors, shape (n, n_var), or n dicts of variables.
         """
-        if self.n_jobs == 1 or len(X) < 2:
-            return [f(x) for x in X]
         problem: GridProblem = f.problem  # type: ignore[attr-defined]
+        if self.n_jobs == 1 or len(X) < 2:
+            return problem.evaluate_many(X)
         chunks = np.array_split(X, min(self.n_jobs, len(X)))
         if problem.engine.releases_gil:
             parallel = joblib.Parallel(n_jobs=self.n_jobs, backend="threading")
-            parts = parallel(joblib.delayed(_evaluate_chunk)(f, chunk) for chunk in chunks)
+            parts = parallel(joblib.delayed(problem.evaluate_many)(chunk) for chunk in chunks)
         else:
             parallel = joblib.Parallel(n_jobs=self.n_jobs, backend="loky")
             path = self._stored(problem)
@@ -75,18 +75,10 @@ class PopulationRunner:
         return self._file
 
 
-def _evaluate_chunk(f: Callable[[Any], dict[str, Any]], chunk: NDArray[Any]) -> Outputs:
-    return [f(x) for x in chunk]
-
-
 def _evaluate_stored(path: str, chunk: NDArray[Any]) -> tuple[Outputs, dict[str, int]]:
     problem = _load(path)
     before = problem.counts.as_dict()
-    outputs: Outputs = []
-    for x in chunk:
-        out: dict[str, Any] = {}
-        problem._evaluate(x, out)
-        outputs.append(out)
+    outputs = problem.evaluate_many(chunk)
     after = problem.counts.as_dict()
     return outputs, {name: after[name] - before[name] for name in after}
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandapower as pp
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 from pymoo.core.problem import ElementwiseProblem
 from pymoo.core.variable import Binary, Choice, Integer, Real, Variable
@@ -30,6 +30,8 @@ from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
 
 FAILED_F = 1e9
 FAILED_G = 1e3
+_MAX_TOGETHER = 128  # vectors in one call of the engine
+_SOLVED = np.array([-1.0])  # the entry "power_flow" of a solved state
 _ENGINE_TOLERANCE = {"vm_pu": 1e-7, "branch_loss_mw": 1e-5}
 
 
@@ -314,39 +316,70 @@ class GridProblem(ElementwiseProblem):
     def _evaluate(
         self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
-        on_grid = self.control_set.snap(self._flat(x) if isinstance(x, dict) else x)
-        key = on_grid.tobytes() if self._cache_size else b""
-        hit = self._cached(key)
-        if hit is None:
-            hit, failed = self._objectives_and_constraints(on_grid)
-            self.counts.add(1, failed=failed)
-            self._remember(key, hit)
-        else:
-            self.counts.add(1, cached=1)
-        out["F"], out["G"] = hit
-        if not isinstance(x, dict):
-            out["X"] = on_grid  # pymoo's population gets the vector that was evaluated
+        out.update(self.evaluate_many([x])[0])
 
-    def _objectives_and_constraints(
-        self, x: FloatArray
-    ) -> tuple[tuple[FloatArray, FloatArray], int]:
-        settings = self.control_set.decode(x)
-        state = self.engine.solve(settings)
+    def evaluate_many(self, X: Sequence[Any] | NDArray[Any]) -> list[dict[str, Any]]:
+        """Evaluates vectors or dicts of variables in few calls of the engine.
+
+        Args:
+            X: Any number of vectors, or of dicts.
+
+        Returns:
+            For each what pymoo expects in ``out``: F, G, and for vectors X, the vector on the
+            grid that was evaluated and that pymoo's population is to keep.
+        """
+        if not len(X):
+            return []
+        is_dict = isinstance(X[0], dict)
+        on_grid = self.control_set.snap([self._flat(x) for x in X] if is_dict else X)
+        values = self._through_cache(on_grid) if self._cache_size else self._solve(on_grid)
+        self.counts.add(len(X))
+        if is_dict:
+            return [{"F": f, "G": g} for f, g in values]
+        return [{"F": f, "G": g, "X": x} for (f, g), x in zip(values, on_grid, strict=True)]
+
+    def _solve(self, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+        """Objectives and constraints of vectors on the grid, shape (n, n_var)."""
+        values = []
+        for start in range(0, len(X), _MAX_TOGETHER):
+            together = self.control_set.decode(X[start : start + _MAX_TOGETHER])
+            states = self.engine.solve(together)
+            for t, row in enumerate(together.values):
+                state = states.snapshot(t) if len(together.values) > 1 else states
+                values.append(self._judge(Settings(together.fields, row), state))
+        return values
+
+    def _judge(self, settings: Settings, state: GridState) -> tuple[FloatArray, FloatArray]:
+        """Objectives and constraints of one solved state; the only place where failure is one."""
         if state.solved:
             f = np.array([o.function(settings, state) for o in self.objectives], dtype=float)
-            g = np.empty(1 + len(self._kind_of_entry))
-            g[0] = -1.0
-            start = 1
-            for constraint in self.constraints:
-                stop = start + len(constraint.names)
-                g[start:stop] = constraint(settings, state)
-                start = stop
+            parts = [constraint(settings, state) for constraint in self.constraints]
+            g = np.concatenate([_SOLVED, *parts])
             if self.aggregate:
-                g = np.concatenate([g[:1], self._aggregated(g[1:])])
+                g = np.concatenate([_SOLVED, self._aggregated(g[1:])])
             if math.isfinite(f @ f + g @ g):
-                return (f, g), 0
+                return f, g
+        self.counts.add(failed=1)
         n_g = len(self.constraint_names)
-        return (np.full(len(self.objectives), FAILED_F), np.full(n_g, FAILED_G)), 1
+        return np.full(len(self.objectives), FAILED_F), np.full(n_g, FAILED_G)
+
+    def _through_cache(self, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+        """As `_solve`, but solves only what is not remembered, and each vector once."""
+        keys = [x.tobytes() for x in X]
+        known: dict[bytes, tuple[FloatArray, FloatArray]] = {}
+        with self._cache_lock:
+            for key in keys:
+                if key in self._cache:
+                    self._cache.move_to_end(key)
+                    known[key] = self._cache[key]
+        rows = {key: i for i, key in enumerate(keys) if key not in known}
+        known.update(zip(rows, self._solve(X[list(rows.values())]), strict=True))
+        with self._cache_lock:
+            self._cache.update((key, known[key]) for key in rows)
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        self.counts.add(cached=len(X) - len(rows))
+        return [known[key] for key in keys]
 
     def _aggregated(self, g: FloatArray) -> FloatArray:
         """Per kind the sum of violations, or the largest entry when there are none."""
@@ -354,23 +387,6 @@ class GridProblem(ElementwiseProblem):
         worst = np.full(len(self._kinds), -np.inf)
         np.maximum.at(worst, self._kind_of_entry, g)
         return np.where(violation > 0, violation, worst)
-
-    def _cached(self, key: bytes) -> tuple[FloatArray, FloatArray] | None:
-        if not key:
-            return None
-        with self._cache_lock:
-            hit = self._cache.get(key)
-            if hit is not None:
-                self._cache.move_to_end(key)
-        return hit
-
-    def _remember(self, key: bytes, value: tuple[FloatArray, FloatArray]) -> None:
-        if not key:
-            return
-        with self._cache_lock:
-            self._cache[key] = value
-            if len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
 
     # -- pymoo's hooks, copies ------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,12 +131,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class BusBranchSolution:
-    """Solved bus/branch model behind a state, for objectives that need the admittances.
+    """Solved bus/branch model of one snapshot, for objectives that need the admittances.
 
     Attributes:
         indptr, indices: Sparsity pattern of the bus admittance matrix, CSC.
-        ybus_pu: Its values, shape (n_snapshots, n_nonzeros). [p.u.]
-        v_pu: Complex bus voltages, shape (n_snapshots, n_model_buses). [p.u.]
+        ybus_pu: Its values, shape (n_nonzeros,). [p.u.]
+        v_pu: Complex bus voltages, shape (n_model_buses,). [p.u.]
         generator_buses: Model buses whose voltage is held (PV and slack).
         load_buses: The other model buses (PQ).
     """
@@ -162,8 +161,8 @@ class GridState:
         values: Shape (n_snapshots, layout.n_values); the properties are views of it.
         converged: Shape (n_snapshots,).
         n_unsupplied: Number of loads in service on buses without supply, shape (n_snapshots,).
-        solution: Gives the bus/branch solution when an objective asks for it; None where the
-            engine has none.
+        solution: Gives the bus/branch solution of a snapshot when an objective asks for it; None
+            where the engine has none.
     """
 
     def __init__(
@@ -172,7 +171,7 @@ class GridState:
         values: FloatArray,
         converged: NDArray[np.bool_],
         n_unsupplied: NDArray[np.int64],
-        solution: Callable[[], BusBranchSolution] | None = None,
+        solution: Callable[[int], BusBranchSolution] | None = None,
     ) -> None:
         values.flags.writeable = False
         self.layout = layout
@@ -191,16 +190,26 @@ class GridState:
         """Number of snapshots, 1 for a static task."""
         return len(self.values)
 
-    @cached_property
-    def bus_branch(self) -> BusBranchSolution:
-        """Admittances and complex voltages of the bus/branch model.
+    def snapshot(self, t: int) -> GridState:
+        """The state of one snapshot alone."""
+        solution = self._solution
+        return GridState(
+            self.layout,
+            self.values[t : t + 1],
+            self.converged[t : t + 1],
+            self.n_unsupplied[t : t + 1],
+            None if solution is None else lambda _: solution(t),
+        )
+
+    def bus_branch(self, t: int) -> BusBranchSolution:
+        """Admittances and complex voltages of the bus/branch model of one snapshot.
 
         Raises:
             ValueError: The engine has no bus/branch model.
         """
         if self._solution is None:
             raise ValueError("this engine gives no bus admittance matrix; use another one")
-        return self._solution()
+        return self._solution(t)
 
     def _get(self, quantity: str) -> FloatArray:
         return self.values[:, self.layout.slices[quantity]]

@@ -16,7 +16,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # one core per run; set before numpy is loa
 
 import time
 import warnings
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -40,10 +39,14 @@ class Run(NamedTuple):
     seconds: float
 
 
-@lru_cache
+BUILT: dict[tuple[str, str], ReactivePowerDispatch] = {}
+
+
 def problem_of(case: str, objective: str) -> ReactivePowerDispatch:
     """The problem, built once in each worker."""
-    return ReactivePowerDispatch(case, (objective,))
+    if (case, objective) not in BUILT:
+        BUILT[case, objective] = ReactivePowerDispatch(case, (objective,))
+    return BUILT[case, objective]
 
 
 def run(case: str, objective: str, algorithm: str, seed: int, evals: int) -> Run:
@@ -83,6 +86,7 @@ def main(
     warnings.simplefilter("ignore", DeprecationWarning)
     best_known = problem_of(case, objective).best_known
     known = best_known.value if best_known else np.nan
+    BUILT.clear()  # workers build their own
     lines = [
         f"`{case}`, `{objective}`, {evals} evaluations, seeds 1 to {seeds}, "
         f"best known {known:.4f} MW",

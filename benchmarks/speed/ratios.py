@@ -2,9 +2,12 @@
 
     python benchmarks/speed/ratios.py [--case ieee39] [--rounds 15] [--out docs/speed.md]
 
-Each round times the three ways one after the other; the ratios are medians over rounds, so that a
-machine whose speed drifts does not change them. "Outside the solver" is what an evaluation of a
-population costs beyond the calls of lightsim2grid's solver, as a share of these calls.
+Each round times the four ways one after the other; the ratios are medians over rounds, so that a
+machine whose speed drifts does not change them. "runpp" is a plain loop around
+``pandapower.runpp`` with its defaults, which calls lightsim2grid's solver itself where that is
+installed; "reference" is the same problem with ``engine="reference"``, which is ``runpp`` with
+pandapower's own Newton. "Outside / solver" is what an evaluation of a population costs beyond the
+calls of lightsim2grid's solver, as a share of these calls.
 """
 
 from __future__ import annotations
@@ -59,6 +62,8 @@ def measure(case: str, rounds: int) -> list[str]:
     assert isinstance(problem.engine, NewtonEngine)
     vectors = random_vectors(problem, POPULATION)
     plain = plain_evaluation(problem)
+    reference = ReactivePowerDispatch(case, engine="reference")
+    reference.evaluate(vectors[0])
     f, _ = problem.evaluate(vectors)
     assert np.allclose(f[:3, 0], [plain(x)[0] for x in vectors[:3]], atol=1e-4)
 
@@ -67,7 +72,8 @@ def measure(case: str, rounds: int) -> list[str]:
         population = seconds(problem.evaluate, vectors) / POPULATION
         one = seconds(lambda: [problem.evaluate(x) for x in vectors[:30]]) / 30
         runpp = seconds(lambda: [plain(x) for x in vectors[:N_PLAIN]]) / N_PLAIN
-        samples.append((population, one, runpp))
+        slow = seconds(reference.evaluate, vectors[:N_PLAIN]) / N_PLAIN
+        samples.append((population, one, runpp, slow))
 
     workspace = next(iter(problem.engine._local.spaces.values()))
     timed = workspace._solver = TimedSolver(workspace._solver)
@@ -77,16 +83,21 @@ def measure(case: str, rounds: int) -> list[str]:
         total = seconds(problem.evaluate, vectors)
         shares.append((total - timed.seconds) / timed.seconds)
 
-    population, one, runpp = (statistics.median(column) for column in zip(*samples, strict=True))
-    ratios = [r / p for p, _, r in samples]
-    single_ratios = [r / o for _, o, r in samples]
+    population, one, runpp, slow = (statistics.median(c) for c in zip(*samples, strict=True))
+
+    def ratio(slower: int, faster: int) -> str:
+        ratios = [sample[slower] / sample[faster] for sample in samples]
+        return f"{statistics.median(ratios):.0f} ({min(ratios):.0f}-{max(ratios):.0f})"
+
     return [
-        case,
+        f"`{case}`",
         f"{runpp * 1e3:.1f}",
+        f"{slow * 1e3:.1f}",
         f"{population * 1e6:.0f}",
         f"{one * 1e6:.0f}",
-        f"{statistics.median(ratios):.0f} ({min(ratios):.0f}-{max(ratios):.0f})",
-        f"{statistics.median(single_ratios):.0f}",
+        ratio(2, 0),
+        ratio(3, 0),
+        ratio(2, 1),
         f"{statistics.median(shares):.2f}",
     ]
 
@@ -100,10 +111,12 @@ def main(
     header = [
         "case",
         "runpp [ms]",
-        "in a population [us]",
-        "one by one [us]",
-        "times faster, population (range)",
-        "times faster, one by one",
+        "reference [ms]",
+        "newton, in a population [µs]",
+        "one by one [µs]",
+        "runpp / population",
+        "reference / population",
+        "runpp / one by one",
         "outside / solver",
     ]
     rows = [header, ["---"] * len(header)]

@@ -41,7 +41,7 @@ IntArray = NDArray[np.int64]
 MAX_ITERATIONS = 10
 TOLERANCE_MVA = 1e-8  # as the reference engine's
 _MAX_STRUCTURES = 64
-_NOTHING = np.zeros(0, dtype=complex)
+_MAX_ROWS = 128
 
 
 class NewtonEngine:
@@ -86,17 +86,23 @@ class NewtonEngine:
         """Solves the base case with these settings, snapshot by snapshot."""
         plan = self._plan(settings.fields)
         values = settings.values if settings.values.ndim == 2 else settings.values[np.newaxis]
-        rows = np.empty((len(values), plan.layout.n_values))
-        solutions = [
-            self._solve_snapshot(plan, snapshot, row)
-            for snapshot, row in zip(values, rows, strict=True)
-        ]
+        n = len(values)
+        rows = np.empty((n, plan.layout.n_values))
+        converged = np.zeros(n, dtype=np.bool_)
+        n_unsupplied = np.zeros(n, dtype=np.int64)
+        solutions: list[tuple[_Solution, int]] = []
+        for start in range(0, n, _MAX_ROWS):
+            some = slice(start, min(n, start + _MAX_ROWS))
+            for solution, t in self._solve_rows(plan, values[some], rows[some]):
+                converged[len(solutions)] = solution.converged[t]
+                n_unsupplied[len(solutions)] = solution.n_unsupplied
+                solutions.append((solution, t))
         return GridState(
             plan.layout,
             rows,
-            np.array([solution.converged for solution in solutions]),
-            np.array([solution.n_unsupplied for solution in solutions]),
-            lambda: _bus_branch_solution(solutions),
+            converged,
+            n_unsupplied,
+            lambda t: _bus_branch_solution(*solutions[t]),
         )
 
     def _plan(self, fields: tuple[Field, ...]) -> _Plan:
@@ -111,17 +117,39 @@ class NewtonEngine:
             last = self._last = (fields, plan)
         return last[1]
 
-    def _solve_snapshot(self, plan: _Plan, values: FloatArray, row: FloatArray) -> _Solution:
+    def _solve_rows(
+        self, plan: _Plan, values: FloatArray, rows: FloatArray
+    ) -> list[tuple[_Solution, int]]:
+        """Solves several snapshots; gives for each its solution and its place in there."""
+        if plan.compiled is not None:
+            together = self._workspace(plan.compiled).solve(values, rows)
+            found = [(together, t) for t in range(len(values))]
+            for t in np.flatnonzero(together.structure_changes).tolist():
+                found[t] = self._solve_anew(plan.fields, plan.movable, values[t], rows[t])
+            return found
+        return [
+            self._solve_anew(plan.fields, plan.structural, snapshot, row)
+            for snapshot, row in zip(values, rows, strict=True)
+        ]
+
+    def _solve_anew(
+        self,
+        fields: tuple[Field, ...],
+        structural: tuple[bool, ...],
+        values: FloatArray,
+        row: FloatArray,
+    ) -> tuple[_Solution, int]:
+        """Solves one snapshot on the model that pandapower builds for its structure."""
         try:
-            compiled = plan.compiled or self._compiled(plan.fields, plan.structural, values)
-            try:
-                return self._workspace(compiled).solve(values, row)
-            except _StructureChanges:
-                compiled = self._compiled(plan.fields, plan.structural_topology, values)
-                return self._workspace(compiled).solve(values, row)
+            workspace = self._workspace(self._compiled(fields, structural, values))
         except NoBranchInService:
             row[:] = np.nan
-            return _Solution(None, False, 0, _NOTHING, _NOTHING)
+            return _NOTHING_SOLVED, 0
+        solution = workspace.solve(values[np.newaxis], row[np.newaxis])
+        movable = _movable(fields, structural)
+        if solution.structure_changes[0] and movable != structural:
+            return self._solve_anew(fields, movable, values, row)
+        return solution, 0
 
     def _compiled(
         self, fields: tuple[Field, ...], structural: tuple[bool, ...], values: FloatArray
@@ -161,10 +189,6 @@ class NewtonEngine:
         return space
 
 
-class _StructureChanges(Exception):
-    """These values are no numbers of the compiled model."""
-
-
 @dataclass(frozen=True, eq=False)
 class _Compiled:
     """A model and which values of the settings go where in its parameter vector."""
@@ -183,21 +207,37 @@ class _Plan:
         self.fields = fields
         self.layout = layout
         self.structural = structural
+        self.movable = _movable(fields, structural)
         self.compiled: _Compiled | None = None  # set when no field changes the structure
-        self.structural_topology = tuple(
-            s or field.column in ("tap_pos", "in_service")
-            for field, s in zip(fields, structural, strict=True)
-        )
+
+
+def _movable(fields: tuple[Field, ...], structural: tuple[bool, ...]) -> tuple[bool, ...]:
+    """The structural fields and those that are numbers only within limits."""
+    return tuple(
+        s or field.column in ("tap_pos", "in_service")
+        for field, s in zip(fields, structural, strict=True)
+    )
 
 
 class _Solution(NamedTuple):
-    """One solved snapshot of a model."""
+    """Solved snapshots of one model; arrays have one row per snapshot."""
 
     model: CompiledModel | None
-    converged: bool
     n_unsupplied: int
+    converged: NDArray[np.bool_]
+    structure_changes: NDArray[np.bool_]  # off the tap table, or an outage splits the grid
     ybus_pu: ComplexArray
     v_pu: ComplexArray
+
+
+_NOTHING_SOLVED = _Solution(
+    None,
+    0,
+    np.array([False]),
+    np.array([False]),
+    np.zeros((1, 0), dtype=np.complex128),
+    np.zeros((1, 0), dtype=np.complex128),
+)
 
 
 class _Workspace:
@@ -212,18 +252,18 @@ class _Workspace:
             (m.ybus_fixed_pu.copy(), m.indices.copy(), m.indptr.copy()), (n_bus, n_bus)
         )
 
-    def solve(self, values: FloatArray, row: FloatArray) -> _Solution:
-        """Solves for one snapshot and fills its row of the state.
+    def solve(self, values: FloatArray, rows: FloatArray) -> _Solution:
+        """Solves snapshots and fills their rows of the state, NaN where one does not converge.
 
-        Raises:
-            _StructureChanges: A tap position off the table, or an outage that splits the grid.
+        Args:
+            values: Values of the settings, shape (n_snapshots, n_values).
+            rows: Rows of the state, shape (n_snapshots, layout.n_values).
         """
         m = self.compiled.model
-        parameters = m.parameters.copy()
-        parameters[self.compiled.places] = values[self.compiled.source]
-        status = parameters[m.sections[8] :]
-        if status.size and not status.all() and _splits(m, status):
-            raise _StructureChanges
+        n = len(values)
+        parameters = np.empty((n, len(m.parameters)))
+        parameters[:] = m.parameters
+        parameters[:, self.compiled.places] = values[:, self.compiled.source]
         on_table, v, s, demand, y, ybus = _prepare(
             parameters,
             m.sections,
@@ -250,26 +290,33 @@ class _Workspace:
             m.branch_position,
             m.diagonal_position,
         )
-        if not on_table:
-            raise _StructureChanges
-        self._ybus.data = ybus
-        converged = self._solver.compute_pf(
-            self._ybus,
-            v,
-            s,
-            m.reference,
-            m.slack_weights,
-            m.pv,
-            m.pq,
-            MAX_ITERATIONS,
-            TOLERANCE_MVA / m.base_mva,
-        )
-        if not converged:
-            row[:] = np.nan
-            return _Solution(m, False, m.n_unsupplied, ybus, v)
-        v = self._solver.get_V().copy()
+        structure_changes = ~on_table
+        if len(m.status_branch):
+            for t, status in enumerate(parameters[:, m.sections[8] :]):
+                structure_changes[t] |= not status.all() and _splits(m, status)
+
+        tolerance_pu = TOLERANCE_MVA / m.base_mva
+        converged = np.zeros(n, dtype=np.bool_)
+        for t in range(n):
+            if structure_changes[t]:
+                continue
+            self._ybus.data = ybus[t]
+            if self._solver.compute_pf(
+                self._ybus,
+                v[t],
+                s[t],
+                m.reference,
+                m.slack_weights,
+                m.pv,
+                m.pq,
+                MAX_ITERATIONS,
+                tolerance_pu,
+            ):
+                converged[t] = True
+                v[t] = self._solver.get_V()
         _read_results(
-            row,
+            rows,
+            converged,
             v,
             demand,
             parameters,
@@ -294,18 +341,18 @@ class _Workspace:
             m.machine_q_mvar,
             m.machine_q_share,
         )
-        return _Solution(m, True, m.n_unsupplied, ybus, v)
+        return _Solution(m, m.n_unsupplied, converged, structure_changes, ybus, v)
 
 
-def _bus_branch_solution(solutions: list[_Solution]) -> BusBranchSolution:
-    m = solutions[0].model
+def _bus_branch_solution(solution: _Solution, t: int) -> BusBranchSolution:
+    m = solution.model
     if m is None:
         raise ValueError("a grid without a branch in service has no admittance matrix")
     return BusBranchSolution(
         indptr=m.indptr,
         indices=m.indices,
-        ybus_pu=np.array([solution.ybus_pu for solution in solutions]),
-        v_pu=np.array([solution.v_pu for solution in solutions]),
+        ybus_pu=solution.ybus_pu[t],
+        v_pu=solution.v_pu[t],
         generator_buses=np.concatenate([m.reference, m.pv]),
         load_buses=m.pq,
     )
@@ -351,61 +398,71 @@ def _prepare(  # type: ignore[no-untyped-def]
     branch_position,
     diagonal_position,
 ):
-    """Puts the parameters into start voltages, injections and admittances."""
-    v = v_start.copy()
-    for i in range(len(setpoint_bus)):
-        b = setpoint_bus[i]
-        v[b] = v_start[b] / abs(v_start[b]) * parameters[sections[0] + i]
+    """Puts the parameters of every snapshot into start voltages, injections and admittances."""
+    n = len(parameters)
+    n_bus = len(v_start)
+    on_table = np.ones(n, dtype=np.bool_)
+    v = np.empty((n, n_bus), dtype=np.complex128)
+    s = np.empty((n, n_bus), dtype=np.complex128)
+    demand = np.empty((n, n_bus), dtype=np.complex128)
+    y = np.empty((n, len(branch_y), 4), dtype=np.complex128)
+    ybus = np.empty((n, len(ybus_fixed)), dtype=np.complex128)
+    for t in range(n):
+        p = parameters[t]
+        v[t] = v_start
+        for i in range(len(setpoint_bus)):
+            b = setpoint_bus[i]
+            v[t, b] = v_start[b] / abs(v_start[b]) * p[sections[0] + i]
 
-    s = s_fixed.copy()
-    demand = demand_fixed.copy()
-    for i in range(len(injection_bus)):
-        injected = (
-            injection_sign[i]
-            * parameters[sections[3] + i]
-            * (parameters[sections[1] + i] + 1j * parameters[sections[2] + i])
-        )
-        s[injection_bus[i]] += injected
-        if not injection_is_machine[i]:
-            demand[injection_bus[i]] -= injected
-    s /= base_mva
+        s[t] = s_fixed
+        demand[t] = demand_fixed
+        for i in range(len(injection_bus)):
+            injected = (
+                injection_sign[i]
+                * p[sections[3] + i]
+                * (p[sections[1] + i] + 1j * p[sections[2] + i])
+            )
+            s[t, injection_bus[i]] += injected
+            if not injection_is_machine[i]:
+                demand[t, injection_bus[i]] -= injected
+        s[t] /= base_mva
 
-    ybus = ybus_fixed.copy()
-    for i in range(len(shunt_bus)):
-        drawn = parameters[sections[4] + i] - 1j * parameters[sections[5] + i]
-        ybus[diagonal_position[shunt_bus[i]]] += parameters[sections[6] + i] * drawn * shunt_y[i]
+        ybus[t] = ybus_fixed
+        for i in range(len(shunt_bus)):
+            drawn = p[sections[4] + i] - 1j * p[sections[5] + i]
+            ybus[t, diagonal_position[shunt_bus[i]]] += p[sections[6] + i] * drawn * shunt_y[i]
 
-    y = branch_y
-    if len(varying_branch):
-        y = branch_y.copy()
-    for i in range(len(tap_branch)):
-        changer = tap_changer[i]
-        position = parameters[sections[7] + changer]
-        step = round(position) - tap_first[changer]
-        if step < 0 or step >= tap_count[changer] or position != round(position):
-            return False, v, s, demand, y, ybus
-        for k in range(4):
-            y[tap_branch[i], k] = tap_y[tap_row[i] + step, k]
-    for i in range(len(status_branch)):
-        if parameters[sections[8] + i] == 0:
-            y[status_branch[i]] = 0
-    for i in range(len(varying_branch)):
-        b = varying_branch[i]
-        for k in range(4):
-            ybus[branch_position[b, k]] += y[b, k]
-    return True, v, s, demand, y, ybus
+        y[t] = branch_y
+        for i in range(len(tap_branch)):
+            changer = tap_changer[i]
+            position = p[sections[7] + changer]
+            step = round(position) - tap_first[changer]
+            if step < 0 or step >= tap_count[changer] or position != round(position):
+                on_table[t] = False
+                break
+            for k in range(4):
+                y[t, tap_branch[i], k] = tap_y[tap_row[i] + step, k]
+        for i in range(len(status_branch)):
+            if p[sections[8] + i] == 0:
+                y[t, status_branch[i]] = 0
+        for i in range(len(varying_branch)):
+            b = varying_branch[i]
+            for k in range(4):
+                ybus[t, branch_position[b, k]] += y[t, b, k]
+    return on_table, v, s, demand, y, ybus
 
 
 @njit(cache=True)
 def _read_results(  # type: ignore[no-untyped-def]
-    row,
-    v,
-    demand,
-    parameters,
+    rows,
+    converged,
+    v_all,
+    demand_all,
+    parameters_all,
     sections,
     base_mva,
-    y,
-    ybus,
+    y_all,
+    ybus_all,
     indptr,
     indices,
     row_bus,
@@ -423,44 +480,51 @@ def _read_results(  # type: ignore[no-untyped-def]
     machine_q,
     machine_q_share,
 ):
-    """Fills a row of the state from solved voltages; its order is that of `QUANTITIES`."""
-    n_rows = len(row_bus)
-    for i in range(n_rows):
-        b = row_bus[i]
-        row[i] = abs(v[b]) if b >= 0 else np.nan
-        row[n_rows + i] = np.angle(v[b]) * 180.0 / np.pi if b >= 0 else np.nan
-    row[2 * n_rows :] = 0.0
+    """Fills rows of the state from solved voltages; their order is that of `QUANTITIES`."""
+    for t in range(len(rows)):
+        row = rows[t]
+        if not converged[t]:
+            row[:] = np.nan
+            continue
+        v, demand, parameters = v_all[t], demand_all[t], parameters_all[t]
+        y, ybus = y_all[t], ybus_all[t]
+        n_rows = len(row_bus)
+        for i in range(n_rows):
+            b = row_bus[i]
+            row[i] = abs(v[b]) if b >= 0 else np.nan
+            row[n_rows + i] = np.angle(v[b]) * 180.0 / np.pi if b >= 0 else np.nan
+        row[2 * n_rows :] = 0.0
 
-    for i in range(len(branch_from)):
-        v_from, v_to = v[branch_from[i]], v[branch_to[i]]
-        i_from = y[i, 0] * v_from + y[i, 1] * v_to
-        i_to = y[i, 2] * v_from + y[i, 3] * v_to
-        column = branch_loss_column[i]
-        if column >= 0:
-            loss = v_from * np.conj(i_from) + v_to * np.conj(i_to)
-            row[column] += loss.real * base_mva
-        column = branch_loading_column[i]
-        if column >= 0:
-            loading = max(abs(i_from) * branch_loading[i, 0], abs(i_to) * branch_loading[i, 1])
-            row[column] = max(row[column], loading)
+        for i in range(len(branch_from)):
+            v_from, v_to = v[branch_from[i]], v[branch_to[i]]
+            i_from = y[i, 0] * v_from + y[i, 1] * v_to
+            i_to = y[i, 2] * v_from + y[i, 3] * v_to
+            column = branch_loss_column[i]
+            if column >= 0:
+                loss = v_from * np.conj(i_from) + v_to * np.conj(i_to)
+                row[column] += loss.real * base_mva
+            column = branch_loading_column[i]
+            if column >= 0:
+                loading = max(abs(i_from) * branch_loading[i, 0], abs(i_to) * branch_loading[i, 1])
+                row[column] = max(row[column], loading)
 
-    n_bus = len(v)
-    current = np.zeros(n_bus, dtype=np.complex128)
-    for column in range(n_bus):
-        for k in range(indptr[column], indptr[column + 1]):
-            current[indices[k]] += ybus[k] * v[column]
-    scheduled = np.zeros(n_bus)
-    for i in range(len(machine_bus)):
-        p = machine_p[i]
-        if machine_injection[i] >= 0 and machine_p_share[i] == 0:
-            e = machine_injection[i]
-            p = parameters[sections[1] + e] * parameters[sections[3] + e]
-        row[machine_p_column[i]] = p
-        if machine_p_share[i] == 0:
-            scheduled[machine_bus[i]] += p
-    for i in range(len(machine_bus)):
-        b = machine_bus[i]
-        total = v[b] * np.conj(current[b]) * base_mva + demand[b]
-        row[machine_q_column[i]] = machine_q[i] + machine_q_share[i] * total.imag
-        if machine_p_share[i] > 0:
-            row[machine_p_column[i]] += machine_p_share[i] * (total.real - scheduled[b])
+        n_bus = len(v)
+        current = np.zeros(n_bus, dtype=np.complex128)
+        for column in range(n_bus):
+            for k in range(indptr[column], indptr[column + 1]):
+                current[indices[k]] += ybus[k] * v[column]
+        scheduled = np.zeros(n_bus)
+        for i in range(len(machine_bus)):
+            p = machine_p[i]
+            if machine_injection[i] >= 0 and machine_p_share[i] == 0:
+                e = machine_injection[i]
+                p = parameters[sections[1] + e] * parameters[sections[3] + e]
+            row[machine_p_column[i]] = p
+            if machine_p_share[i] == 0:
+                scheduled[machine_bus[i]] += p
+        for i in range(len(machine_bus)):
+            b = machine_bus[i]
+            total = v[b] * np.conj(current[b]) * base_mva + demand[b]
+            row[machine_q_column[i]] = machine_q[i] + machine_q_share[i] * total.imag
+            if machine_p_share[i] > 0:
+                row[machine_p_column[i]] += machine_p_share[i] * (total.real - scheduled[b])

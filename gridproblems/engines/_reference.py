@@ -95,7 +95,7 @@ class ReferenceEngine:
         values = np.full((n, self._layout.n_values), np.nan)
         converged = np.zeros(n, dtype=bool)
         n_unsupplied = np.zeros(n, dtype=np.int64)
-        models: list[dict[str, Any]] = []
+        models: dict[int, dict[str, Any]] = {}
         for t in range(n):
             net = self._with(settings, t)
             try:
@@ -106,11 +106,15 @@ class ReferenceEngine:
                 continue
             converged[t] = True
             n_unsupplied[t] = len(unsupplied_loads(net))
-            models.append(net._ppc["internal"])
+            models[t] = net._ppc["internal"]
             for quantity, (table, column) in _RESULTS.items():
                 values[t, self._layout.slices[quantity]] = _column(net, table, column)
         return GridState(
-            self._layout, values, converged, n_unsupplied, lambda: _bus_branch_solution(models)
+            self._layout,
+            values,
+            converged,
+            n_unsupplied,
+            lambda t: _bus_branch_solution(models[t]),
         )
 
     def _with(self, settings: Settings, snapshot: int) -> pandapowerNet:
@@ -131,15 +135,13 @@ def _column(net: pandapowerNet, table: str, column: str) -> FloatArray:
     return values if table == "res_bus" else np.nan_to_num(values, nan=0.0)
 
 
-def _bus_branch_solution(models: list[dict[str, Any]]) -> BusBranchSolution:
-    ybus = [model["Ybus"].tocsc() for model in models]
-    first = models[0]
-    held = np.concatenate([first["ref"], first["pv"]]).astype(np.int32)
+def _bus_branch_solution(model: dict[str, Any]) -> BusBranchSolution:
+    ybus = model["Ybus"].tocsc()
     return BusBranchSolution(
-        indptr=ybus[0].indptr,
-        indices=ybus[0].indices,
-        ybus_pu=np.array([y.data for y in ybus]),
-        v_pu=np.array([model["V"] for model in models]),
-        generator_buses=held,
-        load_buses=first["pq"].astype(np.int32),
+        indptr=ybus.indptr,
+        indices=ybus.indices,
+        ybus_pu=ybus.data,
+        v_pu=model["V"],
+        generator_buses=np.concatenate([model["ref"], model["pv"]]).astype(np.int32),
+        load_buses=model["pq"].astype(np.int32),
     )
