@@ -17,7 +17,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -64,10 +63,14 @@ class Run:
     evaluations: int
 
 
-@lru_cache
+BUILT: dict[str, ReactivePowerDispatch] = {}
+
+
 def problem_of(name: str) -> ReactivePowerDispatch:
-    """The problem of the paper: losses of the lines only."""
-    return ReactivePowerDispatch(name, objectives=("line_loss_mw",))
+    """The problem of the paper, losses of the lines only; built once in each worker."""
+    if name not in BUILT:
+        BUILT[name] = ReactivePowerDispatch(name, objectives=("line_loss_mw",))
+    return BUILT[name]
 
 
 def optimise(name: str, algorithm: str, seed: int, evals: int) -> Run:
@@ -199,6 +202,7 @@ def report(name: str, seeds: int, evals: int, jobs: int) -> str:
     """All tables of one system."""
     case = load_case(name)
     keys = [(algorithm, seed) for algorithm in ALGORITHMS for seed in range(1, seeds + 1)]
+    BUILT.clear()  # workers build their own
     results = Parallel(n_jobs=jobs)(delayed(optimise)(name, *key, evals) for key in keys)
     runs: dict[str, list[Run]] = {algorithm: [] for algorithm in ALGORITHMS}
     for (algorithm, _), run in zip(keys, results, strict=True):
