@@ -2,12 +2,13 @@
 
     python benchmarks/speed/ratios.py [--case ieee39] [--rounds 15] [--out docs/speed.md]
 
-Each round times the four ways one after the other; the ratios are medians over rounds, so that a
+Each round times all ways one after the other; the ratios are medians over rounds, so that a
 machine whose speed drifts does not change them. "runpp" is a plain loop around
 ``pandapower.runpp`` with its defaults, which calls lightsim2grid's solver itself where that is
 installed; "reference" is the same problem with ``engine="reference"``, which is ``runpp`` with
 pandapower's own Newton. "Outside / solver" is what an evaluation of a population costs beyond the
-calls of lightsim2grid's solver, as a share of these calls.
+calls of lightsim2grid's solver, as a share of these calls; "one / two threads" is the gain of
+``n_jobs=2``.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def measure(case: str, rounds: int) -> list[str]:
     assert isinstance(problem.engine, NewtonEngine)
     vectors = random_vectors(problem, POPULATION)
     plain = plain_evaluation(problem)
+    threads = ReactivePowerDispatch(case, n_jobs=2)
+    threads.evaluate(vectors[:4])
     reference = ReactivePowerDispatch(case, engine="reference")
     reference.evaluate(vectors[0])
     f, _ = problem.evaluate(vectors)
@@ -73,7 +76,8 @@ def measure(case: str, rounds: int) -> list[str]:
         one = seconds(lambda: [problem.evaluate(x) for x in vectors[:30]]) / 30
         runpp = seconds(lambda: [plain(x) for x in vectors[:N_PLAIN]]) / N_PLAIN
         slow = seconds(reference.evaluate, vectors[:N_PLAIN]) / N_PLAIN
-        samples.append((population, one, runpp, slow))
+        two = seconds(threads.evaluate, vectors) / POPULATION
+        samples.append((population, one, runpp, slow, two))
 
     workspace = next(iter(problem.engine._local.spaces.values()))
     timed = workspace._solver = TimedSolver(workspace._solver)
@@ -83,7 +87,7 @@ def measure(case: str, rounds: int) -> list[str]:
         total = seconds(problem.evaluate, vectors)
         shares.append((total - timed.seconds) / timed.seconds)
 
-    population, one, runpp, slow = (statistics.median(c) for c in zip(*samples, strict=True))
+    population, one, runpp, slow, _ = (statistics.median(c) for c in zip(*samples, strict=True))
 
     def ratio(slower: int, faster: int) -> str:
         ratios = [sample[slower] / sample[faster] for sample in samples]
@@ -99,6 +103,7 @@ def measure(case: str, rounds: int) -> list[str]:
         ratio(3, 0),
         ratio(2, 1),
         f"{statistics.median(shares):.2f}",
+        f"{statistics.median(sample[0] / sample[4] for sample in samples):.2f}",
     ]
 
 
@@ -118,6 +123,7 @@ def main(
         "reference / population",
         "runpp / one by one",
         "outside / solver",
+        "one / two threads",
     ]
     rows = [header, ["---"] * len(header)]
     for name in case or ["ieee14", "ieee39", "ieee118", "ieee300"]:

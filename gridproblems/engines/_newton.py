@@ -371,7 +371,7 @@ def _splits(m: CompiledModel, status: FloatArray) -> bool:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _prepare(  # type: ignore[no-untyped-def]
     parameters,
     sections,
@@ -452,7 +452,7 @@ def _prepare(  # type: ignore[no-untyped-def]
     return on_table, v, s, demand, y, ybus
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _read_results(  # type: ignore[no-untyped-def]
     rows,
     converged,
