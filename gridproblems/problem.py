@@ -327,11 +327,20 @@ class GridProblem(ElementwiseProblem):
         Returns:
             For each what pymoo expects in ``out``: F, G, and for vectors X, the vector on the
             grid that was evaluated and that pymoo's population is to keep.
+
+        Raises:
+            ValueError: Vectors of the wrong length, or NaN.
         """
         if not len(X):
             return []
         is_dict = isinstance(X[0], dict)
-        on_grid = self.control_set.snap([self._flat(x) for x in X] if is_dict else X)
+        flat = np.asarray([self._flat(x) for x in X] if is_dict else X, dtype=float)
+        if flat.shape[1:] != (self.n_var,):
+            raise ValueError(f"x: expected {self.n_var} values, got an array of {flat.shape[1:]}")
+        if math.isnan(flat.sum()):
+            i = int(np.flatnonzero(np.isnan(flat).any(axis=0))[0])
+            raise ValueError(f"x[{i}] ({self.control_set.names[i]}): expected a number, got NaN")
+        on_grid = self.control_set.snap(flat)
         values = self._through_cache(on_grid) if self._cache_size else self._solve(on_grid)
         self.counts.add(len(X))
         if is_dict:

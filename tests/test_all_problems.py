@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 import cloudpickle
@@ -114,6 +115,15 @@ def test_bad_vectors_are_refused(
     for method in (problem.decode, problem.apply, problem.describe, problem.solve):
         with pytest.raises(ValueError, match=message):
             method(x)
+
+
+def test_nan_is_refused_by_name(problem: GridProblem) -> None:
+    x = vectors(problem, 3)
+    x[1, 2] = np.nan
+    with pytest.raises(ValueError, match=rf"x\[2\] \({re.escape(list(problem.vars)[2])}\).*NaN"):
+        problem.evaluate(x)
+    with pytest.raises(ValueError, match=r"expected .* values, got an array"):
+        problem.evaluate_many(x[:, :-1])
 
 
 def test_a_failed_power_flow_is_a_finite_worst_value(problem: GridProblem) -> None:
