@@ -116,9 +116,9 @@ class MVMO(MixedVariableAlgorithm):
         self.table = np.full((self.swarm_size, self.archive_size, n_var), np.nan)
         self.merit = np.full((self.swarm_size, self.archive_size, 2), np.inf)
         self.n_archived = np.zeros(self.swarm_size, dtype=int)
-        self.mean = np.zeros((self.swarm_size, n_var))
-        self.shape = np.zeros((self.swarm_size, n_var))
-        self.d = np.ones((self.swarm_size, n_var))
+        self.mean: np.ndarray = np.zeros((self.swarm_size, n_var))
+        self.shape: np.ndarray = np.zeros((self.swarm_size, n_var))
+        self.d: np.ndarray = np.ones((self.swarm_size, n_var))
         self.pointer = self.random_state.integers(n_var, size=self.swarm_size)
         self.searched = np.zeros(self.swarm_size, dtype=bool)
         self._search: LocalSearch | None = None
