@@ -14,7 +14,6 @@ import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.constraints import Limit, Radial
-from gridproblems.engines._reference import layout_of
 
 _BRANCH_ENDS = {
     "line": ("from_bus", "to_bus"),
@@ -224,16 +223,3 @@ def radial_constraint(net: pandapowerNet) -> Radial:
         np.array(condition_edge, dtype=np.int64),
         np.array(holds, dtype=bool),
     )
-
-
-__all__ = [
-    "check_net",
-    "label_of",
-    "layout_of",
-    "load_net",
-    "loading_limits",
-    "machine_limits",
-    "number",
-    "radial_constraint",
-    "voltage_limits",
-]

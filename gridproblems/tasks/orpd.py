@@ -14,10 +14,10 @@ from pandapower.auxiliary import pandapowerNet
 from gridproblems.cases import CASES, BestKnown, Case, load_case
 from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.controls import Control
+from gridproblems.engines._reference import layout_of
 from gridproblems.network import (
     check_net,
     label_of,
-    layout_of,
     load_net,
     loading_limits,
     machine_limits,
