@@ -164,9 +164,15 @@ def _run(
 
     known = best_known_value(problem)
     display = LiveDisplay(console, evals, list(problem.objective_names), known)
-    recorder = Recorder(problem.n_obj, evals, on_batch=display.update)
+    interrupt = _Interrupt()
+
+    def after_batch(recorder: Recorder) -> None:
+        display.update(recorder)
+        interrupt.raise_if_asked()
+
+    recorder = Recorder(problem.n_obj, evals, on_batch=after_batch)
     interrupted = False
-    with display:
+    with display, interrupt:
         try:
             minimize(
                 problem,
@@ -269,6 +275,29 @@ def _one_line_errors(debug: bool) -> Iterator[None]:
             raise
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
+
+
+class _Interrupt:
+    """Ctrl-C takes effect between two batches of evaluations; a second one at once.
+
+    Raised anywhere, a KeyboardInterrupt can be lost: pymoo and destructors swallow it.
+    """
+
+    def __enter__(self) -> None:
+        self._asked = False
+        self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+        signal.signal(signal.SIGINT, self._before)
+
+    def raise_if_asked(self) -> None:
+        """Raises KeyboardInterrupt after a Ctrl-C."""
+        if self._asked:
+            raise KeyboardInterrupt
 
 
 @contextmanager

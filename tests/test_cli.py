@@ -220,7 +220,10 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
         time.sleep(0.05)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, stderr
     assert "interrupted, best so far" in stdout
     assert "Traceback" not in stderr
