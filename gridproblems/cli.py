@@ -92,7 +92,7 @@ def solve(
 
     Ctrl-C ends the run early; everything is written for the best so far.
     """
-    with _one_line_errors(debug):
+    with _one_line_errors(debug), _Interrupt() as interrupt:
         problem = _problem(
             task,
             case,
@@ -107,7 +107,7 @@ def solve(
         case_name = Path(case).stem if Path(case).is_file() else case
         folder = new_folder(out, f"{task}-{case_name}-{algorithm}-seed{seed}")
         console = Console(quiet=quiet)
-        run = _run(problem, optimiser, console, task, case, algorithm, evals, seed)
+        run = _run(problem, optimiser, console, interrupt, task, case, algorithm, evals, seed)
         with _no_interrupt():
             result = write(run, folder)
     _report(console, run, result)
@@ -150,6 +150,7 @@ def _run(
     problem: GridProblem,
     optimiser: Algorithm,
     console: Console,
+    interrupt: _Interrupt,
     task: str,
     case: str,
     algorithm: str,
@@ -164,7 +165,6 @@ def _run(
 
     known = best_known_value(problem)
     display = LiveDisplay(console, evals, list(problem.objective_names), known)
-    interrupt = _Interrupt()
 
     def after_batch(recorder: Recorder) -> None:
         display.update(recorder)
@@ -172,7 +172,7 @@ def _run(
 
     recorder = Recorder(problem.n_obj, evals, on_batch=after_batch)
     interrupted = False
-    with display, interrupt:
+    with display:
         try:
             minimize(
                 problem,
@@ -278,14 +278,15 @@ def _one_line_errors(debug: bool) -> Iterator[None]:
 
 
 class _Interrupt:
-    """Ctrl-C takes effect between two batches of evaluations; a second one at once.
+    """Ctrl-C takes effect after the next batch of evaluations; a second one at once.
 
     Raised anywhere, a KeyboardInterrupt can be lost: pymoo and destructors swallow it.
     """
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Interrupt:
         self._asked = False
         self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
 
     def __exit__(self, *exception: object) -> None:
         signal.signal(signal.SIGINT, self._before)
