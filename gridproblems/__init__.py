@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gridproblems.controls import Control
 from gridproblems.errors import GridProblemError, PowerFlowNotConverged, UnsupportedByEngine
+from gridproblems.net_problem import NetProblem
 from gridproblems.problem import GridProblem
 from gridproblems.state import GridState, Settings
 from gridproblems.tasks.orpd import ReactivePowerDispatch
@@ -14,6 +15,7 @@ __all__ = [
     "GridProblem",
     "GridProblemError",
     "GridState",
+    "NetProblem",
     "PowerFlowNotConverged",
     "ReactivePowerDispatch",
     "Settings",

@@ -11,19 +11,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pandapower
 import pandas as pd
 from pymoo.core.algorithm import Algorithm
 
 from gridproblems._progress import Recorder, gap_percent
 from gridproblems.plotting import (
-    plot_branch_loading,
     plot_convergence,
     plot_pareto_front,
-    plot_voltage_profile,
 )
 from gridproblems.problem import GridProblem
-from gridproblems.state import Settings
 
 PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy")
 
@@ -136,9 +132,8 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     if several:
         _front(run).to_csv(folder / "front.csv", index=False)
     if result["converged"]:
-        pandapower.to_json(run.problem.apply(run.x), str(folder / "net.json"))
+        run.problem.write(run.x, folder)
 
-    drawn = run.x if result["converged"] else None
     plots = {
         "convergence": plot_convergence(
             history,
@@ -146,14 +141,13 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
             ylabel="normalised hypervolume" if several else run.objectives[0],
             title=run.title,
         ),
-        "voltage": plot_voltage_profile(run.problem, drawn),
-        "loading": plot_branch_loading(run.problem, drawn),
+        **run.problem.figures(run.x if result["converged"] else None),
     }
     if run.problem.n_obj == 2:
         plots["pareto"] = plot_pareto_front(
             run.recorder.F,
             run.objectives,
-            base=base_values(run.problem),
+            base=run.problem.base_values().tolist(),
             knee=run.chosen,
             title=run.title,
         )
@@ -178,7 +172,7 @@ def figures(run: Run) -> dict[str, Any]:
             "gap_percent": gap_percent(best, known.value) if known else None,
         }
         for objective, base, best in zip(
-            problem.objectives, base_values(problem), recorder.F[run.chosen], strict=True
+            problem.objectives, problem.base_values(), recorder.F[run.chosen], strict=True
         )
     ]
     result = {
@@ -205,14 +199,6 @@ def figures(run: Run) -> dict[str, Any]:
         },
     }
     return cast("dict[str, Any]", _plain(result))
-
-
-def base_values(problem: GridProblem) -> list[float]:
-    """Objectives of the base case, NaN where its power flow fails."""
-    if not problem.base_state.solved:
-        return [np.nan] * problem.n_obj
-    unchanged = Settings((), np.zeros(0))
-    return [objective.function(unchanged, problem.base_state) for objective in problem.objectives]
 
 
 def _front_summary(run: Run) -> dict[str, Any]:

@@ -1,25 +1,32 @@
 """Constraints: functions of settings and state with known size, feasible where <= 0.
 
 Every entry is scaled by its limit or band, so that entries of different kinds are comparable:
-a violation of 0.01 is one percent of the band, the rating or the reactive range.
+a violation of 0.01 is one percent of the band, the rating or the reactive range. As objectives,
+they work for one candidate and for a batch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import networkx as nx
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from gridproblems.state import FloatArray, GridState, Layout, Settings
+from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
 
 
 class Constraint(Protocol):
-    """What a problem needs of a constraint."""
+    """What a problem needs of a constraint.
+
+    Attributes:
+        needs_state: Whether the values depend on the state. Where the power flow fails, those of
+            settings alone still grade how far a candidate is from one that works.
+    """
+
+    needs_state: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -32,7 +39,7 @@ class Constraint(Protocol):
         ...
 
     def __call__(self, settings: Settings, state: GridState) -> FloatArray:
-        """Values, shape (n_entries,), feasible where <= 0."""
+        """Values, shape (n_entries,) or (n_candidates, n_entries), feasible where <= 0."""
         ...
 
 
@@ -63,12 +70,20 @@ class StateLimits:
     Args:
         limits: One per entry.
         layout: Layout of the states.
+        n_each: Number of snapshots, if every snapshot is to have its own entries.
     """
 
-    def __init__(self, limits: Sequence[Limit], layout: Layout) -> None:
+    needs_state = True
+
+    def __init__(self, limits: Sequence[Limit], layout: Layout, n_each: int | None = None) -> None:
         self.limits = tuple(limits)
-        self.names = tuple(limit.name for limit in limits)
-        self.kinds = tuple(limit.quantity for limit in limits)
+        self._each = n_each is not None
+        self.names = tuple(
+            f"{limit.name}{suffix}"
+            for suffix in ([f" at {t}" for t in range(n_each)] if n_each is not None else [""])
+            for limit in limits
+        )
+        self.kinds = tuple(limit.quantity for limit in limits) * (n_each or 1)
         self._columns = np.array(
             [layout.slices[limit.quantity].start + limit.row for limit in limits], dtype=np.int64
         )
@@ -78,13 +93,14 @@ class StateLimits:
         self._offset = self._factor * np.array([limit.limit for limit in limits])
 
     def __call__(self, settings: Settings, state: GridState) -> FloatArray:
-        """Distance beyond each limit in units of its scale, shape (n_entries,)."""
-        worst = state.values[0].take(self._columns) * self._factor - self._offset
-        for row in state.values[1:]:
-            worst = np.maximum(worst, row.take(self._columns) * self._factor - self._offset)
-        if math.isnan(worst @ worst):  # buses switched off with nothing to supply
-            worst = np.where(np.isnan(worst), 0.0, worst)
-        return worst
+        """Distance beyond each limit in units of its scale, shape (..., n_entries)."""
+        beyond = state.values.take(self._columns, axis=-1)
+        beyond *= self._factor
+        beyond -= self._offset
+        beyond[np.isnan(beyond)] = 0.0  # buses switched off with nothing to supply
+        if self._each:
+            return beyond.reshape(*beyond.shape[:-2], -1)
+        return beyond.max(axis=-2) if state.n_snapshots > 1 else beyond[..., 0, :]
 
 
 class Radial:
@@ -100,6 +116,7 @@ class Radial:
 
     names = ("radial",)
     kinds = ("radial",)
+    needs_state = False
 
     def __init__(
         self,
@@ -118,20 +135,56 @@ class Radial:
             self._position.setdefault(condition, []).append(i)
 
     def __call__(self, settings: Settings, state: GridState) -> FloatArray:
-        """Number of independent loops, the most of all snapshots, shape (1,)."""
-        return np.array([max(self._n_loops(settings, t) for t in range(settings.n_snapshots))])
+        """Number of independent loops, the most of all snapshots, shape (..., 1)."""
+        holds = np.repeat(self._holds[np.newaxis], len(settings.rows), axis=0)
+        source, condition = self._places(settings.fields)
+        holds[:, condition] = settings.rows[:, source] != 0
+        n_loops = count_loops(holds, self._edge, self._edges, self._n_buses)
+        return n_loops.reshape(settings.shape).max(axis=-1)[..., np.newaxis].astype(float)
 
-    def _n_loops(self, settings: Settings, snapshot: int) -> float:
-        holds = self._holds.copy()
-        for field, values in settings:
-            row = values if values.ndim == 1 else values[snapshot]
-            for element, value in zip(field.elements, row, strict=True):
-                key = (field.table, field.column, element)
-                holds[self._position.get(key, [])] = bool(value)
-        closed = np.ones(len(self._edges), dtype=bool)
-        closed[self._edge[~holds]] = False
-        graph = nx.MultiGraph()
-        graph.add_nodes_from(range(self._n_buses))
-        graph.add_edges_from(self._edges[closed].tolist())
-        n_components = nx.number_connected_components(graph)
-        return float(graph.number_of_edges() - self._n_buses + n_components)
+    def _places(self, fields: tuple[Field, ...]) -> tuple[list[int], list[int]]:
+        """Which value of the settings decides which condition."""
+        keys = [(f.table, f.column, element) for f in fields for element in f.elements]
+        places = [(i, p) for i, key in enumerate(keys) for p in self._position.get(key, ())]
+        return [i for i, _ in places], [p for _, p in places]
+
+
+@njit(cache=True, nogil=True)
+def count_loops(  # type: ignore[no-untyped-def]
+    holds, condition_edge, edges, n_nodes
+):
+    """Independent loops of graphs whose edges are closed where all their conditions hold.
+
+    Args:
+        holds: Whether each condition holds, one row per graph, (n_graphs, n_conditions).
+        condition_edge: The edge of each condition, shape (n_conditions,).
+        edges: Pairs of nodes, shape (n_edges, 2).
+        n_nodes: Number of nodes.
+
+    Returns:
+        Shape (n_graphs,): closed edges that join two nodes which others join already.
+    """
+    n_loops = np.zeros(len(holds), dtype=np.int64)
+    above = np.empty(n_nodes, dtype=np.int64)
+    for row in range(len(holds)):
+        closed = np.ones(len(edges), dtype=np.bool_)
+        for i in range(len(condition_edge)):
+            closed[condition_edge[i]] &= holds[row, i]
+        above[:] = np.arange(n_nodes)
+        for e in range(len(edges)):
+            if closed[e]:
+                a, b = top(above, edges[e, 0]), top(above, edges[e, 1])
+                if a == b:
+                    n_loops[row] += 1
+                else:
+                    above[a] = b
+    return n_loops
+
+
+@njit(cache=True, nogil=True)
+def top(above, node):  # type: ignore[no-untyped-def]
+    """Representative of a node's set; ``above`` points towards it (union-find)."""
+    while above[node] != node:
+        above[node] = above[above[node]]
+        node = above[node]
+    return node

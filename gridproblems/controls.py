@@ -1,16 +1,78 @@
-"""Controls: what the optimiser may set, as named columns of the vector ``x``."""
+"""Codecs between the vector ``x`` and settings; the usual one is a set of `Control`s."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 
 KINDS = ("real", "integer", "binary", "choice")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One entry of ``x``.
+
+    Attributes:
+        name: Name of the variable, unique within a problem.
+        kind: ``"real"``, ``"integer"``, ``"binary"`` or ``"choice"``.
+        lower, upper: Bounds of the entry of ``x``; a choice is an index into its options.
+        options: The values of a choice, in order.
+    """
+
+    name: str
+    kind: str
+    lower: float
+    upper: float
+    options: tuple[float, ...] = ()
+
+
+class Codec(Protocol):
+    """What a problem needs to know of its vectors.
+
+    Attributes:
+        variables: One per entry of ``x``.
+        fields: What the settings of every vector hold.
+        n_snapshots: Number of power flows of one candidate.
+    """
+
+    variables: tuple[Variable, ...]
+    fields: tuple[Field, ...]
+    n_snapshots: int
+
+    def snap(self, x: ArrayLike) -> FloatArray:
+        """The vectors that are evaluated in place of these, shape (..., n_var).
+
+        Snapping a snapped vector changes nothing.
+        """
+        ...
+
+    def decode(self, x: FloatArray) -> Settings:
+        """Settings of snapped vectors: of one, shape (n_var,), or of a batch (n, n_var)."""
+        ...
+
+    def encode(self, settings: SettingsMapping) -> FloatArray:
+        """A vector with these settings, shape (n_var,).
+
+        Raises:
+            ValueError: There is none.
+        """
+        ...
+
+
+def bounds(codec: Codec) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Lower and upper bounds of ``x`` and which entries are whole, each of shape (n_var,)."""
+    variables = codec.variables
+    return (
+        np.array([v.lower for v in variables], dtype=float),
+        np.array([v.upper for v in variables], dtype=float),
+        np.array([v.kind != "real" for v in variables]),
+    )
 
 
 @dataclass(frozen=True)
@@ -61,24 +123,31 @@ class ControlSet:
 
     Args:
         controls: One control per variable; those of one column need not be neighbours.
-        fixed: Settings that hold for every candidate.
+        fixed: Settings that hold for every candidate, as a mapping, or as settings with one row
+            per snapshot.
 
     Raises:
         ValueError: No controls, or an element is set twice.
     """
 
-    def __init__(self, controls: Sequence[Control], fixed: SettingsMapping | None = None) -> None:
+    def __init__(
+        self, controls: Sequence[Control], fixed: SettingsMapping | Settings | None = None
+    ) -> None:
         if not controls:
             raise ValueError("no controls: nothing to optimise")
         self.controls = tuple(controls)
-        self.names = tuple(control.name for control in controls)
-        choices = [i for i, c in enumerate(controls) if c.kind == "choice"]
-        self.xl = np.array([0.0 if c.options else c.lower for c in controls])
-        self.xu = np.array([len(c.options) - 1.0 if c.options else c.upper for c in controls])
-        self.is_discrete = np.array([c.kind != "real" for c in controls])
-        self._choices = [(i, np.array(controls[i].options, dtype=float)) for i in choices]
+        self.variables = tuple(
+            Variable(c.name, c.kind, 0.0, len(c.options) - 1.0, c.options)
+            if c.options
+            else Variable(c.name, c.kind, c.lower, c.upper)
+            for c in controls
+        )
+        self._xl, self._xu, self._is_discrete = bounds(self)
+        self._choices = [
+            (i, np.array(c.options, dtype=float)) for i, c in enumerate(controls) if c.options
+        ]
 
-        constants = Settings.from_mapping(fixed or {})
+        constants = fixed if isinstance(fixed, Settings) else Settings.from_mapping(fixed or {})
         columns = dict.fromkeys((c.table, c.column) for c in controls)
         variables = [
             (i, element)
@@ -94,7 +163,9 @@ class ControlSet:
             )
             fields.append(Field(*key, elements))
         self._variable = np.array([i for i, _ in variables])
+        self._n_variable = len(variables)
         self._constants = constants.values
+        self.n_snapshots = constants.n_snapshots
         self.fields = (*fields, *constants.fields)
         self._check_unique()
 
@@ -113,21 +184,25 @@ class ControlSet:
         Args:
             x: Shape (..., n_var).
         """
-        inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self.xl), self.xu)
-        np.rint(inside, out=inside, where=self.is_discrete)
+        inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self._xl), self._xu)
+        np.rint(inside, out=inside, where=self._is_discrete)
         return inside
 
     def decode(self, x: FloatArray) -> Settings:
-        """Settings of vectors on the grid (`snap`), one row per vector.
+        """Settings of vectors on the grid (`snap`).
 
         Args:
-            x: Shape (n_var,), or (n, n_var) for settings of n snapshots.
+            x: Shape (n_var,), or (n, n_var) for a batch.
         """
-        values = np.empty((*x.shape[:-1], len(self._variable) + len(self._constants)))
-        values[..., : len(self._variable)] = x[..., self._variable]
-        values[..., len(self._variable) :] = self._constants
+        over_time = self._constants.shape[:-1]
+        if x.ndim == 2:
+            over_time = over_time or (1,)
+        values = np.empty((*x.shape[:-1], *over_time, self._n_variable + self._constants.shape[-1]))
+        per_snapshot = x[..., np.newaxis, :] if over_time else x
+        values[..., : self._n_variable] = per_snapshot[..., self._variable]
+        values[..., self._n_variable :] = self._constants
         for i, options in self._choices:
-            chosen = options[x[..., i].astype(int)]
+            chosen = options[per_snapshot[..., i].astype(int)]
             values[..., np.flatnonzero(self._variable == i)] = chosen[..., np.newaxis]
         return Settings(self.fields, values)
 

@@ -1,38 +1,39 @@
-"""`GridProblem`: one grid task as a pymoo problem for every algorithm."""
+"""`GridProblem`: a grid task as a pymoo problem for every algorithm."""
 
 from __future__ import annotations
 
-import copy
 import math
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandapower as pp
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
+from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
-from pymoo.core.variable import Binary, Choice, Integer, Real, Variable
 
 from gridproblems.cases import BestKnown
 from gridproblems.constraints import Constraint
-from gridproblems.controls import Control, ControlSet
-from gridproblems.engines import ENGINES, Engine, ReferenceEngine
-from gridproblems.engines._reference import RUNPP_OPTIONS, apply_settings
-from gridproblems.errors import PowerFlowNotConverged, UnsupportedByEngine
-from gridproblems.objectives import Objective, ObjectiveFunction, resolve_objective
+from gridproblems.controls import Codec, Variable, bounds
+from gridproblems.engines import Engine
+from gridproblems.objectives import (
+    OBJECTIVES,
+    Objective,
+    ObjectiveFunction,
+    resolve_objective,
+)
 from gridproblems.parallel import PopulationRunner
 from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FAILED_F = 1e9
 FAILED_G = 1e3
-_MAX_TOGETHER = 128  # vectors in one call of the engine
-_SOLVED = np.array([-1.0])  # the entry "power_flow" of a solved state
-_ENGINE_TOLERANCE = {"vm_pu": 1e-7, "branch_loss_mw": 1e-5}
+_MAX_TOGETHER = 1024  # power flows in one call of the engine
 
 
 class Counts:
@@ -68,62 +69,59 @@ class Counts:
 
 
 class GridProblem(ElementwiseProblem):
-    """Controls, an engine, objectives and constraints as a pymoo problem.
+    """Decodes a vector, solves the grid and gives objectives and constraints; the only evaluation.
 
-    The same object runs under vector algorithms (``x`` a float vector, integers rounded) and
-    under ``MixedVariableGA`` (``x`` a dict). Whatever vector an algorithm proposes, the one on
-    the grid (within bounds, integers whole) is evaluated, and pymoo's population gets that one
-    back, so ``result.X`` is what was evaluated.
+    Flat vectors and dicts of variables are both understood, so that every pymoo algorithm runs on
+    the same object. A vector need not be on the grid of allowed values: the nearest vector that is
+    (within bounds, integers whole) is evaluated, and pymoo's population gets that one back, so
+    ``result.X`` is what was evaluated.
 
     A candidate whose power flow diverges or leaves a load without supply has finite worst
-    objectives and constraints (first entry ``"power_flow"``) and is counted.
+    objectives and constraints (first entry ``"power_flow"``) and is counted. Constraints of the
+    settings alone, such as radiality, still grade it.
 
     Args:
-        net: The base case; it is copied and never changed.
-        controls: One per variable.
-        objectives: Names, or callables of (settings, state); one or several, all minimised.
+        codec: Turns vectors into settings, usually a `ControlSet`.
+        engine: Solves the grid with these settings.
+        objectives: Names in `OBJECTIVES`, or callables of (settings, state) that get one candidate
+            at a time, or `Objective` objects; one or several, all minimised.
         constraints: Functions of (settings, state), feasible where <= 0.
-        fixed: Settings that hold for every candidate.
-        engine: Name of an engine, or ``"auto"``: the first that supports the net and agrees
-            with ``pandapower.runpp`` on the base case; ``engine_name`` says which it is.
         n_jobs: Workers that evaluate a population, -1 for all cores.
         cache: Answer repeated vectors from memory: True for the latest 100,000, or how many.
-        aggregate: One constraint per kind (the worst entry, or the sum of violations) instead
-            of one per element and limit.
-        require_base_solution: Refuse a base case whose power flow does not converge.
+        aggregate: One constraint per kind (the worst entry, or the sum of violations) instead of
+            one per element and limit.
         name: What to call the problem.
         best_known: The best value known for these objectives and controls, if any.
 
+    Attributes:
+        OBJECTIVES: Objectives by name that this class of problems knows.
+        engine_name, engine_note: Which engine solves the grid, and why.
+
     Raises:
         ValueError: An argument is wrong; the message names it.
-        PowerFlowNotConverged: The base case does not converge and has to.
-        UnsupportedByEngine: The named engine cannot represent the net.
     """
+
+    OBJECTIVES: Mapping[str, Objective] = OBJECTIVES
 
     def __init__(
         self,
-        net: pandapowerNet,
-        controls: Sequence[Control],
-        objectives: Sequence[str | ObjectiveFunction | Objective],
+        codec: Codec,
+        engine: Engine,
+        objectives: str | ObjectiveFunction | Sequence[str | ObjectiveFunction | Objective],
         constraints: Sequence[Constraint] = (),
         *,
-        fixed: SettingsMapping | None = None,
-        engine: str = "auto",
+        engine_name: str = "",
+        engine_note: str = "",
         n_jobs: int = 1,
         cache: bool | int = False,
         aggregate: bool = False,
-        require_base_solution: bool = True,
         name: str = "",
         best_known: BestKnown | None = None,
     ) -> None:
-        self.net = copy.deepcopy(net)
         self.name = name
-        self.control_set = ControlSet(controls, fixed)
-        if isinstance(objectives, str) or callable(objectives):
-            objectives = (objectives,)
-        self.objectives = tuple(resolve_objective(objective) for objective in objectives)
-        if not self.objectives:
-            raise ValueError("objectives: expected at least one")
+        self.codec = codec
+        self.engine, self.engine_name, self.engine_note = engine, engine_name, engine_note
+        self.objectives = self._resolved(objectives)
         self.constraints = tuple(c for c in constraints if c.names)
         self.aggregate = aggregate
         self.best_known = best_known
@@ -138,61 +136,25 @@ class GridProblem(ElementwiseProblem):
         self._kind_of_entry = np.array([self._kinds.index(kind) for kind in kinds], dtype=int)
         self.constraint_names = ("power_flow", *(self._kinds if aggregate else entries))
 
-        self.base_state = self._solve_base(require_base_solution)
-        self.engine_name, self.engine, self.engine_note = self._choose_engine(engine)
+        xl, xu, _ = bounds(codec)
         super().__init__(
-            vars={c.name: _variable(c) for c in self.control_set.controls},
-            n_var=len(self.control_set.controls),
+            vars={v.name: _pymoo_variable(v) for v in codec.variables},
+            n_var=len(codec.variables),
             n_obj=len(self.objectives),
             n_ieq_constr=len(self.constraint_names),
-            xl=self.control_set.xl,
-            xu=self.control_set.xu,
+            xl=xl,
+            xu=xu,
             elementwise_runner=PopulationRunner(n_jobs),
         )
 
-    # -- construction ---------------------------------------------------------------------
-
-    def _solve_base(self, required: bool) -> GridState:
-        state = ReferenceEngine(self.net).solve(Settings((), np.zeros(0)))
-        if required and not state.solved:
-            raise PowerFlowNotConverged(
-                f"{self.name}: the power flow of the base case does not converge; check the net, "
-                "or pass require_base_solution=False if only the candidates have to"
-            )
-        return state
-
-    def _choose_engine(self, name: str) -> tuple[str, Engine, str]:
-        if name != "auto" and name not in ENGINES:
-            raise ValueError(f"engine: unknown engine {name!r}; known: auto, {', '.join(ENGINES)}")
-        if name != "auto":
-            return name, ENGINES[name](self.net), "chosen by the caller"
-        settings = self.control_set.decode(self.base_x)
-        expected = ReferenceEngine(self.net).solve(settings)
-        notes = []
-        for candidate, engine_class in ENGINES.items():
-            try:
-                engine = engine_class(self.net)
-            except UnsupportedByEngine as error:
-                notes.append(str(error))
-                continue
-            difference = _difference(engine.solve(settings), expected)
-            if difference is None:
-                note = "; ".join([*notes, "agrees with pandapower.runpp on the base case"])
-                return candidate, engine, note
-            notes.append(f"{candidate} engine: {difference}")
-            warnings.warn(f"{self.name}: {notes[-1]}; trying the next engine", stacklevel=4)
-        raise UnsupportedByEngine("; ".join(notes))
-
-    @property
-    def base_x(self) -> FloatArray:
-        """The settings of the net as given, moved onto the grid where they are off it."""
-        x = np.empty(len(self.control_set.controls))
-        for i, control in enumerate(self.control_set.controls):
-            value = float(self.net[control.table].at[control.elements[0], control.column])
-            if control.options:
-                value = float(np.abs(np.array(control.options) - value).argmin())
-            x[i] = value
-        return self.control_set.snap(np.nan_to_num(x))
+    def _resolved(
+        self, objectives: str | ObjectiveFunction | Sequence[str | ObjectiveFunction | Objective]
+    ) -> tuple[Objective, ...]:
+        if isinstance(objectives, (str, Objective)) or callable(objectives):
+            objectives = (objectives,)
+        if not objectives:
+            raise ValueError("objectives: expected at least one")
+        return tuple(resolve_objective(objective, self.OBJECTIVES) for objective in objectives)
 
     # -- from x to the grid and back ------------------------------------------------------
 
@@ -206,14 +168,28 @@ class GridProblem(ElementwiseProblem):
         """Units of the objectives, in the order of F."""
         return tuple(objective.unit for objective in self.objectives)
 
+    @property
+    def base_x(self) -> FloatArray:
+        """The vector of the grid as it is now, shape (n_var,)."""
+        raise NotImplementedError
+
+    def base_values(self) -> FloatArray:
+        """Objectives of the grid as it is now, (n_obj,); NaN where its power flow fails."""
+        return self._values_of(self.codec.decode(self.base_x), self.solve(self.base_x))
+
+    def _values_of(self, settings: Settings, state: GridState) -> FloatArray:
+        if not state.solved:
+            return np.full(len(self.objectives), np.nan)
+        return np.array([objective(settings, state) for objective in self.objectives], dtype=float)
+
     def _flat(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
         """A vector from what an algorithm hands over, a vector or a dict of variables."""
         if not isinstance(x, Mapping):
             return np.asarray(x, dtype=float)
         return np.array(
             [
-                float(c.options.index(x[c.name])) if c.options else float(x[c.name])
-                for c in self.control_set.controls
+                float(v.options.index(x[v.name])) if v.options else float(x[v.name])
+                for v in self.codec.variables
             ]
         )
 
@@ -231,10 +207,10 @@ class GridProblem(ElementwiseProblem):
         if outside.any():
             i = int(np.flatnonzero(outside)[0])
             raise ValueError(
-                f"x[{i}] ({self.control_set.names[i]}): {flat[i]} is not within "
+                f"x[{i}] ({self.codec.variables[i].name}): {flat[i]} is not within "
                 f"[{self.xl[i]}, {self.xu[i]}]"
             )
-        return self.control_set.snap(flat)
+        return self.codec.snap(flat)
 
     def decode(self, x: ArrayLike | Mapping[str, Any]) -> Settings:
         """Settings of a vector.
@@ -245,71 +221,41 @@ class GridProblem(ElementwiseProblem):
         Raises:
             ValueError: Wrong length, NaN, or out of bounds.
         """
-        return self.control_set.decode(self._checked(x))
+        return self.codec.decode(self._checked(x))
 
-    def encode(self, settings: Settings | SettingsMapping | pandapowerNet) -> FloatArray:
-        """The inverse of `decode`, also for the settings in the tables of a net.
+    def encode(self, settings: Settings | SettingsMapping) -> FloatArray:
+        """The inverse of `decode`.
 
         Raises:
             ValueError: A controlled element is missing or its value is not on the grid.
         """
         if isinstance(settings, Settings):
-            return self.control_set.encode(settings.as_mapping())
-        if isinstance(settings, pandapowerNet):
-            mapping: dict[tuple[str, str], dict[int, float]] = {}
-            for control in self.control_set.controls:
-                column = mapping.setdefault((control.table, control.column), {})
-                for element in control.elements:
-                    column[element] = float(settings[control.table].at[element, control.column])
-            return self.control_set.encode(mapping)
-        return self.control_set.encode(settings)
+            settings = settings.as_mapping()
+        return self.codec.encode(settings)
 
     def snap(self, x: ArrayLike) -> FloatArray:
         """Vectors on the grid, shape (..., n_var): within bounds, integers and choices whole."""
-        return self.control_set.snap(x)
+        return self.codec.snap(x)
 
     def solve(self, x: ArrayLike | Mapping[str, Any]) -> GridState:
         """State of the grid with the settings of ``x``, by the problem's engine."""
         return self.engine.solve(self.decode(x))
 
-    def apply(self, x: ArrayLike | Mapping[str, Any]) -> pandapowerNet:
-        """A copy of the net with the settings of ``x``, solved by ``pandapower.runpp``.
-
-        Raises:
-            ValueError: Wrong length, NaN, or out of bounds.
-            PowerFlowNotConverged: The power flow does not converge.
-        """
-        net = copy.deepcopy(self.net)
-        apply_settings(net, self.decode(x))
-        try:
-            pp.runpp(net, **RUNPP_OPTIONS)
-        except LoadflowNotConverged as error:
-            raise PowerFlowNotConverged(f"{self.name}: these settings diverge") from error
-        return net
-
     def describe(self, x: ArrayLike | Mapping[str, Any]) -> pd.DataFrame:
-        """The settings of ``x`` beside those of the base case, one row per element.
+        """What ``x`` sets beside what is set now, one row per element."""
+        raise NotImplementedError
 
-        Columns: control, unit, base, new, lower, upper.
+    def write(self, x: Any, folder: Path) -> None:
+        """Writes the grid with the settings of ``x`` into a folder, in its tool's own form."""
+        raise NotImplementedError
+
+    def figures(self, x: Any) -> dict[str, Figure]:
+        """Figures of the grid before and after, by name.
+
+        Args:
+            x: The settings, None for figures of the grid as it is now alone.
         """
-        new = self.decode(x).as_mapping()
-        rows = []
-        for c in self.control_set.controls:
-            for element in c.elements:
-                base = self.net[c.table].at[element, c.column]
-                value = new[c.table, c.column][element]
-                whole = c.kind != "real" and not c.options
-                rows.append(
-                    {
-                        "control": f"{c.label or f'{c.table} {element}'} {c.column}",
-                        "unit": c.unit,
-                        "base": _shown(base, whole),
-                        "new": _shown(value, whole),
-                        "lower": _shown(c.lower, whole),
-                        "upper": _shown(c.upper, whole),
-                    }
-                )
-        return pd.DataFrame(rows, dtype=object)
+        return {}
 
     # -- evaluation -----------------------------------------------------------------------
 
@@ -339,40 +285,69 @@ class GridProblem(ElementwiseProblem):
             raise ValueError(f"x: expected {self.n_var} values, got an array of {flat.shape[1:]}")
         if math.isnan(flat.sum()):
             i = int(np.flatnonzero(np.isnan(flat).any(axis=0))[0])
-            raise ValueError(f"x[{i}] ({self.control_set.names[i]}): expected a number, got NaN")
-        on_grid = self.control_set.snap(flat)
-        values = self._through_cache(on_grid) if self._cache_size else self._solve(on_grid)
+            name = self.codec.variables[i].name
+            raise ValueError(f"x[{i}] ({name}): expected a number, got NaN")
+        on_grid = self.codec.snap(flat)
+        F, G = self._through_cache(on_grid) if self._cache_size else self._solve(on_grid)
         self.counts.add(len(X))
         if is_dict:
-            return [{"F": f, "G": g} for f, g in values]
-        return [{"F": f, "G": g, "X": x} for (f, g), x in zip(values, on_grid, strict=True)]
+            return [{"F": f, "G": g} for f, g in zip(F, G, strict=True)]
+        return [{"F": f, "G": g, "X": x} for f, g, x in zip(F, G, on_grid, strict=True)]
 
-    def _solve(self, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
-        """Objectives and constraints of vectors on the grid, shape (n, n_var)."""
-        values = []
-        for start in range(0, len(X), _MAX_TOGETHER):
-            together = self.control_set.decode(X[start : start + _MAX_TOGETHER])
-            states = self.engine.solve(together)
-            for t, row in enumerate(together.values):
-                state = states.snapshot(t) if len(together.values) > 1 else states
-                values.append(self._judge(Settings(together.fields, row), state))
-        return values
+    def _solve(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Objectives (n, n_obj) and constraints (n, n_ieq_constr) of vectors on the grid."""
+        F = np.empty((len(X), len(self.objectives)))
+        G = np.empty((len(X), len(self.constraint_names)))
+        n_together = max(1, _MAX_TOGETHER // self.codec.n_snapshots)
+        for start in range(0, len(X), n_together):
+            some = slice(start, start + n_together)
+            settings = self.codec.decode(X[some])
+            F[some], G[some] = self._judge(settings, self.engine.solve(settings))
+        return F, G
 
     def _judge(self, settings: Settings, state: GridState) -> tuple[FloatArray, FloatArray]:
-        """Objectives and constraints of one solved state; the only place where failure is one."""
-        if state.solved:
-            f = np.array([o.function(settings, state) for o in self.objectives], dtype=float)
-            parts = [constraint(settings, state) for constraint in self.constraints]
-            g = np.concatenate([_SOLVED, *parts])
-            if self.aggregate:
-                g = np.concatenate([_SOLVED, self._aggregated(g[1:])])
-            if math.isfinite(f @ f + g @ g):
+        """Objectives and constraints of a batch; the only place where failure is a value."""
+        solved = state.solved
+        if solved.all():
+            f, g = self._measure(settings, state)
+            if math.isfinite(f.sum() + g.sum()):
                 return f, g
-        self.counts.add(failed=1)
-        n_g = len(self.constraint_names)
-        return np.full(len(self.objectives), FAILED_F), np.full(n_g, FAILED_G)
+        n = len(solved)
+        F = np.full((n, len(self.objectives)), FAILED_F)
+        G = np.full((n, len(self.constraint_names)), FAILED_G)
+        which = np.flatnonzero(solved)
+        if len(which):
+            f, g = self._measure(settings.candidates(which), state.candidates(which))
+            finite = np.isfinite(f).all(axis=1) & np.isfinite(g).all(axis=1)
+            F[which[finite]], G[which[finite]] = f[finite], g[finite]
+            solved[which[~finite]] = False
+        failed = np.flatnonzero(~solved)
+        self.counts.add(failed=len(failed))
+        self._grade(settings.candidates(failed), state.candidates(failed), failed, G)
+        return F, G
 
-    def _through_cache(self, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+    def _measure(self, settings: Settings, state: GridState) -> tuple[FloatArray, FloatArray]:
+        """Objectives and constraints of a batch of solved candidates."""
+        n = len(state.values)
+        F = np.empty((n, len(self.objectives)))
+        for i, objective in enumerate(self.objectives):
+            F[:, i] = objective(settings, state)
+        parts = [constraint(settings, state) for constraint in self.constraints]
+        g = np.concatenate([np.full((n, 1), -1.0), *parts], axis=1)
+        if self.aggregate:
+            g = np.concatenate([g[:, :1], self._aggregated(g[:, 1:])], axis=1)
+        return F, g
+
+    def _grade(
+        self, settings: Settings, state: GridState, failed: NDArray[np.int64], G: FloatArray
+    ) -> None:
+        """Adds to the worst constraint values what the settings alone violate."""
+        for constraint in self.constraints:
+            if not constraint.needs_state and len(failed):
+                violation = np.maximum(constraint(settings, state), 0.0)
+                G[failed, 0] += violation.sum(axis=1)
+
+    def _through_cache(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """As `_solve`, but solves only what is not remembered, and each vector once."""
         keys = [x.tobytes() for x in X]
         known: dict[bytes, tuple[FloatArray, FloatArray]] = {}
@@ -382,20 +357,23 @@ class GridProblem(ElementwiseProblem):
                     self._cache.move_to_end(key)
                     known[key] = self._cache[key]
         rows = {key: i for i, key in enumerate(keys) if key not in known}
-        known.update(zip(rows, self._solve(X[list(rows.values())]), strict=True))
+        if rows:
+            solved = self._solve(X[list(rows.values())])
+            known.update(zip(rows, zip(*solved, strict=True), strict=True))
         with self._cache_lock:
             self._cache.update((key, known[key]) for key in rows)
             while len(self._cache) > self._cache_size:
                 self._cache.popitem(last=False)
         self.counts.add(cached=len(X) - len(rows))
-        return [known[key] for key in keys]
+        F, G = zip(*(known[key] for key in keys), strict=True)
+        return np.array(F), np.array(G)
 
     def _aggregated(self, g: FloatArray) -> FloatArray:
         """Per kind the sum of violations, or the largest entry when there are none."""
-        violation = np.bincount(self._kind_of_entry, np.maximum(g, 0.0), len(self._kinds))
-        worst = np.full(len(self._kinds), -np.inf)
-        np.maximum.at(worst, self._kind_of_entry, g)
-        return np.where(violation > 0, violation, worst)
+        entries = [g[:, self._kind_of_entry == kind] for kind in range(len(self._kinds))]
+        violation = np.array([np.maximum(part, 0.0).sum(axis=1) for part in entries])
+        worst = np.array([part.max(axis=1) for part in entries])
+        return np.where(violation > 0, violation, worst).T
 
     # -- pymoo's hooks, copies ------------------------------------------------------------
 
@@ -419,29 +397,13 @@ class GridProblem(ElementwiseProblem):
         self._cache_lock = threading.Lock()
 
 
-def _variable(control: Control) -> Variable:
-    makers: dict[str, Callable[[], Variable]] = {
-        "real": lambda: Real(bounds=(control.lower, control.upper)),
-        "integer": lambda: Integer(bounds=(int(control.lower), int(control.upper))),
-        "binary": lambda: Binary(),
-        "choice": lambda: Choice(options=list(control.options)),
+def _pymoo_variable(variable: Variable) -> pymoo_variable.Variable:
+    makers: dict[str, Callable[[], pymoo_variable.Variable]] = {
+        "real": lambda: pymoo_variable.Real(bounds=(variable.lower, variable.upper)),
+        "integer": lambda: pymoo_variable.Integer(
+            bounds=(int(variable.lower), int(variable.upper))
+        ),
+        "binary": lambda: pymoo_variable.Binary(),
+        "choice": lambda: pymoo_variable.Choice(options=list(variable.options)),
     }
-    return makers[control.kind]()
-
-
-def _difference(state: GridState, expected: GridState) -> str | None:
-    """How a state differs from the reference beyond rounding, None where it does not."""
-    if state.solved != expected.solved:
-        return "converges where pandapower.runpp does not, or the reverse, on the base case"
-    if not expected.solved:
-        return None
-    for quantity, tolerance in _ENGINE_TOLERANCE.items():
-        columns = state.layout.slices[quantity]
-        gap = np.nanmax(np.abs(state.values[:, columns] - expected.values[:, columns]), initial=0)
-        if gap > tolerance:
-            return f"{quantity} differs from pandapower.runpp by {gap:.1e} on the base case"
-    return None
-
-
-def _shown(value: float, whole: bool) -> float | int:
-    return int(value) if whole and np.isfinite(value) else float(value)
+    return makers[variable.kind]()

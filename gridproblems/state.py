@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-SettingsMapping = Mapping[tuple[str, str], Mapping[int, float]]
+SettingsMapping = Mapping[tuple[str, str], Mapping[Any, float]]
 
 
 @dataclass(frozen=True)
@@ -19,24 +21,25 @@ class Field:
     Args:
         table: Name of the pandapower table, for example ``"gen"``.
         column: Name of the column, for example ``"vm_pu"``.
-        elements: Index labels of the elements, in the order of the values.
+        elements: Index labels of the elements, in the order of the values; names in OpenDSS.
     """
 
     table: str
     column: str
-    elements: tuple[int, ...]
+    elements: tuple[Any, ...]
 
     def __str__(self) -> str:
         return f"{self.table}.{self.column}"
 
 
 class Settings:
-    """A delta on the base case: one value per field element, for one or several snapshots.
+    """A delta on the base case: one value per field element, for one candidate or for many.
 
     Args:
         fields: The columns that are set.
-        values: Shape (n_values,) for all snapshots alike, or (n_snapshots, n_values); the
-            elements of the fields one after the other, in pandapower's units.
+        values: The elements of the fields one after the other, in the tool's units: shape
+            (n_values,) for a candidate whose snapshots are alike, (n_snapshots, n_values) for one
+            over time, (n_candidates, n_snapshots, n_values) for a batch.
     """
 
     __slots__ = ("fields", "values")
@@ -52,21 +55,40 @@ class Settings:
         flat = [float(v) for values in mapping.values() for v in values.values()]
         return cls(fields, np.array(flat, dtype=float))
 
-    def as_mapping(self) -> dict[tuple[str, str], dict[int, float]]:
-        """The inverse of `from_mapping`, for settings of a single snapshot."""
-        if self.values.ndim != 1:
+    def as_mapping(self) -> dict[tuple[str, str], dict[Any, float]]:
+        """The inverse of `from_mapping`, for settings of a single power flow."""
+        if len(self.rows) != 1:
             raise ValueError("settings of several snapshots have no single value per element")
-        result: dict[tuple[str, str], dict[int, float]] = {}
+        result: dict[tuple[str, str], dict[Any, float]] = {}
         for field, values in self:
             result.setdefault((field.table, field.column), {}).update(
-                zip(field.elements, values.tolist(), strict=True)
+                zip(field.elements, values.ravel().tolist(), strict=True)
             )
         return result
 
     @property
     def n_snapshots(self) -> int:
         """Number of snapshots, 1 when the values hold for all alike."""
-        return 1 if self.values.ndim == 1 else len(self.values)
+        return 1 if self.values.ndim == 1 else self.values.shape[-2]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the power flows: (n_snapshots,), for a batch (n_candidates, n_snapshots)."""
+        return (1,) if self.values.ndim == 1 else self.values.shape[:-1]
+
+    @property
+    def rows(self) -> FloatArray:
+        """One row per power flow, snapshots of a candidate one after the other, (n, n_values)."""
+        return self.values.reshape(math.prod(self.shape), self.values.shape[-1])
+
+    def candidate(self, i: int) -> Settings:
+        """Settings of one candidate of a batch."""
+        values = self.values[i]
+        return Settings(self.fields, values[0] if len(values) == 1 else values)
+
+    def candidates(self, which: NDArray[np.int64]) -> Settings:
+        """A batch of some candidates of this batch."""
+        return Settings(self.fields, self.values[which])
 
     def __iter__(self) -> Iterator[tuple[Field, FloatArray]]:
         """Yields each field with its values, shape (..., n_elements)."""
@@ -76,8 +98,8 @@ class Settings:
             yield field, self.values[..., start:stop]
             start = stop
 
-    def get(self, table: str, column: str) -> dict[int, FloatArray]:
-        """Values set in one column by element, each of shape () or (n_snapshots,)."""
+    def get(self, table: str, column: str) -> dict[Any, FloatArray]:
+        """Values set in one column by element, each of shape () or (..., n_snapshots)."""
         return {
             element: values[..., i]
             for field, values in self
@@ -108,25 +130,24 @@ class Layout:
     """Where each quantity stands in the rows of a state's value array.
 
     Args:
-        n_elements: Number of rows of each pandapower table named in `QUANTITIES`.
-        is_load_bus: Rows of the bus table whose voltage no machine holds, shape (n_buses,).
+        lengths: Number of elements of each quantity, in the order of the rows.
+        is_load_bus: Which buses have a voltage that no machine holds, shape (n_buses,).
     """
 
-    def __init__(self, n_elements: Mapping[str, int], is_load_bus: NDArray[np.bool_]) -> None:
-        self.is_load_bus = is_load_bus
+    def __init__(
+        self, lengths: Mapping[str, int], is_load_bus: NDArray[np.bool_] | None = None
+    ) -> None:
+        self.is_load_bus = np.zeros(0, dtype=np.bool_) if is_load_bus is None else is_load_bus
         self.slices: dict[str, slice] = {}
         start = 0
-        for quantity, table in QUANTITIES.items():
-            stop = start + n_elements[table]
-            self.slices[quantity] = slice(start, stop)
-            start = stop
-        self.slices["branch_loss_mw"] = slice(
-            self.slices["line_loss_mw"].start, self.slices["impedance_loss_mw"].stop
-        )
-        self.slices["branch_loading_percent"] = slice(
-            self.slices["line_loading_percent"].start, self.slices["trafo3w_loading_percent"].stop
-        )
+        for quantity, length in lengths.items():
+            self.slices[quantity] = slice(start, start + length)
+            start += length
         self.n_values = start
+
+    def join(self, name: str, first: str, last: str) -> None:
+        """Names the neighbouring quantities from ``first`` to ``last`` together."""
+        self.slices[name] = slice(self.slices[first].start, self.slices[last].stop)
 
 
 @dataclass(frozen=True)
@@ -150,7 +171,10 @@ class BusBranchSolution:
 
 
 class GridState:
-    """A solved grid: frozen arrays of shape (n_snapshots, n_elements) in pandapower's row order.
+    """A solved grid: frozen arrays of shape (..., n_snapshots, n_elements) in the tool's row order.
+
+    The state of one candidate has arrays (n_snapshots, n_elements), that of a batch
+    (n_candidates, n_snapshots, n_elements); functions that reduce the last axes suit both.
 
     Sign convention: generators and external grids are positive when they inject, losses are
     positive. Buses out of service or without supply have NaN voltages; a snapshot that did not
@@ -158,11 +182,11 @@ class GridState:
 
     Args:
         layout: Where each quantity stands in ``values``.
-        values: Shape (n_snapshots, layout.n_values); the properties are views of it.
-        converged: Shape (n_snapshots,).
-        n_unsupplied: Number of loads in service on buses without supply, shape (n_snapshots,).
-        solution: Gives the bus/branch solution of a snapshot when an objective asks for it; None
-            where the engine has none.
+        values: Shape (..., n_snapshots, layout.n_values); quantities are views of it.
+        converged: Shape (..., n_snapshots).
+        n_unsupplied: Number of loads in service on buses without supply, shape (..., n_snapshots).
+        solution: Gives the bus/branch solution of a power flow, by its row, when an objective asks
+            for it; None where the engine has none.
     """
 
     def __init__(
@@ -181,105 +205,121 @@ class GridState:
         self._solution = solution
 
     @property
-    def solved(self) -> bool:
-        """Whether every snapshot converged and supplies every load."""
-        return all(self.converged.tolist()) and not any(self.n_unsupplied.tolist())
+    def solved(self) -> Any:
+        """Whether every snapshot converged and supplies every load; (n_candidates,) of a batch."""
+        return (self.converged & (self.n_unsupplied == 0)).all(axis=-1)
 
     @property
     def n_snapshots(self) -> int:
         """Number of snapshots, 1 for a static task."""
-        return len(self.values)
+        return self.values.shape[-2]
 
     def snapshot(self, t: int) -> GridState:
-        """The state of one snapshot alone."""
+        """One snapshot of the state of one candidate."""
+        return self._part(np.s_[t : t + 1], np.array([t]))
+
+    def candidate(self, i: int) -> GridState:
+        """The state of one candidate of a batch."""
+        return self._part(i, i * self.n_snapshots + np.arange(self.n_snapshots))
+
+    def candidates(self, which: NDArray[np.int64]) -> GridState:
+        """The states of some candidates of a batch, a batch again."""
+        rows = which[:, np.newaxis] * self.n_snapshots + np.arange(self.n_snapshots)
+        return self._part(which, rows.ravel())
+
+    def _part(self, index: Any, rows: NDArray[np.int64]) -> GridState:
         solution = self._solution
         return GridState(
             self.layout,
-            self.values[t : t + 1],
-            self.converged[t : t + 1],
-            self.n_unsupplied[t : t + 1],
-            None if solution is None else lambda _: solution(t),
+            self.values[index],
+            self.converged[index],
+            self.n_unsupplied[index],
+            None if solution is None else lambda row: solution(int(rows[row])),
         )
 
-    def bus_branch(self, t: int) -> BusBranchSolution:
-        """Admittances and complex voltages of the bus/branch model of one snapshot.
+    def bus_branch(self, row: int) -> BusBranchSolution:
+        """Admittances and complex voltages of the bus/branch model of one power flow.
+
+        Args:
+            row: The snapshot; in a batch the snapshots of all candidates one after the other.
 
         Raises:
             ValueError: The engine has no bus/branch model.
         """
         if self._solution is None:
             raise ValueError("this engine gives no bus admittance matrix; use another one")
-        return self._solution(t)
+        return self._solution(row)
 
-    def _get(self, quantity: str) -> FloatArray:
-        return self.values[:, self.layout.slices[quantity]]
+    def __getitem__(self, quantity: str) -> FloatArray:
+        """A quantity of the layout, shape (..., n_snapshots, n_elements)."""
+        return self.values[..., self.layout.slices[quantity]]
 
     @property
     def vm_pu(self) -> FloatArray:
-        """Bus voltage magnitudes, (n_snapshots, n_buses). [p.u.]"""
-        return self._get("vm_pu")
+        """Bus voltage magnitudes, (..., n_snapshots, n_buses). [p.u.]"""
+        return self["vm_pu"]
 
     @property
     def va_degree(self) -> FloatArray:
-        """Bus voltage angles, (n_snapshots, n_buses). [degree]"""
-        return self._get("va_degree")
+        """Bus voltage angles, (..., n_snapshots, n_buses). [degree]"""
+        return self["va_degree"]
 
     @property
     def line_loss_mw(self) -> FloatArray:
-        """Active losses per line, (n_snapshots, n_lines). [MW]"""
-        return self._get("line_loss_mw")
+        """Active losses per line, (..., n_snapshots, n_lines). [MW]"""
+        return self["line_loss_mw"]
 
     @property
     def line_loading_percent(self) -> FloatArray:
-        """Larger end current over the rated current, (n_snapshots, n_lines). [%]"""
-        return self._get("line_loading_percent")
+        """Larger end current over the rated current, (..., n_snapshots, n_lines). [%]"""
+        return self["line_loading_percent"]
 
     @property
     def trafo_loss_mw(self) -> FloatArray:
-        """Active losses per two-winding transformer, (n_snapshots, n_trafos). [MW]"""
-        return self._get("trafo_loss_mw")
+        """Active losses per two-winding transformer, (..., n_snapshots, n_trafos). [MW]"""
+        return self["trafo_loss_mw"]
 
     @property
     def trafo_loading_percent(self) -> FloatArray:
-        """Larger winding current over its rated current, (n_snapshots, n_trafos). [%]"""
-        return self._get("trafo_loading_percent")
+        """Larger winding current over its rated current, (..., n_snapshots, n_trafos). [%]"""
+        return self["trafo_loading_percent"]
 
     @property
     def trafo3w_loss_mw(self) -> FloatArray:
-        """Active losses per three-winding transformer, (n_snapshots, n_trafo3w). [MW]"""
-        return self._get("trafo3w_loss_mw")
+        """Active losses per three-winding transformer, (..., n_snapshots, n_trafo3w). [MW]"""
+        return self["trafo3w_loss_mw"]
 
     @property
     def trafo3w_loading_percent(self) -> FloatArray:
-        """Largest winding current over its rated current, (n_snapshots, n_trafo3w). [%]"""
-        return self._get("trafo3w_loading_percent")
+        """Largest winding current over its rated current, (..., n_snapshots, n_trafo3w). [%]"""
+        return self["trafo3w_loading_percent"]
 
     @property
     def impedance_loss_mw(self) -> FloatArray:
-        """Active losses per impedance element, (n_snapshots, n_impedances). [MW]"""
-        return self._get("impedance_loss_mw")
+        """Active losses per impedance element, (..., n_snapshots, n_impedances). [MW]"""
+        return self["impedance_loss_mw"]
 
     @property
     def gen_p_mw(self) -> FloatArray:
-        """Active power of generators, injection positive, (n_snapshots, n_gens). [MW]"""
-        return self._get("gen_p_mw")
+        """Active power of generators, injection positive, (..., n_snapshots, n_gens). [MW]"""
+        return self["gen_p_mw"]
 
     @property
     def gen_q_mvar(self) -> FloatArray:
-        """Reactive power of generators, injection positive, (n_snapshots, n_gens). [Mvar]"""
-        return self._get("gen_q_mvar")
+        """Reactive power of generators, injection positive, (..., n_snapshots, n_gens). [Mvar]"""
+        return self["gen_q_mvar"]
 
     @property
     def ext_grid_p_mw(self) -> FloatArray:
-        """Active power from external grids, (n_snapshots, n_ext_grids). [MW]"""
-        return self._get("ext_grid_p_mw")
+        """Active power from external grids, (..., n_snapshots, n_ext_grids). [MW]"""
+        return self["ext_grid_p_mw"]
 
     @property
     def ext_grid_q_mvar(self) -> FloatArray:
-        """Reactive power from external grids, (n_snapshots, n_ext_grids). [Mvar]"""
-        return self._get("ext_grid_q_mvar")
+        """Reactive power from external grids, (..., n_snapshots, n_ext_grids). [Mvar]"""
+        return self["ext_grid_q_mvar"]
 
     @property
     def p_loss_mw(self) -> FloatArray:
-        """Active losses of all branches, (n_snapshots,). [MW]"""
-        return self._get("branch_loss_mw").sum(axis=1)
+        """Active losses of all branches, (..., n_snapshots). [MW]"""
+        return self["branch_loss_mw"].sum(axis=-1)

@@ -113,6 +113,35 @@ def switched() -> pandapowerNet:
     return net
 
 
+def feeder() -> pandapowerNet:
+    """Low-voltage feeder: phase-shifting taps, iron losses, charged cables, ties, line switches."""
+    net = pp.create_empty_network(sn_mva=1.0, name="feeder")
+    buses = pp.create_buses(net, 9, vn_kv=[20.0, 20.0, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 20.0])
+    pp.create_ext_grid(net, 0, vm_pu=1.02)
+    for ends, length_km, kind in (
+        ((0, 1), 3.0, "NA2XS2Y 1x95 RM/25 12/20 kV"),
+        ((2, 3), 0.2, "NAYY 4x150 SE"),
+        ((3, 4), 0.15, "NAYY 4x50 SE"),
+        ((4, 5), 0.1, "NAYY 4x50 SE"),
+        ((2, 6), 0.1, "NAYY 4x150 SE"),
+        ((6, 7), 0.2, "NAYY 4x50 SE"),
+        ((5, 7), 0.1, "NAYY 4x50 SE"),
+        ((1, 8), 12.0, "NA2XS2Y 1x95 RM/25 12/20 kV"),
+    ):
+        pp.create_line(net, *(buses[end] for end in ends), length_km=length_km, std_type=kind)
+    net.line.loc[1, "parallel"] = 2
+    trafo = pp.create_transformer(net, 1, 2, "0.63 MVA 20/0.4 kV", tap_pos=1)
+    for line, bus in ((6, 5), (6, 7), (2, 4), (4, 2), (4, 6), (7, 1), (7, 8)):
+        pp.create_switch(net, bus, line, et="l", closed=line != 6)
+    pp.create_switch(net, 1, trafo, et="t")
+    for bus, p_mw in zip(buses[2:8], (0.05, 0.04, 0.03, 0.05, 0.06, 0.02), strict=True):
+        pp.create_load(net, bus, p_mw=p_mw, q_mvar=0.3 * p_mw, scaling=0.9)
+    pp.create_sgen(net, 5, p_mw=0.06, q_mvar=0.01, scaling=0.8)
+    pp.create_storage(net, 7, p_mw=0.02, max_e_mwh=0.1)
+    pp.create_shunt(net, 6, q_mvar=-0.02, p_mw=0.001, step=1, max_step=3)
+    return net
+
+
 def meshed() -> pandapowerNet:
     """IEEE 14 buses as shipped, for outages."""
     net = pn.case14()

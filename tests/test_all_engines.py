@@ -8,21 +8,27 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cloudpickle
+import networkx as nx
 import numpy as np
 import pandapower as pp
 import pandapower.networks as pn
+import pandapower.topology
 import pytest
-from nets import meshed, switched, tap_zoo, two_bus
+from nets import feeder, meshed, switched, tap_zoo, two_bus
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 from pandapower.toolbox import nets_equal
 
 from gridproblems.cases import load_case
-from gridproblems.engines import ENGINES, Engine, NewtonEngine
+from gridproblems.engines import ENGINES, Engine, NewtonEngine, SweepEngine
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import Field, GridState, Settings
 from gridproblems.tasks.orpd import find_controls
 
 FAST_ENGINES = [name for name in ENGINES if name != "reference"]
+#: Nets that each engine supports; the others solve them all.
+SUPPORTED = {"sweep": ("two_bus", "switched", "feeder", "trees of 33 buses")}
+#: A net with changing tap positions or topology that an engine supports.
+VARIED = {"sweep": "feeder"}
 NETWORKS = ["ieee6", "ieee14", "ieee30", "ieee39", "ieee57", "ieee118", "ieee300"]
 
 Draw = Callable[[Any, np.random.Generator], np.ndarray]
@@ -45,6 +51,19 @@ def flipped(probability: float) -> Draw:
     return lambda column, rng: (
         column.to_numpy(dtype=bool) ^ (rng.random(len(column)) < probability)
     ).astype(float)
+
+
+def tree_or_flips(column: Any, rng: np.random.Generator) -> np.ndarray:
+    """Lines of a random tree of the 33-bus feeder, every third time with some lines flipped."""
+    net = pn.case33bw()
+    graph = nx.Graph()
+    for line, start, end in net.line[["from_bus", "to_bus"]].itertuples():
+        graph.add_edge(start, end, weight=rng.random(), line=line)
+    tree = nx.minimum_spanning_tree(graph)
+    closed = np.zeros(len(column))
+    closed[[line for *_, line in tree.edges(data="line")]] = 1.0
+    flips = rng.random(len(closed)) < (0.08 if rng.random() < 0.33 else 0.0)
+    return np.where(flips, 1.0 - closed, closed)
 
 
 NET_ZOO: dict[str, tuple[Callable[[], pandapowerNet], Ranges]] = {
@@ -92,6 +111,23 @@ NET_ZOO: dict[str, tuple[Callable[[], pandapowerNet], Ranges]] = {
         pn.create_cigre_network_hv,
         {("gen", "vm_pu"): between(0.95, 1.05), ("load", "q_mvar"): around(0.5, 1.5)},
     ),
+    "feeder": (
+        feeder,
+        {
+            ("switch", "closed"): flipped(0.15),
+            ("trafo", "tap_pos"): whole(-2, 2),
+            ("load", "p_mw"): around(0, 3),
+            ("load", "scaling"): between(0, 2),
+            ("sgen", "p_mw"): between(0, 0.2),
+            ("storage", "p_mw"): between(-0.1, 0.1),
+            ("shunt", "step"): whole(0, 3),
+            ("ext_grid", "vm_pu"): between(0.95, 1.05),
+        },
+    ),
+    "trees of 33 buses": (
+        pn.case33bw,
+        {("line", "in_service"): tree_or_flips, ("load", "scaling"): between(0.2, 1.6)},
+    ),
     "multivoltage": (
         pn.example_multivoltage,
         {
@@ -119,7 +155,8 @@ def solve_plainly(net: pandapowerNet, settings: Settings) -> pandapowerNet | Non
         boolean = field.column in ("in_service", "closed")
         net[field.table][field.column] = column.astype(bool) if boolean else column
     try:
-        pp.runpp(net, lightsim2grid=False, tolerance_mva=1e-9, calculate_voltage_angles=True)
+        tolerance = 1e-9 if net.load.p_mw.sum() > 50 else 1e-11
+        pp.runpp(net, lightsim2grid=False, tolerance_mva=tolerance, calculate_voltage_angles=True)
     except LoadflowNotConverged:
         return None
     return net
@@ -147,12 +184,24 @@ def assert_equal(state: GridState, net: pandapowerNet) -> None:
             close(power, expected, rtol=0, atol=1e-6)
 
 
+def is_radial(net: pandapowerNet) -> bool:
+    """Whether what is connected to the external grids has no loop and joins no two of them."""
+    graph = pandapower.topology.create_nxgraph(net, multi=True)
+    for grid in net.ext_grid.bus.iloc[1:]:
+        graph.add_edge(grid, net.ext_grid.bus.iloc[0])
+    nodes = nx.node_connected_component(graph, net.ext_grid.bus.iloc[0])
+    return bool(graph.subgraph(nodes).number_of_edges() == len(nodes) - 1)
+
+
 def check_engine(net: pandapowerNet, engine: Engine, draws: list[Settings]) -> int:
     """Compares an engine with plain pandapower; returns how many draws converged."""
     n_converged = 0
     for settings in draws:
         state = engine.solve(settings)
         expected = solve_plainly(net, settings)
+        if isinstance(engine, SweepEngine) and expected is not None and not is_radial(expected):
+            assert not state.solved
+            continue
         if expected is None:
             assert not state.solved
             continue
@@ -172,8 +221,9 @@ def check_engine(net: pandapowerNet, engine: Engine, draws: list[Settings]) -> i
     return n_converged
 
 
-@pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("net_name", NET_ZOO)
+@pytest.mark.parametrize(
+    ("name", "net_name"), [(e, n) for e in ENGINES for n in SUPPORTED.get(e, NET_ZOO)]
+)
 def test_engine_equals_runpp_on_net_zoo(name: str, net_name: str) -> None:
     make, ranges = NET_ZOO[net_name]
     net = make()
@@ -182,7 +232,17 @@ def test_engine_equals_runpp_on_net_zoo(name: str, net_name: str) -> None:
     assert check_engine(net, ENGINES[name](net), draws) >= 3
 
 
-@pytest.mark.parametrize("name", FAST_ENGINES)
+@pytest.mark.parametrize(
+    ("name", "net_name"),
+    [(e, n) for e, known in SUPPORTED.items() for n in NET_ZOO if n not in known],
+)
+def test_engine_says_which_nets_it_cannot_solve(name: str, net_name: str) -> None:
+    net = NET_ZOO[net_name][0]()
+    with pytest.raises(UnsupportedByEngine, match=f"{name} engine: "):
+        ENGINES[name](net).check(Settings((), np.zeros(0)))
+
+
+@pytest.mark.parametrize("name", [name for name in FAST_ENGINES if name not in SUPPORTED])
 @pytest.mark.parametrize("case_name", NETWORKS)
 def test_engine_equals_runpp_on_every_case(name: str, case_name: str) -> None:
     """200 random vectors a case; in every fifth the loads grow until most diverge."""
@@ -223,7 +283,7 @@ def test_engine_equals_runpp_on_every_case(name: str, case_name: str) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_result_depends_on_the_settings_alone(name: str) -> None:
-    make, ranges = NET_ZOO["tap_zoo"]
+    make, ranges = NET_ZOO[VARIED.get(name, "tap_zoo")]
     net = make()
     rng = np.random.default_rng(3)
     draws = [random_settings(net, ranges, rng) for _ in range(6 if name == "reference" else 40)]
@@ -243,8 +303,8 @@ def test_result_depends_on_the_settings_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_snapshots_equal_one_by_one(name: str) -> None:
-    make, ranges = NET_ZOO["tap_zoo"]
+def test_snapshots_and_candidates_equal_one_by_one(name: str) -> None:
+    make, ranges = NET_ZOO[VARIED.get(name, "tap_zoo")]
     net = make()
     rng = np.random.default_rng(4)
     draws = [random_settings(net, ranges, rng) for _ in range(4)]
@@ -253,11 +313,20 @@ def test_snapshots_equal_one_by_one(name: str) -> None:
     assert series.n_snapshots == 4
     for t, settings in enumerate(draws):
         np.testing.assert_array_equal(series.values[t], engine.solve(settings).values[0])
+    values = np.array([[d.values for d in draws[:2]], [d.values for d in draws[2:]]])
+    batch = engine.solve(Settings(draws[0].fields, values))
+    assert batch.vm_pu.shape == (2, 2, len(net.bus))
+    np.testing.assert_array_equal(batch.values.reshape(4, -1), series.values)
+    second = batch.candidate(1)
+    np.testing.assert_array_equal(second.values, series.values[2:])
+    np.testing.assert_array_equal(batch.candidates(np.array([1])).values[0], second.values)
+    for state, row in ((second, 1), (batch, 3), (second.snapshot(1), 0)):
+        np.testing.assert_array_equal(state.bus_branch(row).v_pu, series.bus_branch(3).v_pu)
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_losses_equal_feed_in_minus_demand(name: str) -> None:
-    net = load_case("ieee39").net()
+    net = pn.case33bw() if name in SUPPORTED else load_case("ieee39").net()
     state = ENGINES[name](net).solve(Settings((), np.zeros(0)))
     feed_in = state.gen_p_mw.sum() + state.ext_grid_p_mw.sum()
     assert state.p_loss_mw[0] == pytest.approx(feed_in - net.load.p_mw.sum(), abs=1e-6)
@@ -265,10 +334,11 @@ def test_losses_equal_feed_in_minus_demand(name: str) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_engine_leaves_its_net_alone(name: str) -> None:
-    net = meshed()
+    net = feeder()
     before = copy.deepcopy(net)
     engine = ENGINES[name](net)
-    engine.solve(Settings.from_mapping({("gen", "vm_pu"): {0: 1.0}, ("load", "p_mw"): {0: 3.0}}))
+    changed = {("switch", "closed"): {0: 1.0}, ("load", "p_mw"): {0: 3.0}}
+    engine.solve(Settings.from_mapping(changed))
     assert nets_equal(net, before)
 
 
@@ -296,3 +366,37 @@ def test_newton_says_what_it_cannot_represent() -> None:
     pp.create_dcline(net, 0, 3, 1.0, 1.0, 0.1, 1.0, 1.0)
     with pytest.raises(UnsupportedByEngine, match="dcline"):
         NewtonEngine(net)
+
+
+def test_sweep_names_what_it_cannot_solve() -> None:
+    net = feeder()
+    tie = Settings.from_mapping({("switch", "closed"): {0: 1.0, 1: 1.0}})
+    with pytest.raises(UnsupportedByEngine, match="not radial, there is a loop"):
+        SweepEngine(net).check(tie)
+    coupler = Settings.from_mapping({("bus", "in_service"): {4: 1.0}})
+    with pytest.raises(UnsupportedByEngine, match=r"bus.in_service changes the structure"):
+        SweepEngine(net).check(coupler)
+    pp.create_gen(net, 4, p_mw=0.1)
+    with pytest.raises(UnsupportedByEngine, match="gen 0 holds the voltage of bus 4"):
+        SweepEngine(net)
+
+
+def test_sweep_near_the_nose_of_two_buses() -> None:
+    """Up to the largest power that a line carries; beyond it there is no answer to invent."""
+    net = two_bus()
+    r, x, v = 0.01, 0.04, 1.0  # ohm per 100 ohm
+    sine, cosine = 0.6, 0.8
+    z = np.hypot(r, x)
+    s_max = v**2 / (2 * (z + r * cosine + x * sine))  # apparent power at the nose, p.u. of 1 MVA
+    engine = SweepEngine(net)
+    for share, solvable in ((0.5, True), (0.95, True), (0.999, True), (1.001, False), (3.0, False)):
+        power = {("load", "p_mw"): {0: share * s_max * cosine}}
+        power["load", "q_mvar"] = {0: share * s_max * sine}
+        settings = Settings.from_mapping(power)
+        assert engine.solve(settings).solved == solvable
+        if solvable:
+            expected = solve_plainly(net, settings)
+            assert expected is not None
+            assert engine.solve(settings).vm_pu[0, 1] == pytest.approx(
+                expected.res_bus.vm_pu[1], abs=1e-8
+            )

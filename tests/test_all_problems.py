@@ -65,7 +65,7 @@ def test_names_and_shapes(problem: GridProblem) -> None:
     assert f.shape == (7, len(problem.objective_names)) == (7, len(problem.objective_units))
     assert g.shape == (7, len(problem.constraint_names))
     assert len(set(problem.constraint_names)) == len(problem.constraint_names)
-    assert list(problem.vars) == list(problem.control_set.names)
+    assert list(problem.vars) == [v.name for v in problem.codec.variables]
     assert problem.constraint_names[0] == "power_flow"
     assert np.isfinite(f).all()
     assert np.isfinite(g).all()
@@ -135,8 +135,8 @@ def test_a_failed_power_flow_is_a_finite_worst_value(problem: GridProblem) -> No
 
         def solve(self, settings: Settings) -> GridState:
             state = self.engine.solve(settings)  # type: ignore[attr-defined]
-            zeros = np.zeros_like(state.values)
-            return GridState(state.layout, zeros, np.array([False]), np.array([0]))
+            none = np.zeros_like(state.converged)
+            return GridState(state.layout, np.zeros_like(state.values), none, none.astype(int))
 
     failing = copy.deepcopy(problem)
     before = failing.counts.failed
@@ -159,8 +159,8 @@ def test_a_dead_grid_is_no_good_score(problem: GridProblem) -> None:
 
         def solve(self, settings: Settings) -> GridState:
             state = problem.engine.solve(settings)
-            values = np.zeros_like(state.values)
-            return GridState(state.layout, values, np.array([True]), np.array([3]))
+            dead = np.full(state.converged.shape, 3)
+            return GridState(state.layout, np.zeros_like(state.values), dead > 0, dead)
 
     dead.engine = Dead()  # type: ignore[assignment]
     assert (dead.evaluate(problem.base_x)[0] == FAILED_F).all()
@@ -207,7 +207,7 @@ def run(problem: GridProblem, algorithm: Algorithm) -> None:
 def test_runs_under_single_objective_algorithms(problem: GridProblem, name: str) -> None:
     if problem.n_obj > 1:
         problem = ReactivePowerDispatch(
-            problem.net, ("p_loss_mw",), problem.control_set.controls, limits={"vm_pu": (0.9, 1.1)}
+            problem.net, ("p_loss_mw",), problem.codec.controls, limits={"vm_pu": (0.9, 1.1)}
         )
     run(problem, single_objective()[name])
 

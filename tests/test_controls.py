@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridproblems.controls import Control, ControlSet
-from gridproblems.state import Settings
+from gridproblems.controls import Control, ControlSet, bounds
+from gridproblems.state import Field, Settings
 
 
 @pytest.fixture
@@ -24,8 +24,10 @@ def controls() -> ControlSet:
 
 
 def test_decode_by_hand(controls: ControlSet) -> None:
-    assert controls.xl.tolist() == [0.9, -8, 0.95, 0, 0]
-    assert controls.xu.tolist() == [1.1, 8, 1.05, 1, 2]
+    xl, xu, whole = bounds(controls)
+    assert xl.tolist() == [0.9, -8, 0.95, 0, 0]
+    assert xu.tolist() == [1.1, 8, 1.05, 1, 2]
+    assert whole.tolist() == [v.kind != "real" for v in controls.variables]
     on_grid = controls.snap([1.3, 2.6, 1.0, 0.4, 1.2])
     assert on_grid.tolist() == [1.1, 3.0, 1.0, 0.0, 1.0]
     assert controls.decode(on_grid).as_mapping() == {
@@ -39,7 +41,8 @@ def test_decode_by_hand(controls: ControlSet) -> None:
 
 def test_encode_is_the_inverse(controls: ControlSet) -> None:
     rng = np.random.default_rng(0)
-    for x in controls.snap(rng.uniform(controls.xl - 0.3, controls.xu + 0.3, (50, 5))):
+    xl, xu, _ = bounds(controls)
+    for x in controls.snap(rng.uniform(xl - 0.3, xu + 0.3, (50, 5))):
         assert controls.encode(controls.decode(x).as_mapping()).tolist() == x.tolist()
         assert controls.snap(x).tolist() == x.tolist()
 
@@ -95,3 +98,23 @@ def test_settings_mapping_and_snapshots() -> None:
     assert series.get("gen", "vm_pu")[5].tolist() == [1.1, 1.0]
     with pytest.raises(ValueError, match="several snapshots"):
         series.as_mapping()
+
+
+def test_batches_and_series() -> None:
+    """Candidates come first, snapshots next; what is fixed may change over time."""
+    one = Control("sgen", "p_mw", (4,), "real", 0, 5)
+    x = np.array([[1.0], [2.0], [3.0]])
+    static = ControlSet([one], fixed={("load", "p_mw"): {0: 7.0}})
+    assert static.n_snapshots == 1
+    assert static.decode(x).values.tolist() == [[[1, 7]], [[2, 7]], [[3, 7]]]
+    assert static.decode(x).candidate(1).as_mapping() == static.decode(x[1]).as_mapping()
+
+    loads = Settings((Field("load", "p_mw", (0,)),), np.array([[7.0], [8.0]]))
+    series = ControlSet([one], fixed=loads)
+    assert series.n_snapshots == 2
+    assert series.decode(x[1]).values.tolist() == [[2, 7], [2, 8]]
+    batch = series.decode(x)
+    assert batch.shape == (3, 2)
+    assert batch.rows.tolist() == [[1, 7], [1, 8], [2, 7], [2, 8], [3, 7], [3, 8]]
+    assert batch.candidate(2).get("load", "p_mw")[0].tolist() == [7, 8]
+    assert batch.candidates(np.array([2, 0])).values[:, 0, 0].tolist() == [3, 1]

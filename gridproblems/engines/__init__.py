@@ -8,9 +8,10 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.engines._newton import NewtonEngine
 from gridproblems.engines._reference import ReferenceEngine
+from gridproblems.engines._sweep import SweepEngine
 from gridproblems.state import GridState, Settings
 
-__all__ = ["ENGINES", "Engine", "NewtonEngine", "ReferenceEngine"]
+__all__ = ["ENGINES", "Engine", "NewtonEngine", "ReferenceEngine", "SweepEngine"]
 
 
 class Engine(Protocol):
@@ -26,10 +27,18 @@ class Engine(Protocol):
     def __init__(self, net: pandapowerNet) -> None:
         """Raises `UnsupportedByEngine` when the engine cannot represent the net."""
 
+    def check(self, settings: Settings) -> None:
+        """Raises `UnsupportedByEngine` when the engine cannot solve settings like these."""
+        ...
+
     def solve(self, settings: Settings) -> GridState:
-        """Solves the base case with these settings."""
+        """Solves the base case with these settings, of one candidate or of a batch."""
         ...
 
 
 #: Engines by name, fastest first; ``engine="auto"`` takes the first that fits.
-ENGINES: dict[str, type[Engine]] = {"newton": NewtonEngine, "reference": ReferenceEngine}
+ENGINES: dict[str, type[Engine]] = {
+    "sweep": SweepEngine,
+    "newton": NewtonEngine,
+    "reference": ReferenceEngine,
+}

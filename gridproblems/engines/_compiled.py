@@ -36,11 +36,18 @@ from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC, VG
 from pandapower.pypower.makeYbus import branch_vectors
 from scipy.sparse import csc_matrix
 
-from gridproblems.engines._reference import RUNPP_OPTIONS, layout_of
-from gridproblems.state import Field, FloatArray, Layout
-
-ComplexArray = NDArray[np.complex128]
-IntArray = NDArray[np.int64]
+from gridproblems.engines._kernels import (
+    FROM_END,
+    TO_END,
+    WHOLE,
+    Arrays,
+    ComplexArray,
+    IntArray,
+    assemble,
+    prepare_all,
+)
+from gridproblems.engines._reference import layout_of, runpp_options
+from gridproblems.state import BusBranchSolution, Field, FloatArray, Layout
 
 #: Columns that are numbers of the compiled model; every other column changes its structure.
 NUMERIC_COLUMNS = {
@@ -53,6 +60,7 @@ NUMERIC_COLUMNS = {
     "trafo": ("tap_pos", "in_service"),
     "trafo3w": ("tap_pos",),
     "line": ("in_service",),
+    "switch": ("closed",),
 }
 #: Sections of the parameter vector: what they belong to, and the column of their base values.
 SECTIONS = (
@@ -66,13 +74,16 @@ SECTIONS = (
     ("tap", "tap_pos"),
     ("status", "in_service"),
 )
+_STATUS_COLUMNS = ("in_service", "closed")
 _INJECTION_SIGN = {"gen": 1.0, "sgen": 1.0, "load": -1.0, "storage": -1.0}
 MAX_TAPS = 20_001
 
 
 def _section(field: Field) -> int:
     """Section of the parameter vector that a numeric field belongs to."""
-    by_column = {"vm_pu": "setpoint", "tap_pos": "tap", "in_service": "status"}
+    if field.column in _STATUS_COLUMNS:
+        return SECTIONS.index(("status", "in_service"))
+    by_column = {"vm_pu": "setpoint", "tap_pos": "tap"}
     group = "shunt" if field.table == "shunt" else "injection"
     return SECTIONS.index((by_column.get(field.column, group), field.column))
 
@@ -80,12 +91,14 @@ def _section(field: Field) -> int:
 def is_numeric(net: pandapowerNet, field: Field) -> bool:
     """Whether a field only changes numbers of the compiled model.
 
-    Tap changers and shunts that follow a characteristic table, and tap changers without whole
-    limits, are left to pandapower.
+    Tap changers and shunts that follow a characteristic table, tap changers without whole limits,
+    and couplers between buses are left to pandapower.
     """
     if field.column not in NUMERIC_COLUMNS.get(field.table, ()):
         return False
     table = net[field.table].loc[list(field.elements)]
+    if field.table == "switch":
+        return bool(table["et"].isin(["l", "t"]).all())
     if field.table == "shunt" and "step_dependency_table" in table:
         return not table["step_dependency_table"].eq(True).any()
     if field.column == "tap_pos":
@@ -119,62 +132,24 @@ class NoBranchInService(Exception):
 
 @dataclass(frozen=True, eq=False)
 class CompiledModel:
-    """A net as pandapower's bus/branch model, with the places that settings change.
-
-    The parameter vector holds one value per member of each of the `SECTIONS`, one section after
-    the other; ``sections`` has the start of each and the end of the last.
-    """
+    """A net as pandapower's bus/branch model, with the places that settings change."""
 
     layout: Layout
-    base_mva: float
     n_unsupplied: int
-    # buses of the model; v_start_pu is where Newton starts
+    load_bus: IntArray  # model bus of every load in service that has supply
     reference: NDArray[np.int32]
     pv: NDArray[np.int32]
     pq: NDArray[np.int32]
     slack_weights: FloatArray
-    v_start_pu: ComplexArray
-    row_bus: IntArray  # model bus per row of net.bus, -1 without supply
-    # what stays: injections, demand, branches (yff, yft, ytf, ytt), admittance matrix (CSC)
-    s_fixed_mva: ComplexArray
-    demand_fixed_mva: ComplexArray
-    branch_from: IntArray
-    branch_to: IntArray
-    branch_y_pu: ComplexArray
+    arrays: Arrays
+    parameters: FloatArray  # of the base case
+    # admittance matrix (CSC) without shunts and without the branches that settings change
     indptr: NDArray[np.int32]
     indices: NDArray[np.int32]
     ybus_fixed_pu: ComplexArray
     branch_position: IntArray  # (n_branches, 4) places in the matrix data
     diagonal_position: IntArray
-    # what settings change
-    parameters: FloatArray
-    sections: IntArray
-    setpoint_bus: IntArray
-    injection_bus: IntArray
-    injection_sign: FloatArray
-    injection_is_machine: NDArray[np.bool_]
-    shunt_bus: IntArray
-    shunt_y_pu: FloatArray  # p.u. per MW or Mvar
-    tap_first: IntArray  # lowest position of each tap changer
-    tap_count: IntArray
-    tap_branch: IntArray  # branches that follow a tap changer (three for a trafo3w)
-    tap_changer: IntArray  # the tap changer each of them follows
-    tap_row: IntArray  # where its rows start in the table
-    tap_y_pu: ComplexArray  # (n_rows, 4)
-    status_branch: IntArray
-    varying_branch: IntArray  # all branches that settings change
-    # results: columns of a state row
-    branch_loading: FloatArray  # (n_branches, 2) percent per p.u. of current at either end
-    branch_loss_column: IntArray  # -1 for branches without result
-    branch_loading_column: IntArray
-    machine_bus: IntArray
-    machine_p_column: IntArray
-    machine_q_column: IntArray
-    machine_injection: IntArray  # its place among the injections that settings change, else -1
-    machine_p_mw: FloatArray  # scheduled power; for slack machines what they add to their share
-    machine_p_share: FloatArray  # share of the slack bus's power, 0 for scheduled machines
-    machine_q_mvar: FloatArray
-    machine_q_share: FloatArray
+    varying_branch: IntArray
 
 
 def compile_model(net: pandapowerNet, fields: tuple[Field, ...]) -> tuple[CompiledModel, IntArray]:
@@ -194,15 +169,38 @@ def compile_model(net: pandapowerNet, fields: tuple[Field, ...]) -> tuple[Compil
     base = net
     net = copy.deepcopy(net)
     for field in fields:
-        if field.column == "in_service":
-            net[field.table].loc[list(field.elements), "in_service"] = True
+        if field.column in _STATUS_COLUMNS:
+            net[field.table].loc[list(field.elements), field.column] = True
     pp.rundcpp(net)
     va_start_degree = net._ppc["bus"][:, VA]
     with contextlib.suppress(LoadflowNotConverged):  # the model is built all the same
-        pp.runpp(net, **RUNPP_OPTIONS)
+        pp.runpp(net, **runpp_options(net))
     if "bus" not in net._ppc["internal"]:
         raise NoBranchInService
     return _Compiler(base, net, fields, va_start_degree).compile()
+
+
+def bus_branch_solution(
+    model: CompiledModel, parameters: FloatArray, v_pu: ComplexArray
+) -> BusBranchSolution:
+    """Admittances and voltages of one solved power flow of a model."""
+    _, _, _, _, y, shunt = prepare_all(parameters[np.newaxis], model.arrays)
+    ybus = assemble(
+        y,
+        shunt,
+        model.ybus_fixed_pu,
+        model.varying_branch,
+        model.branch_position,
+        model.diagonal_position,
+    )
+    return BusBranchSolution(
+        indptr=model.indptr,
+        indices=model.indices,
+        ybus_pu=ybus[0],
+        v_pu=v_pu,
+        generator_buses=np.concatenate([model.reference, model.pv]),
+        load_buses=model.pq,
+    )
 
 
 class _Compiler:
@@ -259,7 +257,8 @@ class _Compiler:
                 place = group.get((field.table, element), -1)
                 places.append(place + sections[section] if place >= 0 else -1)
 
-        status_branch = np.array([self._branches(t, e)[0] for t, e in status], dtype=np.int64)
+        status_branch = np.array([self._switched(t, e)[0] for t, e in status], dtype=np.int64)
+        status_end = np.array([self._switched(t, e)[1] for t, e in status], dtype=np.int64)
         tap = self._tap_tables(taps)
         varying = np.union1d(tap["tap_branch"], status_branch).astype(np.int64)
         shunt_bus = np.array([self._bus_of("shunt", e) for e in shunts], dtype=np.int64)
@@ -282,7 +281,6 @@ class _Compiler:
             self.n_bus, branch_from, branch_to
         )
         ybus = np.zeros(len(indices), dtype=complex)
-        ybus[diagonal_position] = y_shunt
         fixed = np.setdiff1d(np.arange(len(self.branch)), varying)
         np.add.at(ybus, branch_position[fixed], branch_y[fixed])
 
@@ -298,27 +296,18 @@ class _Compiler:
         v[self.gen[:, GEN_BUS].astype(int)] *= self.gen[:, VG]
         weights = np.zeros(self.n_bus)
         weights[self.internal["ref"]] = 1.0 / len(self.internal["ref"])
-        model = CompiledModel(
-            layout=self.layout,
+        load_bus = self._model_bus(
+            self.net.load.bus[self.net.load.in_service.astype(bool)].to_numpy()
+        )
+        arrays = Arrays(
             base_mva=self.base_mva,
-            n_unsupplied=self._n_unsupplied(),
-            reference=self.internal["ref"].astype(np.int32),
-            pv=self.internal["pv"].astype(np.int32),
-            pq=self.internal["pq"].astype(np.int32),
-            slack_weights=weights,
             v_start_pu=v,
-            row_bus=self._model_bus(self.net.bus.index.to_numpy()),
             s_fixed_mva=s_fixed,
             demand_fixed_mva=demand,
+            shunt_fixed_pu=y_shunt,
             branch_from=branch_from,
             branch_to=branch_to,
             branch_y_pu=branch_y,
-            indptr=indptr,
-            indices=indices,
-            ybus_fixed_pu=ybus,
-            branch_position=branch_position,
-            diagonal_position=diagonal_position,
-            parameters=parameters,
             sections=sections,
             setpoint_bus=np.array([self._bus_of(t, e) for t, e in setpoints], dtype=np.int64),
             injection_bus=injection_bus,
@@ -327,10 +316,28 @@ class _Compiler:
             shunt_bus=shunt_bus,
             shunt_y_pu=shunt_y,
             status_branch=status_branch,
-            varying_branch=varying,
+            status_end=status_end,
+            row_bus=self._model_bus(self.net.bus.index.to_numpy()),
             **tap,
             **self._branch_results(),
             **machines,
+        )
+        model = CompiledModel(
+            layout=self.layout,
+            n_unsupplied=self._n_unsupplied(),
+            load_bus=load_bus[load_bus >= 0],
+            reference=self.internal["ref"].astype(np.int32),
+            pv=self.internal["pv"].astype(np.int32),
+            pq=self.internal["pq"].astype(np.int32),
+            slack_weights=weights,
+            arrays=Arrays(*(_contiguous(value) for value in arrays)),
+            parameters=parameters,
+            indptr=indptr,
+            indices=indices,
+            ybus_fixed_pu=ybus,
+            branch_position=branch_position,
+            diagonal_position=diagonal_position,
+            varying_branch=varying,
         )
         return model, np.array(places, dtype=np.int64)
 
@@ -338,6 +345,8 @@ class _Compiler:
         """Value of a parameter in the base case; generators inject no scheduled Q."""
         if table == "gen" and column == "q_mvar":
             return 0.0
+        if table == "switch":
+            column = "closed"
         return float(self.base[table].at[element, column])
 
     def _model_bus(self, buses: Any) -> IntArray:
@@ -347,6 +356,9 @@ class _Compiler:
 
     def _bus_of(self, table: str, element: int) -> int:
         """Model bus of an element in service, -1 when it has no effect on the model."""
+        if table == "switch":
+            kind, branch = self.net.switch.loc[element, ["et", "element"]]
+            return self._bus_of("line" if kind == "l" else "trafo", branch)
         row = self.net[table].index.get_loc(element)
         if not bool(self.net[table].at[element, "in_service"]):
             return -1
@@ -364,6 +376,20 @@ class _Compiler:
         n_windings = 3 if table == "trafo3w" else 1
         step = (last - first) // n_windings
         return [int(self.branch_of_ppc_row[first + row + k * step]) for k in range(n_windings)]
+
+    def _switched(self, table: str, element: int) -> tuple[int, int]:
+        """Model branch that a status connects, and whether all of it or one end.
+
+        pandapower takes a transformer with an open switch out of service; a line with one open
+        end stays charged from the other.
+        """
+        if table != "switch":
+            return self._branches(table, element)[0], WHOLE
+        kind, branch, bus = self.net.switch.loc[element, ["et", "element", "bus"]]
+        if kind == "t":
+            return self._branches("trafo", branch)[0], WHOLE
+        end = FROM_END if bus == self.net.line.at[branch, "from_bus"] else TO_END
+        return self._branches("line", branch)[0], end
 
     def _tap_tables(self, taps: list[tuple[str, int]]) -> dict[str, Any]:
         """Branch admittances at every position of the tap changers that settings move."""
@@ -556,6 +582,10 @@ class _Compiler:
         load = self.net.load[self.net.load.in_service.astype(bool)]
         bus_in_service = self.net.bus.in_service.reindex(load.bus).to_numpy(dtype=bool)
         return int((bus_in_service & (self._model_bus(load.bus) < 0)).sum())
+
+
+def _contiguous(value: Any) -> Any:
+    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
 
 
 def _compress(mask: NDArray[np.bool_]) -> IntArray:

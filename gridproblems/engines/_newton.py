@@ -20,11 +20,19 @@ from scipy.sparse.csgraph import connected_components
 from gridproblems.engines._compiled import (
     CompiledModel,
     NoBranchInService,
+    bus_branch_solution,
     compile_model,
     is_numeric,
     unsupported_reason,
 )
-from gridproblems.engines._reference import apply_settings, layout_of
+from gridproblems.engines._kernels import (
+    ComplexArray,
+    IntArray,
+    assemble,
+    prepare_all,
+    read_results,
+)
+from gridproblems.engines._reference import apply_settings, layout_of, tolerance_mva
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import (
     BusBranchSolution,
@@ -35,11 +43,7 @@ from gridproblems.state import (
     Settings,
 )
 
-ComplexArray = NDArray[np.complex128]
-IntArray = NDArray[np.int64]
-
 MAX_ITERATIONS = 10
-TOLERANCE_MVA = 1e-8  # as the reference engine's
 _MAX_STRUCTURES = 64
 _MAX_ROWS = 128
 
@@ -67,6 +71,7 @@ class NewtonEngine:
         if reason:
             raise UnsupportedByEngine(f"newton engine: {reason}")
         self._net = copy.deepcopy(net)
+        self._tolerance_mva = tolerance_mva(net)
         self._models: OrderedDict[Any, _Compiled] = OrderedDict()
         self._forget_runtime()
 
@@ -76,16 +81,16 @@ class NewtonEngine:
         self._last: tuple[tuple[Field, ...], _Plan] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_net": self._net, "_models": self._models}
+        return {key: self.__dict__[key] for key in ("_net", "_tolerance_mva", "_models")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget_runtime()
 
     def solve(self, settings: Settings) -> GridState:
-        """Solves the base case with these settings, snapshot by snapshot."""
+        """Solves the base case with these settings, one power flow after the other."""
         plan = self._plan(settings.fields)
-        values = settings.values if settings.values.ndim == 2 else settings.values[np.newaxis]
+        values, shape = settings.rows, settings.shape
         n = len(values)
         rows = np.empty((n, plan.layout.n_values))
         converged = np.zeros(n, dtype=np.bool_)
@@ -99,11 +104,14 @@ class NewtonEngine:
                 solutions.append((solution, t))
         return GridState(
             plan.layout,
-            rows,
-            converged,
-            n_unsupplied,
-            lambda t: _bus_branch_solution(*solutions[t]),
+            rows.reshape(*shape, -1),
+            converged.reshape(shape),
+            n_unsupplied.reshape(shape),
+            lambda row: solutions[row][0].bus_branch(solutions[row][1]),
         )
+
+    def check(self, settings: Settings) -> None:
+        """Newton solves any settings of a net it can represent."""
 
     def _plan(self, fields: tuple[Field, ...]) -> _Plan:
         last = self._last
@@ -125,30 +133,25 @@ class NewtonEngine:
             together = self._workspace(plan.compiled).solve(values, rows)
             found = [(together, t) for t in range(len(values))]
             for t in np.flatnonzero(together.structure_changes).tolist():
-                found[t] = self._solve_anew(plan.fields, plan.movable, values[t], rows[t])
+                found[t] = self._solve_anew(plan, plan.movable, values[t], rows[t])
             return found
         return [
-            self._solve_anew(plan.fields, plan.structural, snapshot, row)
+            self._solve_anew(plan, plan.structural, snapshot, row)
             for snapshot, row in zip(values, rows, strict=True)
         ]
 
     def _solve_anew(
-        self,
-        fields: tuple[Field, ...],
-        structural: tuple[bool, ...],
-        values: FloatArray,
-        row: FloatArray,
+        self, plan: _Plan, structural: tuple[bool, ...], values: FloatArray, row: FloatArray
     ) -> tuple[_Solution, int]:
         """Solves one snapshot on the model that pandapower builds for its structure."""
         try:
-            workspace = self._workspace(self._compiled(fields, structural, values))
+            workspace = self._workspace(self._compiled(plan.fields, structural, values))
         except NoBranchInService:
             row[:] = np.nan
             return _NOTHING_SOLVED, 0
         solution = workspace.solve(values[np.newaxis], row[np.newaxis])
-        movable = _movable(fields, structural)
-        if solution.structure_changes[0] and movable != structural:
-            return self._solve_anew(fields, movable, values, row)
+        if solution.structure_changes[0] and structural != plan.movable:
+            return self._solve_anew(plan, plan.movable, values, row)
         return solution, 0
 
     def _compiled(
@@ -185,7 +188,7 @@ class NewtonEngine:
         if space is None or space.compiled is not compiled:
             if len(spaces) > _MAX_STRUCTURES:
                 spaces.clear()
-            space = spaces[id(compiled)] = _Workspace(compiled)
+            space = spaces[id(compiled)] = _Workspace(compiled, self._tolerance_mva)
         return space
 
 
@@ -207,16 +210,11 @@ class _Plan:
         self.fields = fields
         self.layout = layout
         self.structural = structural
-        self.movable = _movable(fields, structural)
+        self.movable = tuple(  # and those that are numbers only within limits
+            s or field.column in ("tap_pos", "in_service", "closed")
+            for field, s in zip(fields, structural, strict=True)
+        )
         self.compiled: _Compiled | None = None  # set when no field changes the structure
-
-
-def _movable(fields: tuple[Field, ...], structural: tuple[bool, ...]) -> tuple[bool, ...]:
-    """The structural fields and those that are numbers only within limits."""
-    return tuple(
-        s or field.column in ("tap_pos", "in_service")
-        for field, s in zip(fields, structural, strict=True)
-    )
 
 
 class _Solution(NamedTuple):
@@ -226,8 +224,18 @@ class _Solution(NamedTuple):
     n_unsupplied: int
     converged: NDArray[np.bool_]
     structure_changes: NDArray[np.bool_]  # off the tap table, or an outage splits the grid
-    ybus_pu: ComplexArray
+    parameters: FloatArray
     v_pu: ComplexArray
+
+    def bus_branch(self, row: int) -> BusBranchSolution:
+        """Admittances and voltages of one power flow.
+
+        Raises:
+            ValueError: There was nothing to solve.
+        """
+        if self.model is None:
+            raise ValueError("a grid without a branch in service has no admittance matrix")
+        return bus_branch_solution(self.model, self.parameters[row], self.v_pu[row])
 
 
 _NOTHING_SOLVED = _Solution(
@@ -235,7 +243,7 @@ _NOTHING_SOLVED = _Solution(
     0,
     np.array([False]),
     np.array([False]),
-    np.zeros((1, 0), dtype=np.complex128),
+    np.zeros((1, 0)),
     np.zeros((1, 0), dtype=np.complex128),
 )
 
@@ -243,11 +251,12 @@ _NOTHING_SOLVED = _Solution(
 class _Workspace:
     """A solver and an admittance matrix of one thread for one model."""
 
-    def __init__(self, compiled: _Compiled) -> None:
+    def __init__(self, compiled: _Compiled, tolerance_mva: float) -> None:
         self.compiled = compiled
         m = compiled.model
+        self._tolerance_pu = tolerance_mva / m.arrays.base_mva
         self._solver = NRSing_KLU()
-        n_bus = len(m.v_start_pu)
+        n_bus = len(m.slack_weights)
         self._ybus = csc_matrix(
             (m.ybus_fixed_pu.copy(), m.indices.copy(), m.indptr.copy()), (n_bus, n_bus)
         )
@@ -264,38 +273,20 @@ class _Workspace:
         parameters = np.empty((n, len(m.parameters)))
         parameters[:] = m.parameters
         parameters[:, self.compiled.places] = values[:, self.compiled.source]
-        on_table, v, s, demand, y, ybus = _prepare(
-            parameters,
-            m.sections,
-            m.base_mva,
-            m.v_start_pu,
-            m.setpoint_bus,
-            m.s_fixed_mva,
-            m.demand_fixed_mva,
-            m.injection_bus,
-            m.injection_sign,
-            m.injection_is_machine,
-            m.shunt_bus,
-            m.shunt_y_pu,
-            m.branch_y_pu,
-            m.tap_first,
-            m.tap_count,
-            m.tap_branch,
-            m.tap_changer,
-            m.tap_row,
-            m.tap_y_pu,
-            m.status_branch,
-            m.varying_branch,
+        on_table, v, s, demand, y, shunt = prepare_all(parameters, m.arrays)
+        ybus = assemble(
+            y,
+            shunt,
             m.ybus_fixed_pu,
+            m.varying_branch,
             m.branch_position,
             m.diagonal_position,
         )
         structure_changes = ~on_table
-        if len(m.status_branch):
-            for t, status in enumerate(parameters[:, m.sections[8] :]):
+        if len(m.arrays.status_branch):
+            for t, status in enumerate(parameters[:, m.arrays.sections[8] :]):
                 structure_changes[t] |= not status.all() and _splits(m, status)
 
-        tolerance_pu = TOLERANCE_MVA / m.base_mva
         converged = np.zeros(n, dtype=np.bool_)
         for t in range(n):
             if structure_changes[t]:
@@ -310,61 +301,22 @@ class _Workspace:
                 m.pv,
                 m.pq,
                 MAX_ITERATIONS,
-                tolerance_pu,
+                self._tolerance_pu,
             ):
                 converged[t] = True
                 v[t] = self._solver.get_V()
-        _read_results(
-            rows,
-            converged,
-            v,
-            demand,
-            parameters,
-            m.sections,
-            m.base_mva,
-            y,
-            ybus,
-            m.indptr,
-            m.indices,
-            m.row_bus,
-            m.branch_from,
-            m.branch_to,
-            m.branch_loading,
-            m.branch_loss_column,
-            m.branch_loading_column,
-            m.machine_bus,
-            m.machine_p_column,
-            m.machine_q_column,
-            m.machine_injection,
-            m.machine_p_mw,
-            m.machine_p_share,
-            m.machine_q_mvar,
-            m.machine_q_share,
-        )
-        return _Solution(m, m.n_unsupplied, converged, structure_changes, ybus, v)
-
-
-def _bus_branch_solution(solution: _Solution, t: int) -> BusBranchSolution:
-    m = solution.model
-    if m is None:
-        raise ValueError("a grid without a branch in service has no admittance matrix")
-    return BusBranchSolution(
-        indptr=m.indptr,
-        indices=m.indices,
-        ybus_pu=solution.ybus_pu[t],
-        v_pu=solution.v_pu[t],
-        generator_buses=np.concatenate([m.reference, m.pv]),
-        load_buses=m.pq,
-    )
+        _read_results(rows, converged, v, demand, parameters, y, shunt, m.arrays)
+        return _Solution(m, m.n_unsupplied, converged, structure_changes, parameters, v)
 
 
 def _splits(m: CompiledModel, status: FloatArray) -> bool:
     """Whether the branches out of service leave a bus without connection to the others."""
-    alive = np.ones(len(m.branch_from), dtype=bool)
-    alive[m.status_branch[status == 0]] = False
-    n_bus = len(m.v_start_pu)
-    graph = coo_matrix((alive[alive], (m.branch_from[alive], m.branch_to[alive])), (n_bus, n_bus))
-    base = coo_matrix((np.ones(len(alive)), (m.branch_from, m.branch_to)), (n_bus, n_bus))
+    start, end = m.arrays.branch_from, m.arrays.branch_to
+    alive = np.ones(len(start), dtype=bool)
+    alive[m.arrays.status_branch[status == 0]] = False
+    n_bus = len(m.slack_weights)
+    graph = coo_matrix((alive[alive], (start[alive], end[alive])), (n_bus, n_bus))
+    base = coo_matrix((np.ones(len(alive)), (start, end)), (n_bus, n_bus))
     return bool(
         connected_components(graph, directed=False)[0]
         > connected_components(base, directed=False)[0]
@@ -372,159 +324,12 @@ def _splits(m: CompiledModel, status: FloatArray) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _prepare(  # type: ignore[no-untyped-def]
-    parameters,
-    sections,
-    base_mva,
-    v_start,
-    setpoint_bus,
-    s_fixed,
-    demand_fixed,
-    injection_bus,
-    injection_sign,
-    injection_is_machine,
-    shunt_bus,
-    shunt_y,
-    branch_y,
-    tap_first,
-    tap_count,
-    tap_branch,
-    tap_changer,
-    tap_row,
-    tap_y,
-    status_branch,
-    varying_branch,
-    ybus_fixed,
-    branch_position,
-    diagonal_position,
-):
-    """Puts the parameters of every snapshot into start voltages, injections and admittances."""
-    n = len(parameters)
-    n_bus = len(v_start)
-    on_table = np.ones(n, dtype=np.bool_)
-    v = np.empty((n, n_bus), dtype=np.complex128)
-    s = np.empty((n, n_bus), dtype=np.complex128)
-    demand = np.empty((n, n_bus), dtype=np.complex128)
-    y = np.empty((n, len(branch_y), 4), dtype=np.complex128)
-    ybus = np.empty((n, len(ybus_fixed)), dtype=np.complex128)
-    for t in range(n):
-        p = parameters[t]
-        v[t] = v_start
-        for i in range(len(setpoint_bus)):
-            b = setpoint_bus[i]
-            v[t, b] = v_start[b] / abs(v_start[b]) * p[sections[0] + i]
-
-        s[t] = s_fixed
-        demand[t] = demand_fixed
-        for i in range(len(injection_bus)):
-            injected = (
-                injection_sign[i]
-                * p[sections[3] + i]
-                * (p[sections[1] + i] + 1j * p[sections[2] + i])
-            )
-            s[t, injection_bus[i]] += injected
-            if not injection_is_machine[i]:
-                demand[t, injection_bus[i]] -= injected
-        s[t] /= base_mva
-
-        ybus[t] = ybus_fixed
-        for i in range(len(shunt_bus)):
-            drawn = p[sections[4] + i] - 1j * p[sections[5] + i]
-            ybus[t, diagonal_position[shunt_bus[i]]] += p[sections[6] + i] * drawn * shunt_y[i]
-
-        y[t] = branch_y
-        for i in range(len(tap_branch)):
-            changer = tap_changer[i]
-            position = p[sections[7] + changer]
-            step = round(position) - tap_first[changer]
-            if step < 0 or step >= tap_count[changer] or position != round(position):
-                on_table[t] = False
-                break
-            for k in range(4):
-                y[t, tap_branch[i], k] = tap_y[tap_row[i] + step, k]
-        for i in range(len(status_branch)):
-            if p[sections[8] + i] == 0:
-                y[t, status_branch[i]] = 0
-        for i in range(len(varying_branch)):
-            b = varying_branch[i]
-            for k in range(4):
-                ybus[t, branch_position[b, k]] += y[t, b, k]
-    return on_table, v, s, demand, y, ybus
-
-
-@njit(cache=True, nogil=True)
 def _read_results(  # type: ignore[no-untyped-def]
-    rows,
-    converged,
-    v_all,
-    demand_all,
-    parameters_all,
-    sections,
-    base_mva,
-    y_all,
-    ybus_all,
-    indptr,
-    indices,
-    row_bus,
-    branch_from,
-    branch_to,
-    branch_loading,
-    branch_loss_column,
-    branch_loading_column,
-    machine_bus,
-    machine_p_column,
-    machine_q_column,
-    machine_injection,
-    machine_p,
-    machine_p_share,
-    machine_q,
-    machine_q_share,
+    rows, converged, v, demand, parameters, y, shunt, a
 ):
-    """Fills rows of the state from solved voltages; their order is that of `QUANTITIES`."""
+    """`read_results` for every row, NaN where the power flow did not converge."""
     for t in range(len(rows)):
-        row = rows[t]
-        if not converged[t]:
-            row[:] = np.nan
-            continue
-        v, demand, parameters = v_all[t], demand_all[t], parameters_all[t]
-        y, ybus = y_all[t], ybus_all[t]
-        n_rows = len(row_bus)
-        for i in range(n_rows):
-            b = row_bus[i]
-            row[i] = abs(v[b]) if b >= 0 else np.nan
-            row[n_rows + i] = np.angle(v[b]) * 180.0 / np.pi if b >= 0 else np.nan
-        row[2 * n_rows :] = 0.0
-
-        for i in range(len(branch_from)):
-            v_from, v_to = v[branch_from[i]], v[branch_to[i]]
-            i_from = y[i, 0] * v_from + y[i, 1] * v_to
-            i_to = y[i, 2] * v_from + y[i, 3] * v_to
-            column = branch_loss_column[i]
-            if column >= 0:
-                loss = v_from * np.conj(i_from) + v_to * np.conj(i_to)
-                row[column] += loss.real * base_mva
-            column = branch_loading_column[i]
-            if column >= 0:
-                loading = max(abs(i_from) * branch_loading[i, 0], abs(i_to) * branch_loading[i, 1])
-                row[column] = max(row[column], loading)
-
-        n_bus = len(v)
-        current = np.zeros(n_bus, dtype=np.complex128)
-        for column in range(n_bus):
-            for k in range(indptr[column], indptr[column + 1]):
-                current[indices[k]] += ybus[k] * v[column]
-        scheduled = np.zeros(n_bus)
-        for i in range(len(machine_bus)):
-            p = machine_p[i]
-            if machine_injection[i] >= 0 and machine_p_share[i] == 0:
-                e = machine_injection[i]
-                p = parameters[sections[1] + e] * parameters[sections[3] + e]
-            row[machine_p_column[i]] = p
-            if machine_p_share[i] == 0:
-                scheduled[machine_bus[i]] += p
-        for i in range(len(machine_bus)):
-            b = machine_bus[i]
-            total = v[b] * np.conj(current[b]) * base_mva + demand[b]
-            row[machine_q_column[i]] = machine_q[i] + machine_q_share[i] * total.imag
-            if machine_p_share[i] > 0:
-                row[machine_p_column[i]] += machine_p_share[i] * (total.real - scheduled[b])
+        if converged[t]:
+            read_results(rows[t], v[t], demand[t], parameters[t], y[t], shunt[t], a)
+        else:
+            rows[t, :] = np.nan

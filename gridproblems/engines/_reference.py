@@ -18,12 +18,21 @@ from gridproblems.state import (
     Settings,
 )
 
-#: Options of every power flow of this package: pandapower's own Newton-Raphson, tight tolerance.
-RUNPP_OPTIONS: dict[str, Any] = {
-    "lightsim2grid": False,
-    "tolerance_mva": 1e-8,
-    "calculate_voltage_angles": True,
-}
+
+def runpp_options(net: pandapowerNet) -> dict[str, Any]:
+    """Options of every power flow of this package: pandapower's own Newton, tight tolerance."""
+    return {
+        "lightsim2grid": False,
+        "tolerance_mva": tolerance_mva(net),
+        "calculate_voltage_angles": True,
+    }
+
+
+def tolerance_mva(net: pandapowerNet) -> float:
+    """Largest power mismatch of a solved bus: 1e-8 MVA, less in nets of less than 100 MW."""
+    load_mw = float(np.nansum(np.abs(net.load.p_mw.to_numpy(dtype=float))))
+    return 1e-8 * min(1.0, max(load_mw / 100.0, 1e-3))
+
 
 _RESULTS = {
     "vm_pu": ("res_bus", "vm_pu"),
@@ -49,25 +58,27 @@ def layout_of(net: pandapowerNet) -> Layout:
         for table in ("gen", "ext_grid")
         for bus in net[table].bus[net[table].in_service.astype(bool)]
     ]
-    return Layout(
-        {table: len(net[table]) for table in set(QUANTITIES.values())},
+    layout = Layout(
+        {quantity: len(net[table]) for quantity, table in QUANTITIES.items()},
         ~np.isin(net.bus.index.to_numpy(), held),
     )
+    layout.join("branch_loss_mw", "line_loss_mw", "impedance_loss_mw")
+    layout.join("branch_loading_percent", "line_loading_percent", "trafo3w_loading_percent")
+    return layout
 
 
-def apply_settings(net: pandapowerNet, settings: Settings, snapshot: int = 0) -> None:
-    """Writes the settings of one snapshot into the tables of a net, in place."""
-    for field, values in settings:
-        row = values if values.ndim == 1 else values[snapshot]
+def apply_settings(net: pandapowerNet, settings: Settings, row: int = 0) -> None:
+    """Writes the settings of one power flow into the tables of a net, in place."""
+    for field, values in Settings(settings.fields, settings.rows[row]):
         table = net[field.table]
         dtype = table[field.column].dtype
         if dtype.kind == "b":
-            row = row.astype(bool)
-        elif dtype.kind in "iu" and np.array_equal(row, np.rint(row)):
-            row = row.astype(dtype)
+            values = values.astype(bool)
+        elif dtype.kind in "iu" and np.array_equal(values, np.rint(values)):
+            values = values.astype(dtype)
         else:
             table[field.column] = table[field.column].astype(float)
-        table.loc[list(field.elements), field.column] = row
+        table.loc[list(field.elements), field.column] = values
 
 
 def unsupplied_loads(net: pandapowerNet) -> list[int]:
@@ -88,10 +99,11 @@ class ReferenceEngine:
     def __init__(self, net: pandapowerNet) -> None:
         self._net = copy.deepcopy(net)
         self._layout = layout_of(net)
+        self._options = runpp_options(net)
 
     def solve(self, settings: Settings) -> GridState:
-        """Solves the base case with these settings, snapshot by snapshot."""
-        n = settings.n_snapshots
+        """Solves the base case with these settings, one power flow after the other."""
+        shape, n = settings.shape, len(settings.rows)
         values = np.full((n, self._layout.n_values), np.nan)
         converged = np.zeros(n, dtype=bool)
         n_unsupplied = np.zeros(n, dtype=np.int64)
@@ -99,7 +111,7 @@ class ReferenceEngine:
         for t in range(n):
             net = self._with(settings, t)
             try:
-                pp.runpp(net, **RUNPP_OPTIONS)
+                pp.runpp(net, **self._options)
             except LoadflowNotConverged:
                 continue
             if "V" not in net._ppc["internal"]:  # no branch in service: nothing was solved
@@ -111,18 +123,21 @@ class ReferenceEngine:
                 values[t, self._layout.slices[quantity]] = _column(net, table, column)
         return GridState(
             self._layout,
-            values,
-            converged,
-            n_unsupplied,
+            values.reshape(*shape, -1),
+            converged.reshape(shape),
+            n_unsupplied.reshape(shape),
             lambda t: _bus_branch_solution(models[t]),
         )
 
-    def _with(self, settings: Settings, snapshot: int) -> pandapowerNet:
+    def check(self, settings: Settings) -> None:
+        """pandapower solves any settings."""
+
+    def _with(self, settings: Settings, row: int) -> pandapowerNet:
         """A net of its own for one power flow: the tables that settings change are copies."""
         net = copy.copy(self._net)
         for table in {field.table for field in settings.fields}:
             net[table] = self._net[table].copy()
-        apply_settings(net, settings, snapshot)
+        apply_settings(net, settings, row)
         return net
 
 

@@ -13,8 +13,9 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.cases import CASES, BestKnown, Case, load_case
 from gridproblems.constraints import Constraint, StateLimits
-from gridproblems.controls import Control
+from gridproblems.controls import Control, ControlSet
 from gridproblems.engines._reference import layout_of
+from gridproblems.net_problem import NetProblem
 from gridproblems.network import (
     check_net,
     label_of,
@@ -26,7 +27,6 @@ from gridproblems.network import (
     voltage_limits,
 )
 from gridproblems.objectives import Objective, ObjectiveFunction
-from gridproblems.problem import GridProblem
 
 DEFAULT_SET_POINT_PU = (0.95, 1.05)
 TAP_CHANGER_TYPES = ("Ratio", "Symmetrical", "Ideal", "Tabular")
@@ -45,7 +45,7 @@ Band = tuple[float, float]
 Limits = Mapping[str, Any]
 
 
-class ReactivePowerDispatch(GridProblem):
+class ReactivePowerDispatch(NetProblem):
     """Sets generator voltages, taps, shunts and compensators of a net with given active power.
 
     Without ``controls`` everything in the net that can be set is: generators that regulate
@@ -65,7 +65,7 @@ class ReactivePowerDispatch(GridProblem):
             ``gen_q_mvar``, ``ext_grid_p_mw`` and ``ext_grid_q_mvar`` (low, high),
             ``gen_vm_pu`` and ``ext_grid_vm_pu`` (low, high) of the set-points, ``radial`` True.
         fixed: Settings of every candidate, None for those of the case.
-        engine, n_jobs, cache, aggregate, require_base_solution: See `GridProblem`.
+        engine, n_jobs, cache, aggregate, require_base_solution: See `NetProblem`.
 
     Raises:
         ValueError: Unknown case, objective, control group or limit; no controls found; the net
@@ -110,11 +110,10 @@ class ReactivePowerDispatch(GridProblem):
         }
         super().__init__(
             net,
-            found,
+            ControlSet(found, fixed),
             objectives,
             _constraints(net, limits),
             engine=engine,
-            fixed=fixed,
             n_jobs=n_jobs,
             cache=cache,
             aggregate=aggregate,

@@ -1,0 +1,372 @@
+"""Backward/forward sweep on pandapower's bus/branch model: radial grids without PV buses.
+
+Shirmohammadi, Hong, Semlyen & Luo (1988), IEEE Transactions on Power Systems 3:753-762,
+doi:10.1109/59.192932. Every branch is a general two-port, so transformers (ratio, phase shift),
+line charging and shunts are part of the sweep.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from pandapower.auxiliary import pandapowerNet
+
+from gridproblems.engines._compiled import (
+    CompiledModel,
+    NoBranchInService,
+    bus_branch_solution,
+    compile_model,
+    is_numeric,
+    unsupported_reason,
+)
+from gridproblems.engines._kernels import IntArray, prepare, read_results
+from gridproblems.errors import UnsupportedByEngine
+from gridproblems.state import Field, FloatArray, GridState, Settings
+
+MAX_ITERATIONS = 1000  # needed only next to voltage collapse
+TOLERANCE_PU = 1e-11  # largest change of a voltage in the last sweep
+COLLAPSED_PU = 1e-2  # a lower voltage ends the sweep without a solution
+LOOP = -1
+UNREACHED, ROOT = -2, -1
+
+
+class SweepEngine:
+    """Backward/forward sweep for radial grids; every power flow may have its own topology.
+
+    Buses without path to an external grid are without supply, as in pandapower. A topology with
+    loops, or a path between two external grids, is a state that did not converge: this engine
+    cannot solve it. So is a tap position off the tap changer's range.
+
+    Args:
+        net: The base case; it is copied and never changed.
+
+    Raises:
+        UnsupportedByEngine: The net has generators that hold a voltage, or elements that the
+            bus/branch model cannot represent.
+    """
+
+    releases_gil = True
+
+    def __init__(self, net: pandapowerNet) -> None:
+        reason = unsupported_reason(net) or _held_voltage(net)
+        if reason:
+            raise UnsupportedByEngine(f"sweep engine: {reason}")
+        self._net = copy.deepcopy(net)
+        self._plans: dict[tuple[Field, ...], _Plan] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_net": self._net, "_plans": self._plans}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def check(self, settings: Settings) -> None:
+        """Raises `UnsupportedByEngine` for fields that change more than numbers, and for loops."""
+        for field in settings.fields:
+            if not is_numeric(self._net, field):
+                raise UnsupportedByEngine(
+                    f"sweep engine: {field} changes the structure of the bus/branch model"
+                )
+        try:
+            plan = self._plan(settings.fields)
+        except NoBranchInService:
+            raise UnsupportedByEngine("sweep engine: no branch is in service") from None
+        loop = _first_loop(plan, settings.rows)
+        if loop:
+            raise UnsupportedByEngine(f"sweep engine: the grid is not radial, {loop}")
+
+    def solve(self, settings: Settings) -> GridState:
+        """Solves the base case with these settings, all power flows in one call."""
+        plan, rows, shape = self._plan(settings.fields), settings.rows, settings.shape
+        model, n = plan.model, len(rows)
+        parameters = _parameters(plan, rows)
+        v = np.empty((n, len(model.arrays.v_start_pu)), dtype=np.complex128)
+        values = np.empty((n, model.layout.n_values))
+        converged = np.zeros(n, dtype=np.bool_)
+        n_unsupplied = np.zeros(n, dtype=np.int64)
+        _solve_rows(
+            values,
+            converged,
+            n_unsupplied,
+            v,
+            parameters,
+            model.arrays,
+            plan.incident_start,
+            plan.incident,
+            plan.switchable,
+            model.reference,
+            model.load_bus,
+        )
+        n_unsupplied += model.n_unsupplied
+        return GridState(
+            model.layout,
+            values.reshape(*shape, -1),
+            converged.reshape(shape),
+            n_unsupplied.reshape(shape),
+            lambda row: bus_branch_solution(model, parameters[row], v[row]),
+        )
+
+    def _plan(self, fields: tuple[Field, ...]) -> _Plan:
+        with self._lock:
+            if fields not in self._plans:
+                model, places = compile_model(self._net, fields)
+                if len(model.pv):
+                    raise UnsupportedByEngine("sweep engine: a generator holds a bus voltage")
+                self._plans[fields] = _Plan(
+                    model,
+                    places[places >= 0],
+                    np.flatnonzero(places >= 0),
+                    *_incidence(model),
+                    np.unique(model.arrays.status_branch),
+                )
+        return self._plans[fields]
+
+
+class _Plan(NamedTuple):
+    """The model for settings with certain fields, and where their values go.
+
+    ``incident[incident_start[b] : incident_start[b + 1]]`` are the branches at bus b;
+    ``switchable`` are those that settings open, as a whole or at one end.
+    """
+
+    model: CompiledModel
+    places: IntArray
+    source: IntArray
+    incident_start: IntArray
+    incident: IntArray
+    switchable: IntArray
+
+
+def _parameters(plan: _Plan, rows: FloatArray) -> FloatArray:
+    parameters = np.empty((len(rows), len(plan.model.parameters)))
+    parameters[:] = plan.model.parameters
+    parameters[:, plan.places] = rows[:, plan.source]
+    return parameters
+
+
+def _incidence(model: CompiledModel) -> tuple[IntArray, IntArray]:
+    ends = np.concatenate([model.arrays.branch_from, model.arrays.branch_to])
+    branch = np.tile(np.arange(len(model.arrays.branch_from)), 2)
+    start = np.searchsorted(np.sort(ends), np.arange(len(model.arrays.v_start_pu) + 1))
+    return start.astype(np.int64), branch[np.argsort(ends, kind="stable")]
+
+
+def _held_voltage(net: pandapowerNet) -> str | None:
+    """Names a generator in service that holds the voltage of a bus which no slack holds."""
+    in_service = net.gen[net.gen.in_service.astype(bool)]
+    held = set(net.ext_grid.bus[net.ext_grid.in_service.astype(bool)])
+    held |= set(in_service.bus[in_service.slack.astype(bool)])
+    for gen, bus in in_service.bus.items():
+        if bus not in held:
+            return f"gen {gen} holds the voltage of bus {bus}; make it an sgen or use newton"
+    return None
+
+
+def _first_loop(plan: _Plan, rows: FloatArray) -> str | None:
+    """Names a bus on a loop of the first power flow that has one."""
+    a = plan.model.arrays
+    for parameters in _parameters(plan, rows):
+        bus = _bus_on_loop(parameters, a, plan.incident_start, plan.incident, plan.model.reference)
+        if bus >= 0:
+            labels = np.flatnonzero(a.row_bus == bus)
+            where = f"near row {labels[0]} of the bus table" if len(labels) else "in a transformer"
+            return f"there is a loop, or a path between two external grids, {where}"
+    return None
+
+
+@njit(cache=True, nogil=True)
+def _bus_on_loop(parameters, a, incident_start, incident, reference):  # type: ignore[no-untyped-def]
+    """A model bus that is reached twice, -1 in a radial grid."""
+    n_bus = len(a.v_start_pu)
+    v, s, demand, shunt = (
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+    )
+    y = np.empty((len(a.branch_from), 4), dtype=np.complex128)
+    prepare(parameters, a, v, s, demand, y, shunt)
+    order = np.empty(n_bus, dtype=np.int64)
+    parent = np.empty(n_bus, dtype=np.int64)
+    place = np.empty(n_bus, dtype=np.int64)
+    if _grow(y, a, incident_start, incident, reference, order, parent, place) == LOOP:
+        return order[0]
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _grow(y, a, incident_start, incident, reference, order, parent, place):  # type: ignore[no-untyped-def]
+    """Breadth-first trees from the slack buses over branches that connect.
+
+    Args:
+        order: Filled with the buses reached, parents before children.
+        parent: Filled with the branch to the parent per place in ``order``, ROOT for slack buses.
+        place: Filled with the place in ``order`` per bus, UNREACHED for the others.
+
+    Returns:
+        Number of buses reached; LOOP if one is reached twice, with that bus in ``order[0]``.
+    """
+    place[:] = UNREACHED
+    n = 0
+    for b in reference:
+        order[n], parent[n], place[b] = b, ROOT, n
+        n += 1
+    i = 0
+    while i < n:
+        b = order[i]
+        for k in range(incident_start[b], incident_start[b + 1]):
+            branch = incident[k]
+            if y[branch, 1] == 0 or branch == parent[i]:
+                continue
+            other = a.branch_to[branch] if a.branch_from[branch] == b else a.branch_from[branch]
+            if place[other] != UNREACHED:
+                order[0] = other
+                return LOOP
+            order[n], parent[n], place[other] = other, branch, n
+            n += 1
+        i += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _solve_rows(  # type: ignore[no-untyped-def]
+    values,
+    converged,
+    n_unsupplied,
+    v_all,
+    parameters,
+    a,
+    incident_start,
+    incident,
+    switchable,
+    reference,
+    load_bus,
+):
+    """Solves one power flow per row and fills its row of the state, NaN where there is none."""
+    n_bus, n_branch = len(a.v_start_pu), len(a.branch_from)
+    s, demand, shunt = (
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+    )
+    y = np.empty((n_branch, 4), dtype=np.complex128)
+    order, parent, place = (
+        np.empty(n_bus, dtype=np.int64),
+        np.empty(n_bus, dtype=np.int64),
+        np.empty(n_bus, dtype=np.int64),
+    )
+    above = np.empty(n_bus, dtype=np.int64)
+    port = np.empty((n_bus, 4), dtype=np.complex128)
+    charging = np.empty(n_bus, dtype=np.complex128)
+    n_reached = 0
+    for row in range(len(values)):
+        v = v_all[row]
+        on_table = prepare(parameters[row], a, v, s, demand, y, shunt)
+        rewired = row == 0 or _differ(parameters[row], parameters[row - 1], a.sections[8])
+        if rewired:
+            n_reached = _grow(y, a, incident_start, incident, reference, order, parent, place)
+        if n_reached > len(reference):
+            if rewired or len(a.tap_branch):
+                _orient(n_reached, y, a, order, parent, place, above, port)
+            charging[:] = shunt
+            for branch in switchable:
+                if y[branch, 1] == 0:  # open ends charge from the other
+                    charging[a.branch_from[branch]] += y[branch, 0]
+                    charging[a.branch_to[branch]] += y[branch, 3]
+            converged[row] = on_table and _sweep(
+                n_reached, len(reference), v, s, charging, order, above, port
+            )
+        if not converged[row]:
+            values[row, :] = np.nan
+            v[:] = np.nan
+            continue
+        for b in range(n_bus):
+            if place[b] == UNREACHED:
+                v[b] = np.nan
+        for b in load_bus:
+            n_unsupplied[row] += place[b] == UNREACHED
+        read_results(values[row], v, demand, parameters[row], y, shunt, a)
+
+
+@njit(cache=True, nogil=True)
+def _differ(one, other, first):  # type: ignore[no-untyped-def]
+    """Whether two vectors differ from a place on."""
+    n_different = 0
+    for i in range(first, len(one)):
+        n_different += one[i] != other[i]
+    return n_different > 0
+
+
+@njit(cache=True, nogil=True)
+def _orient(n_reached, y, a, order, parent, place, above, port):  # type: ignore[no-untyped-def]
+    """Writes every branch of the trees as a two-port between parent p and child c.
+
+    With the currents into the branch, ``V_c = port[0] V_p + port[1] I_c`` and
+    ``I_p = port[2] V_p + port[3] I_c``; ``above`` is the place of the parent in ``order``.
+    """
+    for i in range(n_reached):
+        branch = parent[i]
+        if branch == ROOT:
+            continue
+        if a.branch_to[branch] == order[i]:
+            above[i] = place[a.branch_from[branch]]
+            ypp, ypc, ycp, ycc = y[branch]
+        else:
+            above[i] = place[a.branch_to[branch]]
+            ycc, ycp, ypc, ypp = y[branch]
+        z = 1.0 / ycc
+        port[i, 0] = -ycp * z
+        port[i, 1] = z
+        port[i, 2] = ypp - ypc * ycp * z
+        port[i, 3] = ypc * z
+
+
+@njit(cache=True, nogil=True)
+def _sweep(n_reached, n_roots, v_bus, s_bus, charging, order, above, port):  # type: ignore[no-untyped-def]
+    """Sweeps until no voltage changes any more; leaves the voltages in ``v_bus``.
+
+    Returns:
+        Whether the voltages settled; where there is no solution, steps grow after a while.
+    """
+    v, s, current, y = (
+        np.empty(n_reached, dtype=np.complex128),
+        np.empty(n_reached, dtype=np.complex128),
+        np.empty(n_reached, dtype=np.complex128),
+        np.empty(n_reached, dtype=np.complex128),
+    )
+    for i in range(n_reached):
+        b = order[i]
+        v[i] = v_bus[b] if i < n_roots else port[i, 0] * v[above[i]]
+        s[i], y[i] = s_bus[b], charging[b]
+    settled = False
+    least = np.inf
+    for iteration in range(MAX_ITERATIONS):
+        for i in range(n_roots, n_reached):
+            square = v[i].real * v[i].real + v[i].imag * v[i].imag
+            if not square > COLLAPSED_PU * COLLAPSED_PU:
+                return False
+            current[i] = np.conj(s[i]) * v[i] / square - y[i] * v[i]
+        for i in range(n_reached - 1, n_roots - 1, -1):
+            up = above[i]
+            current[up] -= port[i, 2] * v[up] + port[i, 3] * current[i]
+        change = 0.0
+        for i in range(n_roots, n_reached):
+            new = port[i, 0] * v[above[i]] + port[i, 1] * current[i]
+            step = new - v[i]
+            change = max(change, step.real * step.real + step.imag * step.imag)
+            v[i] = new
+        if change < TOLERANCE_PU * TOLERANCE_PU:
+            settled = True
+            break
+        if iteration > 10 and change > 4.0 * least:  # squares: the steps have grown twofold
+            break
+        least = min(change, least)
+    for i in range(n_reached):
+        v_bus[order[i]] = v[i]
+    return settled

@@ -1,0 +1,236 @@
+"""`NetProblem`: a grid problem on a pandapower net."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandapower as pp
+import pandas as pd
+from numpy.typing import ArrayLike
+from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
+
+from gridproblems.cases import BestKnown
+from gridproblems.constraints import Constraint
+from gridproblems.controls import Codec, ControlSet
+from gridproblems.engines import ENGINES, Engine, ReferenceEngine
+from gridproblems.engines._reference import apply_settings, runpp_options
+from gridproblems.errors import PowerFlowNotConverged, UnsupportedByEngine
+from gridproblems.objectives import Objective, ObjectiveFunction
+from gridproblems.problem import GridProblem
+from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ENGINE_TOLERANCE = {"vm_pu": 1e-7, "branch_loss_mw": 1e-5}
+_MAX_CHECKED = 24
+
+
+class NetProblem(GridProblem):
+    """A grid problem on a pandapower net, solved by the fastest engine that gives its results.
+
+    Args:
+        net: The base case; it is copied and never changed.
+        codec, objectives, constraints, n_jobs, cache, aggregate, name, best_known: See
+            `GridProblem`.
+        engine: Name of an engine, or ``"auto"``: the first that supports the net and agrees with
+            ``pandapower.runpp`` on the base case; ``engine_name`` says which it is.
+        require_base_solution: Refuse a base case whose power flow does not converge.
+
+    Raises:
+        ValueError: An argument is wrong; the message names it.
+        PowerFlowNotConverged: The base case does not converge and has to.
+        UnsupportedByEngine: The named engine cannot represent the net.
+    """
+
+    codec: ControlSet
+
+    def __init__(
+        self,
+        net: pandapowerNet,
+        codec: Codec,
+        objectives: str | ObjectiveFunction | Sequence[str | ObjectiveFunction | Objective],
+        constraints: Sequence[Constraint] = (),
+        *,
+        engine: str = "auto",
+        n_jobs: int = 1,
+        cache: bool | int = False,
+        aggregate: bool = False,
+        require_base_solution: bool = True,
+        name: str = "",
+        best_known: BestKnown | None = None,
+    ) -> None:
+        self.net = copy.deepcopy(net)
+        self.base_settings = self._base_settings(codec)
+        chosen, engine_name, engine_note = _choose_engine(
+            engine, self.net, codec, self.base_settings, name
+        )
+        self.base_state: GridState = chosen.solve(self.base_settings)
+        if require_base_solution and not self.base_state.solved:
+            raise PowerFlowNotConverged(
+                f"{name}: the power flow of the base case does not converge; check the net, "
+                "or pass require_base_solution=False if only the candidates have to"
+            )
+        super().__init__(
+            codec,
+            chosen,
+            objectives,
+            constraints,
+            engine_name=engine_name,
+            engine_note=engine_note,
+            n_jobs=n_jobs,
+            cache=cache,
+            aggregate=aggregate,
+            name=name,
+            best_known=best_known,
+        )
+
+    def _base_settings(self, codec: Codec) -> Settings:
+        """What the net's tables hold of the codec's fields; series take those of the codec."""
+        values = [
+            self.net[f.table].loc[list(f.elements), f.column].to_numpy(dtype=float)
+            for f in codec.fields
+        ]
+        return Settings(codec.fields, np.concatenate(values))
+
+    @property
+    def base_x(self) -> FloatArray:
+        """The settings of the net as given, moved onto the grid where they are off it."""
+        x = np.empty(len(self.codec.controls))
+        for i, control in enumerate(self.codec.controls):
+            value = float(self.net[control.table].at[control.elements[0], control.column])
+            if control.options:
+                value = float(np.abs(np.array(control.options) - value).argmin())
+            x[i] = value
+        return self.codec.snap(np.nan_to_num(x))
+
+    def base_values(self) -> FloatArray:
+        """Objectives of the net as given, (n_obj,); NaN where its power flow fails."""
+        return self._values_of(self.base_settings, self.base_state)
+
+    def encode(self, settings: Settings | SettingsMapping | pandapowerNet) -> FloatArray:
+        """The inverse of `decode`, also for the settings in the tables of a net.
+
+        Raises:
+            ValueError: A controlled element is missing or its value is not on the grid.
+        """
+        if isinstance(settings, pandapowerNet):
+            return self.codec.encode(
+                {
+                    (f.table, f.column): {
+                        e: float(settings[f.table].at[e, f.column]) for e in f.elements
+                    }
+                    for f in self.codec.fields
+                }
+            )
+        return super().encode(settings)
+
+    def apply(self, x: ArrayLike | Mapping[str, Any], snapshot: int = 0) -> pandapowerNet:
+        """A copy of the net with the settings of ``x``, solved by ``pandapower.runpp``.
+
+        Args:
+            x: Shape (n_var,), or a dict of variables.
+            snapshot: Which snapshot of a series.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+            PowerFlowNotConverged: The power flow does not converge.
+        """
+        net = copy.deepcopy(self.net)
+        settings = self.decode(x)
+        apply_settings(net, settings, snapshot if settings.n_snapshots > 1 else 0)
+        try:
+            pp.runpp(net, **runpp_options(self.net))
+        except LoadflowNotConverged as error:
+            raise PowerFlowNotConverged(f"{self.name}: these settings diverge") from error
+        return net
+
+    def describe(self, x: ArrayLike | Mapping[str, Any]) -> pd.DataFrame:
+        """The settings of ``x`` beside those of the base case, one row per element.
+
+        Columns: control, unit, base, new, lower, upper.
+        """
+        snapped = self._checked(x)
+        rows = []
+        for i, c in enumerate(self.codec.controls):
+            value = c.options[int(snapped[i])] if c.options else snapped[i]
+            for element in c.elements:
+                whole = c.kind != "real" and not c.options
+                rows.append(
+                    {
+                        "control": f"{c.label or f'{c.table} {element}'} {c.column}",
+                        "unit": c.unit,
+                        "base": _shown(self.net[c.table].at[element, c.column], whole),
+                        "new": _shown(value, whole),
+                        "lower": _shown(c.lower, whole),
+                        "upper": _shown(c.upper, whole),
+                    }
+                )
+        return pd.DataFrame(rows, dtype=object)
+
+    def write(self, x: Any, folder: Path) -> None:
+        """Writes the solved net into ``net.json``."""
+        pp.to_json(self.apply(x), str(folder / "net.json"))
+
+    def figures(self, x: Any) -> dict[str, Figure]:
+        """Bus voltages and branch loadings before and after."""
+        from gridproblems.plotting import plot_branch_loading, plot_voltage_profile
+
+        return {
+            "voltage": plot_voltage_profile(self, x),
+            "loading": plot_branch_loading(self, x),
+        }
+
+
+def _choose_engine(
+    name: str, net: pandapowerNet, codec: Codec, base: Settings, problem: str
+) -> tuple[Engine, str, str]:
+    """The engine, its name and why; ``auto`` compares up to 24 power flows with runpp."""
+    if name != "auto":
+        if name not in ENGINES:
+            raise ValueError(f"engine: unknown engine {name!r}; known: auto, {', '.join(ENGINES)}")
+        engine = ENGINES[name](net)
+        engine.check(base)
+        return engine, name, "chosen by the caller"
+    rows = np.unique(np.linspace(0, len(base.rows) - 1, _MAX_CHECKED).astype(int))
+    checked = Settings(base.fields, base.rows[rows])
+    expected = ReferenceEngine(net).solve(checked)
+    notes = []
+    for candidate, engine_class in ENGINES.items():
+        try:
+            engine = engine_class(net)
+            engine.check(base)
+        except UnsupportedByEngine as error:
+            notes.append(str(error))
+            continue
+        difference = _difference(engine.solve(checked), expected)
+        if difference is None:
+            note = "; ".join([*notes, "agrees with pandapower.runpp on the base case"])
+            return engine, candidate, note
+        notes.append(f"{candidate} engine: {difference}")
+        warnings.warn(f"{problem}: {notes[-1]}; trying the next engine", stacklevel=4)
+    raise UnsupportedByEngine("; ".join(notes))
+
+
+def _difference(state: GridState, expected: GridState) -> str | None:
+    """How a state differs from the reference beyond rounding, None where it does not."""
+    if not (
+        np.array_equal(state.converged, expected.converged)
+        and np.array_equal(state.n_unsupplied, expected.n_unsupplied)
+    ):
+        return "converges where pandapower.runpp does not, or the reverse, on the base case"
+    for quantity, tolerance in _ENGINE_TOLERANCE.items():
+        difference = (state[quantity] - expected[quantity])[expected.converged]
+        gap = np.abs(np.nan_to_num(difference)).max(initial=0)
+        if gap > tolerance:
+            return f"{quantity} differs from pandapower.runpp by {gap:.1e} on the base case"
+    return None
+
+
+def _shown(value: float, whole: bool) -> float | int:
+    return int(value) if whole and np.isfinite(value) else float(value)
