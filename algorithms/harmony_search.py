@@ -18,6 +18,7 @@ from pymoo.core.problem import Problem
 
 from algorithms._base import MixedVariableAlgorithm, check_range
 from algorithms._variables import Variables
+from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
 
 class HarmonySearch(MixedVariableAlgorithm):
@@ -36,6 +37,7 @@ class HarmonySearch(MixedVariableAlgorithm):
         bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (1.0, 1e-4),
         same_harmony: float = 0.0,
         n_offsprings: int = 5,
+        neighbour_search: bool | None = None,
         **kwargs: Any,
     ) -> None:
         """Set the parameters.
@@ -53,6 +55,9 @@ class HarmonySearch(MixedVariableAlgorithm):
                 ours for variables that depend on each other); 0 is the rule of the papers, where
                 every note has a source of its own. [0, 1]
             n_offsprings: Harmonies improvised, and then judged together, in one iteration.
+            neighbour_search: Whether the best harmony of every iteration, and every one of the
+                first memory, is improved by local search over its neighbours. None: where the
+                problem offers neighbours (`offers_neighbours`).
             **kwargs: ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
 
         Raises:
@@ -66,6 +71,7 @@ class HarmonySearch(MixedVariableAlgorithm):
         self.bandwidth = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
         self.same_harmony = same_harmony
         self.n_offsprings = n_offsprings
+        self.neighbour_search = neighbour_search
         check_range("hmcr", hmcr, 0.0, 1.0)
         check_range("same_harmony", same_harmony, 0.0, 1.0)
         check_range("n_offsprings", n_offsprings, 1, np.inf)
@@ -79,14 +85,27 @@ class HarmonySearch(MixedVariableAlgorithm):
 
     def _setup(self, problem: Problem, **kwargs: Any) -> None:
         self.memory_size = self.pop_size or (20 if problem.n_obj == 1 else 100)
+        self._searches = offers_neighbours(problem)
+        if self.neighbour_search is not None:
+            if self.neighbour_search and not self._searches:
+                raise ValueError("neighbour_search: the problem offers no neighbours")
+            self._searches = self.neighbour_search
+        self._waiting = Population.empty()
+        self._search: NeighbourSearch | None = None
+        self._found = Population.empty()
 
     def _initialize_infill(self) -> Population:
         return self.first_population(self.memory_size)
 
     def _initialize_advance(self, infills: Population, **kwargs: Any) -> None:
         self._remember(infills)
+        if self._searches:
+            self._waiting = self.pop
 
     def _infill(self) -> Population:
+        points = self._search_on()
+        if points is not None:
+            return self.variables.population(points[: self.affordable(len(points))])
         progress = self.progress()
         harmonies = improvise(
             self.memory,
@@ -102,7 +121,33 @@ class HarmonySearch(MixedVariableAlgorithm):
 
     def _advance(self, infills: Population, **kwargs: Any) -> None:
         # Step 4 of Lee & Geem: better new harmonies replace the worst, none is stored twice.
-        self._remember(Population.merge(self.pop, infills))
+        if self._search is None:
+            self._remember(Population.merge(self.pop, infills))
+            if self._searches:
+                self._waiting = infills[best_of(infills)]
+            return
+        X = self.variables.vectors(ind.X for ind in infills)
+        self._search.tell(X, *infills.get("F", "G", "H", "CV"))
+        found = Population.merge(self._found, infills)
+        found = found[best_of(found)]
+        if found[0] is not self._found[0]:  # a search has one place in the memory
+            kept = [ind for ind in self.pop if ind is not self._found[0]]
+            self._remember(Population.merge(Population(kept), found))
+            self._found = found
+
+    def _search_on(self) -> np.ndarray | None:
+        """The next vectors of the search, or of one from the next harmony that waits for it."""
+        while self._search is not None or len(self._waiting):
+            if self._search is None:
+                self._found, self._waiting = self._waiting[:1], self._waiting[1:]
+                start = self.variables.vectors([self._found[0].X])
+                self._search = NeighbourSearch(self.problem, self.variables, start[0])
+                self._search.tell(start, *self._found.get("F", "G", "H", "CV"))
+            points = self._search.ask()
+            if points is not None:
+                return points
+            self._search = None
+        return None
 
     def _remember(self, pop: Population) -> None:
         X = self.variables.vectors(ind.X for ind in pop)
@@ -115,6 +160,12 @@ class HarmonySearch(MixedVariableAlgorithm):
             algorithm=self,
         )
         self.memory = self.variables.vectors(ind.X for ind in self.pop)
+
+
+def best_of(pop: Population) -> np.ndarray:
+    """Place of the best individual, feasibility first, as an array of one."""
+    cv, f = pop.get("cv", "f")
+    return np.lexsort((f, cv))[:1]
 
 
 def improvise(

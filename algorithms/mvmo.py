@@ -17,6 +17,7 @@ from pymoo.core.problem import Problem
 
 from algorithms._base import MixedVariableAlgorithm, check_range
 from algorithms._local_search import LocalSearch
+from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
 SELECTIONS = ("sequential", "random", "block", "sliding_block")
 
@@ -47,6 +48,7 @@ class MVMO(MixedVariableAlgorithm):
         local_search_rate: float = 0.3,
         local_search_window: tuple[float, float] = (0.2, 0.9),
         local_search_margin: tuple[float, float] = (1e-3, 1e-5),
+        neighbour_search: bool | None = None,
         **kwargs: Any,
     ) -> None:
         """Set the parameters; a pair holds the values at the start and at the end of the run.
@@ -70,6 +72,9 @@ class MVMO(MixedVariableAlgorithm):
             local_search_margin: Distance that local searches keep from inequality constraints, in
                 the unit of the constraints; shrinks exponentially with progress. Wide margins
                 leave room for rounded variables, narrow ones come closer to the optimum. > 0
+            neighbour_search: Whether the best offspring of every generation, and every one of the
+                first swarm, is improved by local search over its neighbours. None: where the
+                problem offers neighbours (`offers_neighbours`).
             **kwargs: ``sampling``, ``survival`` (several objectives only) and the options of
                 pymoo's ``Algorithm``.
 
@@ -89,6 +94,7 @@ class MVMO(MixedVariableAlgorithm):
         self.local_search_rate = local_search_rate
         self.local_search_window = local_search_window
         self.local_search_margin = local_search_margin
+        self.neighbour_search = neighbour_search
         if n_particles is not None:
             check_range("n_particles", n_particles, 1, np.inf)
         check_range("archive_size", archive_size, 2, np.inf)
@@ -106,6 +112,12 @@ class MVMO(MixedVariableAlgorithm):
         if self.local_search and problem.n_obj > 1:
             raise ValueError(f"local_search: expected one objective, got {problem.n_obj}")
         self.swarm_size = self.n_particles or (10 if problem.n_obj == 1 else 100)
+        self._searches = offers_neighbours(problem)
+        if self.neighbour_search is not None:
+            if self.neighbour_search and not self._searches:
+                raise ValueError("neighbour_search: the problem offers no neighbours")
+            self._searches = self.neighbour_search
+        self._waiting = Population.empty()
 
     def _initialize_infill(self) -> Population:
         return self.first_population(self.swarm_size)
@@ -121,18 +133,19 @@ class MVMO(MixedVariableAlgorithm):
         self.d: np.ndarray = np.ones((self.swarm_size, n_var))
         self.pointer = self.random_state.integers(n_var, size=self.swarm_size)
         self.searched = np.zeros(self.swarm_size, dtype=bool)
-        self._search: LocalSearch | None = None
+        self._search: LocalSearch | NeighbourSearch | None = None
         self.pop = infills
         infills.set("particle", np.arange(self.swarm_size))
         if self.problem.n_obj == 1:
             self._store(infills)
         else:
             self._share_survivors(infills)
+        if self._searches:
+            self._waiting = infills
 
     def _infill(self) -> Population:
-        if self._search is None and self._starts_local_search():
-            self._open_local_search()
-        if self._search is not None:
+        while self._search is not None or self._opens_search():
+            assert self._search is not None
             points = self._search.ask()
             if points is not None:
                 return self.variables.population(points[: self.affordable(len(points))])
@@ -147,8 +160,24 @@ class MVMO(MixedVariableAlgorithm):
             self._advance_local_search(self._search, infills)
         elif self.problem.n_obj == 1:
             self._store(infills)
+            if self._searches:
+                self._waiting = infills[np.lexsort(infills.get("f", "cv"))[:1]]
         else:
             self._share_survivors(Population.merge(self.pop, infills))
+
+    def _opens_search(self) -> bool:
+        """Opens the next search if there is one to open."""
+        if len(self._waiting):
+            individual, self._waiting = self._waiting[0], self._waiting[1:]
+            start = self.variables.vectors([individual.X])
+            self._particle, self._found = individual.get("particle"), False
+            self._search = NeighbourSearch(self.problem, self.variables, start[0])
+            self._search.tell(start, *(np.array([v]) for v in individual.get("F", "G", "H", "CV")))
+            return True
+        if self._starts_local_search():
+            self._open_local_search()
+            return True
+        return False
 
     def _normalised(self, pop: Population) -> np.ndarray:
         """Positions in [0, 1], shape (n, n_var)."""
@@ -284,7 +313,9 @@ class MVMO(MixedVariableAlgorithm):
         self._search.tell(start, *(np.array([v]) for v in leader.get("F", "G", "H", "CV")))
         self.searched[i] = True
 
-    def _advance_local_search(self, search: LocalSearch, infills: Population) -> None:
+    def _advance_local_search(
+        self, search: LocalSearch | NeighbourSearch, infills: Population
+    ) -> None:
         """Hand the values to the search; the best point it found leads the particle's archive."""
         X = self.variables.vectors(ind.X for ind in infills)
         search.tell(X, *infills.get("F", "G", "H", "CV"))

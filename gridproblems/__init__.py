@@ -8,6 +8,7 @@ from gridproblems.net_problem import NetProblem
 from gridproblems.problem import GridProblem
 from gridproblems.state import GridState, Settings
 from gridproblems.tasks.orpd import ReactivePowerDispatch
+from gridproblems.tasks.reconfiguration import Reconfiguration
 
 __all__ = [
     "PROBLEMS",
@@ -18,6 +19,7 @@ __all__ = [
     "NetProblem",
     "PowerFlowNotConverged",
     "ReactivePowerDispatch",
+    "Reconfiguration",
     "Settings",
     "UnsupportedByEngine",
 ]
@@ -25,4 +27,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 #: Tasks by the name that the command line uses.
-PROBLEMS: dict[str, type[GridProblem]] = {"orpd": ReactivePowerDispatch}
+PROBLEMS: dict[str, type[GridProblem]] = {
+    "orpd": ReactivePowerDispatch,
+    "reconfiguration": Reconfiguration,
+}

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from gridproblems._union_find import join
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
 
 
@@ -172,19 +173,6 @@ def count_loops(  # type: ignore[no-untyped-def]
             closed[condition_edge[i]] &= holds[row, i]
         above[:] = np.arange(n_nodes)
         for e in range(len(edges)):
-            if closed[e]:
-                a, b = top(above, edges[e, 0]), top(above, edges[e, 1])
-                if a == b:
-                    n_loops[row] += 1
-                else:
-                    above[a] = b
+            if closed[e] and not join(above, edges[e, 0], edges[e, 1]):
+                n_loops[row] += 1
     return n_loops
-
-
-@njit(cache=True, nogil=True)
-def top(above, node):  # type: ignore[no-untyped-def]
-    """Representative of a node's set; ``above`` points towards it (union-find)."""
-    while above[node] != node:
-        above[node] = above[above[node]]
-        node = above[node]
-    return node

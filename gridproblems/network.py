@@ -13,6 +13,7 @@ import pandapower.topology
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems.cases import CASES, Case, load_case
 from gridproblems.constraints import Limit, Radial
 
 _BRANCH_ENDS = {
@@ -116,6 +117,27 @@ def number(net: pandapowerNet, table: str, element: int, column: str) -> float:
         return math.nan
     value = net[table].at[element, column]
     return math.nan if value is None or value is pd.NA else float(value)
+
+
+def net_of_case(case: str | Path | pandapowerNet) -> tuple[pandapowerNet, Case | None]:
+    """The net of a packaged case, and the case; or a user's net, checked, and None.
+
+    Raises:
+        ValueError: No such case or file, or the net would give silent nonsense (`check_net`).
+    """
+    if isinstance(case, str) and case in CASES:
+        packaged = load_case(case)
+        return packaged.net(), packaged
+    if isinstance(case, str) and not Path(case).suffix and not Path(case).exists():
+        raise ValueError(
+            f"case: no case is called {case!r}; known cases: {', '.join(CASES)}; or pass a "
+            "pandapower net or the path of its JSON file"
+        )
+    net = load_net(case)
+    check_net(net)
+    if not net.name and not isinstance(case, pandapowerNet):
+        net.name = Path(case).stem
+    return net, None
 
 
 def voltage_limits(net: pandapowerNet, band: tuple[float, float] | None) -> list[Limit]:

@@ -30,6 +30,17 @@ def line_loss_mw(settings: Settings, state: GridState) -> Any:
     return state.line_loss_mw.sum(axis=-1).mean(axis=-1)
 
 
+def p_loss_kw(settings: Settings, state: GridState) -> Any:
+    """Active losses of lines, transformers and impedances, mean over snapshots. [kW]"""
+    return 1e3 * p_loss_mw(settings, state)
+
+
+def v_min_pu(settings: Settings, state: GridState) -> Any:
+    """The lowest bus voltage of all snapshots, maximised: its negative is minimised. [p.u.]"""
+    vm_pu = state.vm_pu
+    return -np.where(np.isnan(vm_pu), np.inf, vm_pu).min(axis=(-2, -1))
+
+
 def voltage_deviation_pu(settings: Settings, state: GridState) -> Any:
     """Summed distance of load-bus voltages from 1 p.u., mean over snapshots. [p.u.]
 
@@ -101,7 +112,9 @@ OBJECTIVES: dict[str, Objective] = {
     for objective in (
         Objective("p_loss_mw", "MW", p_loss_mw, True),
         Objective("line_loss_mw", "MW", line_loss_mw, True),
+        Objective("p_loss_kw", "kW", p_loss_kw, True),
         Objective("voltage_deviation_pu", "p.u.", voltage_deviation_pu, True),
+        Objective("v_min_pu", "p.u.", v_min_pu, True),
         Objective("l_index", "", l_index, True),
         Objective("loading_percent", "%", loading_percent, True),
     )

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,11 +43,12 @@ class Counts:
     Attributes:
         evaluated: Vectors asked for.
         cached: Of these, answered from the cache.
-        failed: Of the solved ones, power flows that diverged or left loads without supply.
+        failed: Candidates whose power flow diverged or left loads without supply.
+        power_flows: Power flows solved, one per snapshot of a candidate.
     """
 
     def __init__(self) -> None:
-        self.evaluated = self.cached = self.failed = 0
+        self.evaluated = self.cached = self.failed = self.power_flows = 0
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, int]:
@@ -58,14 +60,18 @@ class Counts:
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
-        return {"evaluated": self.evaluated, "cached": self.cached, "failed": self.failed}
+        names = ("evaluated", "cached", "failed", "power_flows")
+        return {name: self.__dict__[name] for name in names}
 
-    def add(self, evaluated: int = 0, cached: int = 0, failed: int = 0) -> None:
+    def add(
+        self, evaluated: int = 0, cached: int = 0, failed: int = 0, power_flows: int = 0
+    ) -> None:
         """Adds to the counts; safe from several threads."""
         with self._lock:
             self.evaluated += evaluated
             self.cached += cached
             self.failed += failed
+            self.power_flows += power_flows
 
 
 class GridProblem(ElementwiseProblem):
@@ -95,6 +101,7 @@ class GridProblem(ElementwiseProblem):
 
     Attributes:
         OBJECTIVES: Objectives by name that this class of problems knows.
+        OBJECTIVE_METHODS: Names and units of methods of (settings, state) that are objectives too.
         engine_name, engine_note: Which engine solves the grid, and why.
 
     Raises:
@@ -102,6 +109,7 @@ class GridProblem(ElementwiseProblem):
     """
 
     OBJECTIVES: Mapping[str, Objective] = OBJECTIVES
+    OBJECTIVE_METHODS: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -154,7 +162,14 @@ class GridProblem(ElementwiseProblem):
             objectives = (objectives,)
         if not objectives:
             raise ValueError("objectives: expected at least one")
-        return tuple(resolve_objective(objective, self.OBJECTIVES) for objective in objectives)
+        known = {
+            **self.OBJECTIVES,
+            **{
+                name: Objective(name, unit, getattr(self, name), batched=True)
+                for name, unit in self.OBJECTIVE_METHODS.items()
+            },
+        }
+        return tuple(resolve_objective(objective, known) for objective in objectives)
 
     # -- from x to the grid and back ------------------------------------------------------
 
@@ -302,6 +317,7 @@ class GridProblem(ElementwiseProblem):
         for start in range(0, len(X), n_together):
             some = slice(start, start + n_together)
             settings = self.codec.decode(X[some])
+            self.counts.add(power_flows=len(settings.rows))
             F[some], G[some] = self._judge(settings, self.engine.solve(settings))
         return F, G
 

@@ -11,17 +11,16 @@ import networkx as nx
 import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.cases import CASES, BestKnown, Case, load_case
+from gridproblems.cases import BestKnown, Case
 from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.controls import Control, ControlSet
 from gridproblems.engines._reference import layout_of
 from gridproblems.net_problem import NetProblem
 from gridproblems.network import (
-    check_net,
     label_of,
-    load_net,
     loading_limits,
     machine_limits,
+    net_of_case,
     number,
     radial_constraint,
     voltage_limits,
@@ -90,9 +89,7 @@ class ReactivePowerDispatch(NetProblem):
         aggregate: bool = False,
         require_base_solution: bool = True,
     ) -> None:
-        self.case = load_case(case) if isinstance(case, str) and case in CASES else None
-        net = self.case.net() if self.case else _load_net_or_say_cases(case)
-        check_net(net)
+        net, self.case = net_of_case(case)
         limits = dict(limits or {})
         unknown = set(limits) - set(LIMITS)
         if unknown:
@@ -118,7 +115,7 @@ class ReactivePowerDispatch(NetProblem):
             cache=cache,
             aggregate=aggregate,
             require_base_solution=require_base_solution,
-            name=self.case.name if self.case else _name_of(net, case),
+            name=self.case.name if self.case else str(net.name or "net"),
         )
         if self.case and not limits:
             self.best_known = _best_known(self.case, self.objective_names, controls)
@@ -349,21 +346,6 @@ CONTROL_GROUPS: dict[str, Callable[[pandapowerNet, Limits, list[int] | None], li
     "shunt": _shunts,
     "compensator": _compensators,
 }
-
-
-def _load_net_or_say_cases(case: str | Path | pandapowerNet) -> pandapowerNet:
-    if isinstance(case, str) and not Path(case).suffix and not Path(case).exists():
-        raise ValueError(
-            f"case: no case is called {case!r}; known cases: {', '.join(CASES)}; or pass a "
-            "pandapower net or the path of its JSON file"
-        )
-    return load_net(case)
-
-
-def _name_of(net: pandapowerNet, case: str | Path | pandapowerNet) -> str:
-    """Name of a user's net, or of its file."""
-    fallback = "net" if isinstance(case, pandapowerNet) else Path(case).stem
-    return str(net.name or fallback)
 
 
 def _constraints(net: pandapowerNet, limits: Limits) -> list[Constraint]:

@@ -1,0 +1,24 @@
+"""Disjoint sets of numbered nodes; ``above`` points from each node towards its representative."""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def top(above, node):  # type: ignore[no-untyped-def]
+    """Representative of a node's set."""
+    while above[node] != node:
+        above[node] = above[above[node]]
+        node = above[node]
+    return node
+
+
+@njit(cache=True, nogil=True)
+def join(above, a, b):  # type: ignore[no-untyped-def]
+    """Joins the sets of two nodes; False if they were one already."""
+    a, b = top(above, a), top(above, b)
+    if a == b:
+        return False
+    above[a] = b
+    return True

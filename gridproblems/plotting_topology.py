@@ -1,0 +1,134 @@
+"""The grid as a map: what is open, voltages and loadings, before and after."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from pandapower.auxiliary import pandapowerNet
+
+from gridproblems.plotting import LIMIT, MANY
+
+if TYPE_CHECKING:
+    from gridproblems.state import GridState
+    from gridproblems.tasks.reconfiguration import Reconfiguration
+
+__all__ = ["bus_positions", "plot_feeder"]
+
+
+def plot_feeder(problem: Reconfiguration, x: Any, *, snapshot: int = 0) -> Figure:
+    """The grid with its open lines before and after; colours are voltages, widths currents.
+
+    Args:
+        problem: Its net gives the positions of buses (``net.bus.geo``); without them they are
+            laid out by their connections.
+        x: Settings, shape (n_var,) or a dict of pymoo; None draws the present configuration alone.
+        snapshot: Which snapshot to draw.
+
+    Returns:
+        The figure; in each axes the open lines are a collection labelled ``open``.
+    """
+    states = [("before", problem.base_settings, problem.base_state)]
+    if x is not None:
+        settings = problem.decode(x)
+        states.append(("after", settings, problem.engine.solve(settings)))
+    figure = Figure(figsize=(6.5 * len(states), 6.2), layout="constrained")
+    panels = figure.subplots(1, len(states), squeeze=False)[0]
+    positions = bus_positions(problem.net)
+    voltages = [state.vm_pu[snapshot] for _, _, state in states]
+    currents = [_current_ka(problem.net, state, snapshot) for _, _, state in states]
+    low, high = np.nanmin(voltages), np.nanmax(voltages)
+    widest = max(np.nanmax(currents), 1e-12)
+    for axes, (name, settings, state), current in zip(panels, states, currents, strict=True):
+        closed = problem.codec.closed_in(settings)
+        row = closed[min(snapshot, len(closed) - 1)]
+        open_lines = sorted(problem.graph.lines[~row].tolist())
+        points = _draw(
+            axes, problem.net, positions, state.vm_pu[snapshot], current / widest, open_lines
+        )
+        points.set_clim(low, high)
+        names = ", ".join(_line_name(problem.net, line) for line in open_lines[:8])
+        more = f" and {len(open_lines) - 8} more" if len(open_lines) > 8 else ""
+        axes.set_title(f"{name}: open {names}{more}", loc="left", fontsize="medium", wrap=True)
+    bar = figure.colorbar(points, ax=list(panels), shrink=0.7, pad=0.01)
+    bar.set_label("bus voltage [p.u.]")
+    figure.suptitle(
+        f"{problem.name}: dashed lines are open, widths follow the current "
+        f"(widest {1e3 * widest:.3g} A)",
+        fontsize="medium",
+    )
+    return figure
+
+
+def bus_positions(net: pandapowerNet) -> np.ndarray:
+    """Positions of the buses, shape (n_buses, 2): their coordinates, else a layout."""
+    if "geo" in net.bus and net.bus.geo.notna().all():
+        return np.array([json.loads(geo)["coordinates"][:2] for geo in net.bus.geo], dtype=float)
+    graph = nx.Graph()
+    graph.add_nodes_from(net.bus.index)
+    graph.add_edges_from(zip(net.line.from_bus, net.line.to_bus, strict=True))
+    graph.add_edges_from(zip(net.trafo.hv_bus, net.trafo.lv_bus, strict=True))
+    couplers = net.switch[net.switch.et == "b"]
+    graph.add_edges_from(zip(couplers.bus, couplers.element, strict=True))
+    layout = nx.kamada_kawai_layout(graph)
+    return np.array([layout[bus] for bus in net.bus.index])
+
+
+def _current_ka(net: pandapowerNet, state: GridState, snapshot: int) -> np.ndarray:
+    """Larger end current of each line. [kA]"""
+    rated = net.line.max_i_ka * net.line.df * net.line.parallel
+    return np.nan_to_num(state.line_loading_percent[snapshot] / 100.0 * rated.to_numpy(dtype=float))
+
+
+def _draw(
+    axes: Axes,
+    net: pandapowerNet,
+    positions: np.ndarray,
+    vm_pu: np.ndarray,
+    width: np.ndarray,
+    open_lines: list[int],
+) -> Any:
+    place = {bus: i for i, bus in enumerate(net.bus.index)}
+
+    def ends(table: str, columns: tuple[str, str]) -> list[np.ndarray]:
+        pairs = zip(*(net[table][c] for c in columns), strict=True)
+        return [positions[[place[a], place[b]]] for a, b in pairs]
+
+    segments = ends("line", ("from_bus", "to_bus"))
+    is_open = net.line.index.isin(open_lines)
+    closed_lines = [segment for segment, open_ in zip(segments, is_open, strict=True) if not open_]
+    dashed = [segment for segment, open_ in zip(segments, is_open, strict=True) if open_]
+    widths = (0.8 + 4.0 * width[~is_open]).tolist()
+    axes.add_collection(
+        LineCollection(closed_lines, linewidths=widths, colors="#555555", label="closed")
+    )
+    axes.add_collection(
+        LineCollection(dashed, linewidths=1.2, colors=LIMIT, linestyles="--", label="open")
+    )
+    if len(net.trafo):
+        axes.add_collection(LineCollection(ends("trafo", ("hv_bus", "lv_bus")), colors="#56B4E9"))
+    size = 36 if len(net.bus) <= MANY else 14
+    px, py = positions.T
+    points = axes.scatter(px, py, c=vm_pu, s=size, cmap="viridis", zorder=3, plotnonfinite=True)
+    sources = [place[bus] for bus in net.ext_grid.bus[net.ext_grid.in_service.astype(bool)]]
+    axes.scatter(
+        px[sources], py[sources], marker="s", s=4 * size, facecolors="none", edgecolors="k"
+    )
+    if len(net.bus) <= MANY:
+        for bus, at in zip(net.bus.index, positions, strict=True):
+            axes.annotate(
+                str(bus), tuple(at), xytext=(4, 4), textcoords="offset points", fontsize="x-small"
+            )
+    axes.set_axis_off()
+    axes.autoscale_view()
+    return points
+
+
+def _line_name(net: pandapowerNet, line: int) -> str:
+    start, end = net.line.loc[line, ["from_bus", "to_bus"]]
+    return f"{start}-{end}"
