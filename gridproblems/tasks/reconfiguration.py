@@ -150,6 +150,7 @@ class Reconfiguration(NetProblem):
             require_base_solution=require_base_solution,
             name=self.case.name if self.case else str(net.name or "net"),
         )
+        self.base_values()  # raises where the net lacks what an objective needs
         if self.case and not limits and series is None and switchable is None:
             known = [b for b in self.case.best_known if b.objectives == self.objective_names]
             self.best_known = known[0] if known else None
