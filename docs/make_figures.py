@@ -15,12 +15,15 @@ from gridproblems.cli import app
 
 IMAGES = Path(__file__).parent / "images"
 RUNS = {
-    "--case ieee39 --objectives line_loss_mw --algorithm mvmo --evals 5000 --seed 1": {
+    "orpd --case ieee39 --objectives line_loss_mw --algorithm mvmo --evals 5000 --seed 1": {
         "voltage.png": "ieee39-voltage.png",
         "convergence.png": "ieee39-convergence.png",
     },
-    "--case ieee30 --algorithm nsga2 --objectives p_loss_mw,voltage_deviation_pu": {
+    "orpd --case ieee30 --algorithm nsga2 --objectives p_loss_mw,voltage_deviation_pu": {
         "pareto.png": "ieee30-pareto.png",
+    },
+    "reconfiguration --case case33bw --algorithm hs --evals 500 --seed 1": {
+        "feeder.png": "case33bw-feeder.png",
     },
 }
 
@@ -30,7 +33,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as parent:
         for options, pictures in RUNS.items():
-            arguments = ["solve", "orpd", *options.split(), "--out", parent, "--quiet"]
+            arguments = ["solve", *options.split(), "--out", parent, "--quiet"]
             result = CliRunner().invoke(app, arguments, catch_exceptions=False)
             if result.exit_code != 0:
                 raise SystemExit(result.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -182,5 +183,7 @@ class LiveDisplay:
 
 
 def gap_percent(value: float, best_known: float) -> float:
-    """Distance above the best known value, relative to it. [%]"""
-    return 100.0 * (value - best_known) / max(abs(best_known), 1e-12)
+    """Distance above the best known value, relative to it; NaN beside a value of 0. [%]"""
+    if best_known == 0.0:
+        return 0.0 if value == 0.0 else math.nan
+    return 100.0 * (value - best_known) / abs(best_known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -60,16 +61,24 @@ def list_everything() -> None:
         cases.add_row(name, case.title, "\n".join(known))
     console.print(cases)
     console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
-    console.print(
-        _two_columns("objective", {n: _summary(o.function) for n, o in OBJECTIVES.items()})
-    )
+    objectives = {name: _summary(objective.function) for name, objective in OBJECTIVES.items()}
+    for task_name, task in PROBLEMS.items():
+        own = {n: o.function for n, o in task.OBJECTIVES.items() if n not in OBJECTIVES}
+        own |= {name: getattr(task, name) for name in task.OBJECTIVE_METHODS}
+        objectives |= {n: f"{_summary(f)} ({task_name})" for n, f in own.items()}
+    console.print(_two_columns("objective", objectives))
     console.print(_two_columns("engine", {n: _summary(e) for n, e in ENGINES.items()}))
 
 
 @app.command()
 def solve(
     task: Annotated[str, typer.Argument(help="Task, for example orpd; see: gridproblems list")],
-    case: Annotated[str, typer.Option(help="Name of a case, or path to a pandapower JSON file")],
+    case: Annotated[
+        str,
+        typer.Option(
+            "--case", "--feeder", help="Name of a case or feeder, or path to a file of your own"
+        ),
+    ],
     algorithm: Annotated[str, typer.Option(help="Algorithm; see: gridproblems list")] = "mvmo",
     evals: Annotated[int, typer.Option(min=1, help="Budget: number of evaluations")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers")] = 1,
@@ -81,6 +90,10 @@ def solve(
         str | None, typer.Option(help="Control groups, separated by commas")
     ] = None,
     engine: Annotated[str, typer.Option(help="Power-flow engine")] = "auto",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Further argument of the task, for example coding=loops; repeatable"),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Parallel evaluations")] = 1,
     population: Annotated[
         int | None, typer.Option(min=1, help="Population size of the algorithm")
@@ -98,8 +111,9 @@ def solve(
             case,
             objectives=_names(objectives),
             controls=_names(controls),
-            engine=engine,
+            engine=None if engine == "auto" else engine,
             n_jobs=jobs,
+            **_options(option or []),
         )
         optimiser = _algorithm(algorithm, problem, population)
         from gridproblems._results import new_folder, write
@@ -120,12 +134,38 @@ def solve(
 
 
 def _problem(task: str, case: str, **options: Any) -> GridProblem:
-    """The problem with the options the user gave; the others keep their defaults."""
+    """The problem with the options the user gave; the others keep their defaults.
+
+    Raises:
+        ValueError: The task is unknown, or has no such option.
+    """
     from gridproblems import PROBLEMS
 
     given = {name: value for name, value in options.items() if value is not None}
     make: Callable[..., GridProblem] = _lookup("task", task, PROBLEMS)
+    known = list(inspect.signature(make).parameters)[1:]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{task} has no option {name!r}; it has: {', '.join(known)}")
     return make(case, **given)
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    """``["coding=loops", "periods=2"]`` as arguments; values are JSON where they can be.
+
+    Raises:
+        ValueError: A pair without a name and an equals sign.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (name and equals):
+            raise ValueError(f"--option {pair}: expected name=value")
+        try:
+            options[name] = json.loads(text)
+        except json.JSONDecodeError:
+            options[name] = text
+    return options
 
 
 def _algorithm(name: str, problem: GridProblem, population: int | None) -> Algorithm:
@@ -229,12 +269,14 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
         f"{result['failed_evaluations']} failed power flows, engine {result['engine']}",
         highlight=False,
     )
-    settings = Table("control", "unit", "before", "new", "lower", "upper")
     shown = result["settings"][:MAX_SETTINGS]
-    for row in shown:
-        numbers = [_number(row[column]) for column in ("base", "new", "lower", "upper")]
-        settings.add_row(row["control"], row["unit"], *numbers)
-    console.print(settings)
+    if shown:
+        settings = Table(*shown[0])
+        for row in shown:
+            settings.add_row(*(_cell(value) for value in row.values()))
+        console.print(settings)
+    else:
+        console.print("no settings change")
     left_out = len(result["settings"]) - len(shown)
     if left_out:
         console.print(f"... and {left_out} more in result.json")
@@ -242,6 +284,10 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
 
 def _number(value: float | None, form: str = ".6g", unit: str = "") -> str:
     return "" if value is None else f"{value:{form}}{unit}"
+
+
+def _cell(value: Any) -> str:
+    return _number(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _lookup(kind: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -220,6 +220,7 @@ class SwitchingCodec:
             *(Field(*key, tuple(edges)) for key, edges in kinds if edges),
             *self._series.fields,
         )
+        self.has_switches = bool(switches)
         #: Edge of each status, -1 for those that stay closed.
         self._edge = np.array([*whole.values(), *switches.values()], dtype=np.int64)
         places = {int(e): i for i, e in enumerate(self._edge)}

@@ -14,29 +14,19 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one core per run; set before numpy is loaded
 
-import time
 import warnings
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import joblib
 import numpy as np
 import typer
-from pymoo.core.evaluator import Evaluator
-from pymoo.core.population import Population
-from pymoo.optimize import minimize
+from runs import HEADER, Run, best_within, row
 
 from algorithms import ALGORITHMS
 from gridproblems import ReactivePowerDispatch
 
 SINGLE_OBJECTIVE = ("mvmo-sh", "hs", "mvmo", "ga", "pso", "de", "cmaes")
-
-
-class Run(NamedTuple):
-    """Best feasible value, infinite if there is none, and the run time."""
-
-    best: float
-    seconds: float
 
 
 BUILT: dict[tuple[str, str], ReactivePowerDispatch] = {}
@@ -52,25 +42,7 @@ def problem_of(case: str, objective: str) -> ReactivePowerDispatch:
 def run(case: str, objective: str, algorithm: str, seed: int, evals: int) -> Run:
     """One run of one algorithm."""
     problem = problem_of(case, objective)
-    best = np.inf
-    n_seen = 0
-
-    def watch(population: Population) -> None:
-        nonlocal best, n_seen
-        for individual in population[: max(0, evals - n_seen)]:
-            if individual.CV[0] <= 0:
-                best = min(best, float(individual.F[0]))
-        n_seen += len(population)
-
-    start = time.perf_counter()
-    minimize(
-        problem,
-        ALGORITHMS[algorithm](problem),
-        ("n_evals", evals),
-        seed=seed,
-        evaluator=Evaluator(callback=watch),
-    )
-    return Run(best, time.perf_counter() - start)
+    return best_within(problem, ALGORITHMS[algorithm](problem), seed, evals)
 
 
 def main(
@@ -91,21 +63,14 @@ def main(
         f"`{case}`, `{objective}`, {evals} evaluations, seeds 1 to {seeds}, "
         f"best known {known:.4f} MW",
         "",
-        "| algorithm | median | quartiles | best | worst | feasible | median gap | s per run |",
-        "|---|---|---|---|---|---|---|---|",
+        *HEADER,
     ]
     typer.echo("\n".join(lines))
     for name in algorithm or SINGLE_OBJECTIVE:
         runs = joblib.Parallel(n_jobs=jobs)(
             joblib.delayed(run)(case, objective, name, seed, evals) for seed in range(1, seeds + 1)
         )
-        best = np.array([r.best for r in runs])
-        low, median, high = np.quantile(best, [0.25, 0.5, 0.75], method="nearest")
-        lines.append(
-            f"| `{name}` | {median:.4f} | {low:.4f} to {high:.4f} | {best.min():.4f} "
-            f"| {best.max():.4f} | {np.isfinite(best).mean():.0%} | {median / known - 1:.3%} "
-            f"| {np.median([r.seconds for r in runs]):.1f} |"
-        )
+        lines.append(row(f"`{name}`", runs, known))
         typer.echo(lines[-1])
     if out:
         out.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,14 +6,15 @@
 
 A data file in ``data/`` holds the tables of one network and the cases that use it; a file in
 ``data/best_known/`` the best values found for one case. Names in the files are the published ones:
-a generator, compensator or shunt is called as its bus, a branch as its two buses.
+a generator, compensator or shunt is called as its bus, a branch as its two buses. Branches of
+feeders are called by their published numbers, from 1; in the net, branch 1 is line 0.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandapower.auxiliary import pandapowerNet
 
-__all__ = ["CASES", "DATA", "BestKnown", "Case", "Published", "SettingsByElement", "load_case"]
+__all__ = [
+    "CASES",
+    "DATA",
+    "BestKnown",
+    "Case",
+    "KnownFront",
+    "Published",
+    "SettingsByElement",
+    "load_case",
+]
 
 DATA = Path(__file__).parent / "data"
 
@@ -38,6 +48,12 @@ CASES: dict[str, str] = {
     "ieee118": "IEEE 118 buses, 77 variables, voltages 0.94 .. 1.06 pu",
     "ieee118-v1.10": "IEEE 118 buses, 77 variables, voltages 0.95 .. 1.10 pu",
     "ieee300": "IEEE 300 buses, 212 variables, voltages 0.94 .. 1.06 pu",
+    "case16": "Civanlar 16 buses, three feeders with a source each, 3 normally open branches",
+    "case33bw": "Baran-Wu 33 buses, 5 normally open branches",
+    "case33mg": "33 buses with the other impedance of branch 7-8, 5 normally open branches",
+    "case69": "Baran-Wu 69 buses, 5 normally open branches of the literature",
+    "case118zh": "Zhang 118 buses, 15 normally open branches",
+    "case136ma": "Mantovani 136 buses, 21 normally open branches",
 }
 
 SettingsByElement = Mapping[tuple[str, str], Mapping[int, float]]
@@ -51,20 +67,48 @@ class BestKnown:
     Attributes:
         objectives: Names of the objectives.
         controls: Control groups that were free.
-        value: Value of the objective at ``settings``. [MW]
+        value: Value of the objective at ``settings``.
+        unit: Unit of the objective.
         status: "proven", "best found" or "published".
         method: How it was obtained.
         settings: All free settings; feasible for the limits of the case.
-        relaxation_value: Local optimum with the integer settings relaxed, not a proven bound. [MW]
+        relaxation_value: Local optimum with the integer settings relaxed, not a proven bound.
+        bound: Proven: no settings give a lower value. None where no bound is known.
     """
 
     objectives: tuple[str, ...]
     controls: tuple[str, ...]
     value: float
+    unit: str
     status: str
     method: str
     settings: SettingsByElement
     relaxation_value: float | None
+    bound: float | None
+
+    @property
+    def gap_percent(self) -> float | None:
+        """How far the value may be above the optimum, None without a bound. [%]"""
+        return None if self.bound is None else 100.0 * (self.value - self.bound) / self.value
+
+
+@dataclass(frozen=True)
+class KnownFront:
+    """The best trade-offs known between several objectives.
+
+    Attributes:
+        objectives: Names of the objectives, all minimised.
+        values: One row of objectives per trade-off, ascending in the first.
+        settings: Settings of each trade-off.
+        status: "proven" if no other trade-off exists, else "best found".
+        method: How it was obtained.
+    """
+
+    objectives: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    settings: tuple[SettingsByElement, ...]
+    status: str
+    method: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +119,7 @@ class Published:
         name: Base case or algorithm, as the publication calls it.
         source: Publication with DOI.
         loss_mw: Loss as printed. [MW]
+        measured_loss_mw: What the settings lose, where that is not the printed loss. [MW]
         settings: The settings that reproduce the printed results, slack included.
         line_loading_percent: Line name -> loading as printed, if the publication has them. [%]
         run_time_s: Run time as printed, if the publication has it. [s]
@@ -86,43 +131,48 @@ class Published:
     source: str
     loss_mw: float
     settings: SettingsByElement
-    line_loading_percent: Mapping[str, float] | None
-    run_time_s: float | None
-    as_printed: SettingsByElement
     note: str
+    measured_loss_mw: float | None = None
+    line_loading_percent: Mapping[str, float] | None = None
+    run_time_s: float | None = None
+    as_printed: SettingsByElement = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network with limits, conventions and known results of one task.
+    """A network with limits, conventions and known results of one or several tasks.
 
     Attributes:
         name: Key in ``CASES``.
         title: One line.
         source: Where the data come from.
-        task: Key in ``gridproblems.PROBLEMS``.
+        tasks: Keys in ``gridproblems.PROBLEMS``: what the case is meant for.
         notes: Conventions, and differences from the printed tables.
-        controls: Control groups that are free unless the user says otherwise.
+        controls: Control groups of reactive dispatch that are free unless the user says otherwise.
         fixed: Settings of every candidate where they differ from the base case.
         published: Solutions in publications, by name.
-        best_known: Best values known.
+        best_known: Best values known of single objectives.
+        fronts: Best trade-offs known between several objectives.
     """
 
     name: str
     title: str
     source: str
-    task: str
+    tasks: tuple[str, ...]
     notes: tuple[str, ...]
     controls: tuple[str, ...]
     fixed: SettingsByElement
     published: Mapping[str, Published]
     best_known: tuple[BestKnown, ...]
+    fronts: tuple[KnownFront, ...]
 
     def net(self) -> pandapowerNet:
         """A fresh net of the base case; bus indices are the published bus numbers."""
-        from gridproblems.cases._build import build_net
+        from gridproblems.cases._build import build_feeder, build_net
 
         data = _network(self.name)
+        if "normally_open" in data:
+            return build_feeder(data, title=self.title)
         case = data["cases"][self.name]
         return build_net(
             _tables(data, case),
@@ -144,42 +194,55 @@ def load_case(name: str) -> Case:
         raise ValueError(f"case: no case is called {name!r}; known cases: {', '.join(CASES)}")
     data = _network(name)
     case = data["cases"][name]
-    index = _index_by_name(_tables(data, case))
-    best_known = DATA / "best_known" / f"{name}.json"
+    path = DATA / "best_known" / f"{name}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     return Case(
         name=name,
         title=CASES[name],
         source=data["source"],
-        task="orpd",
+        tasks=tuple(case.get("tasks", ["orpd"])),
         notes=tuple(case["notes"]),
-        controls=tuple(case["controls"]),
-        fixed=_by_element(case["fixed"], index),
+        controls=tuple(case.get("controls", ())),
+        fixed=_settings(data, case, case.get("fixed", {})),
         published={
             solution: Published(
                 name=solution,
-                source=data["source"],
+                source=entry.get("source", data["source"]),
                 loss_mw=entry["loss_mw"],
-                settings=_by_element(entry["settings"], index),
-                line_loading_percent=entry["line_loading_percent"],
-                run_time_s=entry["run_time_s"],
-                as_printed=_by_element(entry["as_printed"], index),
+                settings=_settings(data, case, entry["settings"]),
                 note=entry["note"],
+                measured_loss_mw=entry.get("measured_loss_mw"),
+                line_loading_percent=entry.get("line_loading_percent"),
+                run_time_s=entry.get("run_time_s"),
+                as_printed=_settings(data, case, entry.get("as_printed", {})),
             )
             for solution, entry in case["published"].items()
         },
         best_known=tuple(
             BestKnown(
                 objectives=tuple(entry["objectives"]),
-                controls=tuple(entry["controls"]),
+                controls=tuple(entry.get("controls", ())),
                 value=entry["value"],
+                unit=entry.get("unit", "MW"),
                 status=entry["status"],
                 method=entry["method"],
-                settings=_by_element(entry["settings"], index),
-                relaxation_value=entry["relaxation_value"],
+                settings=_settings(data, case, entry["settings"]),
+                relaxation_value=entry.get("relaxation_value"),
+                bound=entry.get("bound"),
             )
-            for entry in (
-                json.loads(best_known.read_text(encoding="utf-8")) if best_known.exists() else []
+            for entry in known
+            if "value" in entry
+        ),
+        fronts=tuple(
+            KnownFront(
+                objectives=tuple(entry["objectives"]),
+                values=tuple(tuple(values) for values, _ in entry["front"]),
+                settings=tuple(_settings(data, case, settings) for _, settings in entry["front"]),
+                status=entry["status"],
+                method=entry["method"],
             )
+            for entry in known
+            if "front" in entry
         ),
     )
 
@@ -205,12 +268,23 @@ def _index_by_name(tables: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     }
 
 
-def _by_element(
-    settings: Mapping[str, Mapping[str, float]], index: Mapping[str, Mapping[str, int]]
+def _settings(
+    data: Mapping[str, Any], case: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> SettingsByElement:
-    """Settings of a data file, ``{"trafo.tap_pos": {"4-1": 11100}}``, by pandapower index."""
+    """Settings of a data file by pandapower index.
+
+    Args:
+        data, case: The data file, and what it holds of the case.
+        settings: ``{"trafo.tap_pos": {"4-1": 11100}}``, or ``{"open": [7, 9]}``: the branches of
+            a feeder that are open while all others are closed.
+    """
+    if "open" in settings:
+        n_branches = len(data["tables"]["branch"]["rows"])
+        closed = {line: float(line + 1 not in settings["open"]) for line in range(n_branches)}
+        return {("line", "in_service"): closed}
+    index = _index_by_name(_tables(data, case))
     result: dict[tuple[str, str], dict[int, float]] = {}
-    for field, values in settings.items():
-        table, column = field.split(".")
-        result[table, column] = {index[table][name]: value for name, value in values.items()}
+    for name, values in settings.items():
+        table, column = name.split(".")
+        result[table, column] = {index[table][e]: value for e, value in values.items()}
     return result

@@ -80,6 +80,47 @@ def build_net(
     return net
 
 
+def build_feeder(data: Mapping[str, Any], *, title: str) -> pandapowerNet:
+    """Builds a distribution network of one voltage level from its data file.
+
+    Indices of buses are the published bus numbers, line i is the published branch i + 1. There are
+    no limits; a rated current of 1 kA gives line loadings a unit.
+
+    Args:
+        data: ``vn_kv``, ``n_buses``, ``sources`` (buses at 1.0 pu), loads in kW and kvar, branches
+            in ohm, numbers of the ``normally_open`` branches.
+        title: Name of the net.
+    """
+    import pandapower as pp
+
+    load, branch = frame(data["tables"]["load"]), frame(data["tables"]["branch"])
+    net = pp.create_empty_network(name=title, f_hz=data["f_hz"], sn_mva=data["sn_mva"])
+    buses = np.arange(1, data["n_buses"] + 1)
+    pp.create_buses(net, len(buses), data["vn_kv"], index=buses, name=buses.astype(str))
+    for source in data["sources"]:
+        pp.create_ext_grid(net, source, name=str(source))
+    pp.create_loads(
+        net,
+        load["bus"].to_numpy(),
+        p_mw=load["p_kw"].to_numpy(float) / 1e3,
+        q_mvar=load["q_kvar"].to_numpy(float) / 1e3,
+        name=load["bus"].astype(str).to_numpy(),
+    )
+    pp.create_lines_from_parameters(
+        net,
+        from_buses=branch["from_bus"].to_numpy(),
+        to_buses=branch["to_bus"].to_numpy(),
+        length_km=1.0,
+        r_ohm_per_km=branch["r_ohm"].to_numpy(float),
+        x_ohm_per_km=branch["x_ohm"].to_numpy(float),
+        c_nf_per_km=0.0,
+        max_i_ka=1.0,
+        name=[f"{a}-{b}" for a, b in zip(branch["from_bus"], branch["to_bus"], strict=True)],
+        in_service=~np.isin(branch.index + 1, data["normally_open"]),
+    )
+    return net
+
+
 def _columns(data: pd.DataFrame) -> dict[str, Any]:
     """Arguments of a bulk create function."""
     columns: dict[str, Any] = {name: data[name].to_numpy() for name in data.columns}

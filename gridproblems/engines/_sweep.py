@@ -27,7 +27,7 @@ from gridproblems.engines._kernels import IntArray, prepare, read_results
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import Field, FloatArray, GridState, Settings
 
-MAX_ITERATIONS = 1000  # needed only next to voltage collapse
+MAX_ITERATIONS = 10_000  # thousands are needed only next to voltage collapse
 TOLERANCE_PU = 1e-11  # largest change of a voltage in the last sweep
 COLLAPSED_PU = 1e-2  # a lower voltage ends the sweep without a solution
 LOOP = -1

@@ -27,6 +27,7 @@ from gridproblems.topology import (
     demand_mva,
     estimate_exchanges,
     incidence,
+    line_switches,
     switching_graph,
 )
 
@@ -187,31 +188,30 @@ class Reconfiguration(NetProblem):
     def describe(self, x: ArrayLike | Mapping[str, Any]) -> pd.DataFrame:
         """Switching actions from the present configuration, in an order that keeps all supplied.
 
-        Every line is closed before another on the loop it closes is opened. Columns: step, period,
-        action, control, line, switches.
+        Every line is closed before another on the loop it closes is opened. Columns: step, action,
+        control, line, and where there are any, period and switches.
         """
         rows: list[dict[str, Any]] = []
         present = self._base_closed
         for period, closed in enumerate(self.codec.closed(self._checked(x))):
             for action, e in _in_order(self.graph.edges, present, closed, self.graph.n_nodes):
                 line = int(self.graph.lines[e])
-                rows.append(
-                    {
-                        "step": len(rows) + 1,
-                        "period": period,
-                        "action": action,
-                        "control": label_of(self.net, "line", line),
-                        "line": line,
-                        "switches": self._switches_of(line),
-                    }
-                )
+                start, end = self.net.line.loc[line, ["from_bus", "to_bus"]]
+                row = {
+                    "step": len(rows) + 1,
+                    "action": action,
+                    "control": f"{label_of(self.net, 'line', line)}, bus {start} to {end}",
+                    "line": line,
+                }
+                if self.codec.n_periods > 1:
+                    row["period"] = period
+                if self.codec.has_switches:
+                    own = line_switches(self.net, line)
+                    row["switches"] = ", ".join(label_of(self.net, "switch", s) for s in own)
+                rows.append(row)
             present = closed
-        columns = ["step", "period", "action", "control", "line", "switches"]
+        columns = list(rows[0]) if rows else ["step", "action", "control", "line"]
         return pd.DataFrame(rows, columns=columns, dtype=object)
-
-    def _switches_of(self, line: int) -> str:
-        own = self.net.switch.index[(self.net.switch.et == "l") & (self.net.switch.element == line)]
-        return ", ".join(label_of(self.net, "switch", switch) for switch in own)
 
     def figures(self, x: Any) -> dict[str, Figure]:
         """Voltages and loadings before and after, and the feeder with its open branches."""
