@@ -243,11 +243,13 @@ class SwitchingCodec:
 
     def decode(self, x: FloatArray) -> Settings:
         """Settings of snapped vectors, of one or of a batch."""
-        closed = self.closed(x)
+        return self.settings(self.closed(x))
+
+    def settings(self, closed: BoolArray) -> Settings:
+        """Settings with these edges closed, shape (..., n_periods, n_edges)."""
         n_status = len(self._edge)
-        values = np.empty(
-            (*x.shape[:-1], self.n_snapshots, n_status + self._series.values.shape[-1])
-        )
+        n_values = n_status + self._series.values.shape[-1]
+        values = np.empty((*closed.shape[:-2], self.n_snapshots, n_values))
         statuses = closed[..., self.period, :][..., self._edge]
         statuses[..., self._edge < 0] = True
         values[..., :n_status] = statuses

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
 
-from gridproblems.cases import BestKnown
+from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint
 from gridproblems.controls import Codec, Variable, bounds
 from gridproblems.engines import Engine
@@ -133,6 +133,7 @@ class GridProblem(ElementwiseProblem):
         self.constraints = tuple(c for c in constraints if c.names)
         self.aggregate = aggregate
         self.best_known = best_known
+        self.known_front: KnownFront | None = None
         self.counts = Counts()
         self._cache_size = 100_000 if cache is True else int(cache)
         self._cache: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
@@ -316,10 +317,13 @@ class GridProblem(ElementwiseProblem):
         n_together = max(1, _MAX_TOGETHER // self.codec.n_snapshots)
         for start in range(0, len(X), n_together):
             some = slice(start, start + n_together)
-            settings = self.codec.decode(X[some])
-            self.counts.add(power_flows=len(settings.rows))
-            F[some], G[some] = self._judge(settings, self.engine.solve(settings))
+            F[some], G[some] = self.evaluate_settings(self.codec.decode(X[some]))
         return F, G
+
+    def evaluate_settings(self, settings: Settings) -> tuple[FloatArray, FloatArray]:
+        """Objectives (n, n_obj) and constraints (n, n_ieq_constr) of a batch of settings."""
+        self.counts.add(power_flows=len(settings.rows))
+        return self._judge(settings, self.engine.solve(settings))
 
     def _judge(self, settings: Settings, state: GridState) -> tuple[FloatArray, FloatArray]:
         """Objectives and constraints of a batch; the only place where failure is a value."""
@@ -394,7 +398,11 @@ class GridProblem(ElementwiseProblem):
     # -- pymoo's hooks, copies ------------------------------------------------------------
 
     def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> FloatArray | None:
-        return None if self.best_known is None else np.array([[self.best_known.value]])
+        if self.known_front is not None:
+            return np.array(self.known_front.values)
+        if self.best_known is None or len(self.objectives) > 1:
+            return None
+        return np.array([[self.best_known.value]])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GridProblem:
         """A new problem that shares what never changes: net, engine, counts, cache."""

@@ -89,7 +89,9 @@ class BestKnown:
     @property
     def gap_percent(self) -> float | None:
         """How far the value may be above the optimum, None without a bound. [%]"""
-        return None if self.bound is None else 100.0 * (self.value - self.bound) / self.value
+        if self.bound is None:
+            return None
+        return 100.0 * (self.value - self.bound) / max(abs(self.value), 1e-12)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems.cases import Case
 from gridproblems.codings import SwitchingCodec, make_coding
 from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.engines._reference import layout_of
@@ -153,8 +155,19 @@ class Reconfiguration(NetProblem):
         )
         self.base_values()  # raises where the net lacks what an objective needs
         if self.case and not limits and series is None and switchable is None:
-            known = [b for b in self.case.best_known if b.objectives == self.objective_names]
-            self.best_known = known[0] if known else None
+            self._find_known(self.case)
+
+    def _find_known(self, case: Case) -> None:
+        """The best known value, or the best known front, of the case for these objectives."""
+        names = self.objective_names
+        for best in case.best_known:
+            if best.objectives == names:
+                self.best_known = best
+        for front in case.fronts:
+            if sorted(front.objectives) == sorted(names):
+                order = [front.objectives.index(name) for name in names]
+                values = tuple(tuple(row[i] for i in order) for row in front.values)
+                self.known_front = replace(front, objectives=names, values=values)
 
     # -- what it is now, and what a vector means ------------------------------------------
 
