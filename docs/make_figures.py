@@ -22,6 +22,10 @@ RUNS = {
     "orpd --case ieee30 --algorithm nsga2 --objectives p_loss_mw,voltage_deviation_pu": {
         "pareto.png": "ieee30-pareto.png",
     },
+    "regulators --feeder ieee123 --option variables=taps --option disturbance=2.0 "
+    "--algorithm hs --evals 1000 --seed 1": {
+        "profile.png": "ieee123-profile.png",
+    },
     "reconfiguration --case case33bw --algorithm hs --evals 500 --seed 1": {
         "feeder.png": "case33bw-feeder.png",
     },

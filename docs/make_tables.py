@@ -16,6 +16,7 @@ import numpy as np
 import pandapower as pp
 
 from gridproblems.cases import CASES, Case, SettingsByElement, load_case
+from gridproblems.topology import switching_graph
 
 PAGE = Path(__file__).parent / "cases.md"
 
@@ -24,7 +25,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A markdown table; columns of numbers are aligned to the right."""
     rows = list(rows)
     numeric = [
-        all(re.fullmatch(r"[-+]?[\d.]*( %)?", row[i]) for row in rows) for i in range(len(header))
+        all(re.fullmatch(r"[-+]?[\d.,]*( %)?", row[i]) for row in rows) for i in range(len(header))
     ]
     rule = ["--:" if right else "---" for right in numeric]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
@@ -34,7 +35,8 @@ def solved(net: Any, *settings: SettingsByElement) -> Any:
     """The net with settings applied, after a power flow."""
     for setting in settings:
         for (table, column), values in setting.items():
-            net[table].loc[list(values), column] = list(values.values())
+            kind = net[table][column].dtype
+            net[table].loc[list(values), column] = np.array(list(values.values())).astype(kind)
     pp.runpp(net, init="dc", lightsim2grid=False, tolerance_mva=1e-8)
     return net
 
@@ -49,11 +51,15 @@ def band(values: Any) -> str:
     return f"{values.min_vm_pu.min():.2f} .. {values.max_vm_pu.max():.2f}"
 
 
+def cases_of(task: str) -> list[Case]:
+    """The cases meant for a task."""
+    return [case for name in CASES if task in (case := load_case(name)).tasks]
+
+
 def cases_table() -> str:
-    """Size, limits and base losses of every case."""
+    """Size, limits and base losses of the cases of reactive dispatch."""
     rows = []
-    for name in CASES:
-        case = load_case(name)
+    for case in cases_of("orpd"):
         net = solved(case.net())
         held = net.bus.index.isin([*net.gen.bus, *net.ext_grid.bus])
         voltages = len(net.gen) + len(net.ext_grid) * ("ext_grid" in case.controls)
@@ -66,7 +72,7 @@ def cases_table() -> str:
         total = line_loss_mw(net) + net.res_trafo.pl_mw.sum()
         rows.append(
             (
-                f"`{name}`",
+                f"`{case.name}`",
                 str(len(net.bus)),
                 str(voltages + taps + shunts),
                 str(voltages),
@@ -97,34 +103,131 @@ def cases_table() -> str:
     )
 
 
+def feeders_table() -> str:
+    """Size, load and losses as built of every distribution network."""
+    rows = []
+    for case in cases_of("reconfiguration"):
+        net = solved(case.net())
+        lowest = net.res_bus.vm_pu.idxmin()
+        rows.append(
+            (
+                f"`{case.name}`",
+                f"{net.bus.vn_kv.iloc[0]:g}",
+                str(len(net.bus)),
+                str(len(net.ext_grid)),
+                str(len(net.line)),
+                str((~net.line.in_service).sum()),
+                f"{switching_graph(net).n_spanning_trees():,}",
+                f"{1e3 * net.load.p_mw.sum():,.1f}",
+                f"{1e3 * net.load.q_mvar.sum():,.1f}",
+                f"{1e3 * line_loss_mw(net):.3f}",
+                f"{net.res_bus.vm_pu[lowest]:.4f} (bus {lowest})",
+            )
+        )
+    return markdown(
+        (
+            "Case",
+            "Voltage [kV]",
+            "Buses",
+            "Sources",
+            "Branches",
+            "Normally open",
+            "Radial configurations",
+            "Load [kW]",
+            "Load [kvar]",
+            "Loss as built [kW]",
+            "Lowest voltage as built [pu]",
+        ),
+        rows,
+    )
+
+
+def best_known_feeders_table() -> str:
+    """Best known values of distribution networks."""
+    return markdown(
+        ("Case", "Objective", "Best known", "Unit", "Open branches", "Status", "Gap [%]"),
+        (
+            (
+                f"`{case.name}`",
+                f"`{best.objectives[0]}`",
+                f"{best.value:.6f}",
+                best.unit,
+                ", ".join(map(str, open_branches(best.settings))),
+                best.status,
+                "" if best.gap_percent is None else f"{best.gap_percent:.4f}",
+            )
+            for case in cases_of("reconfiguration")
+            for best in case.best_known
+        ),
+    )
+
+
+def fronts_table() -> str:
+    """Sizes and ends of the known fronts."""
+    return markdown(
+        ("Case", "Objectives", "Trade-offs", "First", "Last", "Status"),
+        (
+            (
+                f"`{case.name}`",
+                ", ".join(f"`{name}`" for name in front.objectives),
+                str(len(front.values)),
+                *(", ".join(f"{v:.4f}" for v in front.values[i]) for i in (0, -1)),
+                front.status,
+            )
+            for case in cases_of("reconfiguration")
+            for front in case.fronts
+        ),
+    )
+
+
+def published_feeders_table() -> str:
+    """Printed losses of configurations beside measured ones."""
+    rows = []
+    for case in cases_of("reconfiguration"):
+        for solution in case.published.values():
+            net = solved(case.net(), solution.settings)
+            rows.append(
+                (
+                    f"`{case.name}`",
+                    solution.name,
+                    ", ".join(map(str, open_branches(solution.settings))),
+                    f"{1e3 * solution.loss_mw:.3f}",
+                    f"{1e3 * line_loss_mw(net):.3f}",
+                )
+            )
+    return markdown(
+        ("Case", "Solution", "Open branches", "Printed loss [kW]", "Measured [kW]"), rows
+    )
+
+
+def open_branches(settings: SettingsByElement) -> list[int]:
+    """Published numbers of the branches that settings open."""
+    return [line + 1 for line, closed in settings["line", "in_service"].items() if not closed]
+
+
 def best_known_table() -> str:
-    """Best known values."""
+    """Best known values of reactive dispatch."""
     return markdown(
         ("Case", "Objective", "Free controls", "Best known [MW]", "Relaxed [MW]", "Status"),
         (
             (
-                f"`{name}`",
+                f"`{case.name}`",
                 f"`{best.objectives[0]}`",
                 ", ".join(best.controls),
                 f"{best.value:.6f}",
                 "" if best.relaxation_value is None else f"{best.relaxation_value:.6f}",
                 best.status,
             )
-            for name in CASES
-            for best in load_case(name).best_known
+            for case in cases_of("orpd")
+            for best in case.best_known
         ),
     )
 
 
-def published_cases() -> list[Case]:
-    """Cases with published solutions."""
-    return [case for name in CASES if (case := load_case(name)).published]
-
-
 def published_table() -> str:
-    """Printed results beside measured ones."""
+    """Printed results of reactive dispatch beside measured ones."""
     rows = []
-    for case in published_cases():
+    for case in cases_of("orpd"):
         for solution in case.published.values():
             net = solved(case.net(), solution.settings)
             assert solution.line_loading_percent is not None
@@ -183,6 +286,10 @@ TABLES = {
     "cases": cases_table,
     "best_known": best_known_table,
     "published": published_table,
+    "feeders": feeders_table,
+    "best_known_feeders": best_known_feeders_table,
+    "fronts": fronts_table,
+    "published_feeders": published_feeders_table,
     "notes": notes_list,
 }
 

@@ -9,6 +9,7 @@ from gridproblems.problem import GridProblem
 from gridproblems.state import GridState, Settings
 from gridproblems.tasks.orpd import ReactivePowerDispatch
 from gridproblems.tasks.reconfiguration import Reconfiguration
+from gridproblems.tasks.regulators import RegulatorControl
 
 __all__ = [
     "PROBLEMS",
@@ -20,6 +21,7 @@ __all__ = [
     "PowerFlowNotConverged",
     "ReactivePowerDispatch",
     "Reconfiguration",
+    "RegulatorControl",
     "Settings",
     "UnsupportedByEngine",
 ]
@@ -30,4 +32,5 @@ __version__ = "0.1.0"
 PROBLEMS: dict[str, type[GridProblem]] = {
     "orpd": ReactivePowerDispatch,
     "reconfiguration": Reconfiguration,
+    "regulators": RegulatorControl,
 }

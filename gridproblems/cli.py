@@ -41,11 +41,12 @@ def main() -> None:
 
 @app.command("list")
 def list_everything() -> None:
-    """Tasks, cases, algorithms, objectives and engines."""
+    """Tasks, cases, feeders, algorithms, objectives and engines."""
     from algorithms import ALGORITHMS
     from gridproblems import PROBLEMS
     from gridproblems.cases import CASES, load_case
     from gridproblems.engines import ENGINES
+    from gridproblems.feeders import FEEDERS
     from gridproblems.objectives import OBJECTIVES
 
     console = Console()
@@ -60,6 +61,7 @@ def list_everything() -> None:
         ]
         cases.add_row(name, case.title, "\n".join(known))
     console.print(cases)
+    console.print(_two_columns("feeder", FEEDERS))
     console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
     objectives = {name: _summary(objective.function) for name, objective in OBJECTIVES.items()}
     for task_name, task in PROBLEMS.items():

@@ -238,3 +238,43 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     problem = ReactivePowerDispatch("ieee6")
     F, _ = problem.evaluate(best)
     assert F[0] == pytest.approx(result["objectives"][0]["best"])
+
+
+def test_reconfiguration_says_what_to_switch(tmp_path: Path) -> None:
+    result = solve(
+        tmp_path,
+        *("--case", "case33bw", "--algorithm", "hs", "--evals", "150"),
+        *("--option", "coding=spanning_tree"),
+        task="reconfiguration",
+    )
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "reconfiguration-case33bw-hs-seed1"
+    (objective,) = strict_json(folder / "result.json")["objectives"]
+    assert objective["best_known"] == pytest.approx(139.551347)
+    assert objective["best_known_status"] == "proven"
+    assert objective["base"] == pytest.approx(202.677126, abs=1e-5)
+    net = pandapower.from_json(str(folder / "net.json"))
+    assert 1e3 * net.res_line.pl_mw.sum() == pytest.approx(objective["best"], abs=1e-6)
+    assert (folder / "feeder.png").read_bytes().startswith(PNG)
+
+
+def test_regulators_leave_a_script_for_the_feeder(tmp_path: Path) -> None:
+    result = solve(
+        tmp_path,
+        *("--feeder", "village", "--evals", "30", "--option", "variables=taps"),
+        *("--option", 'disturbance={"load": "hill", "factor": 2}'),
+        task="regulators",
+    )
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "regulators-village-mvmo-seed1"
+    report = strict_json(folder / "result.json")
+    script = (folder / "settings.dss").read_text()
+    for row in report["settings"]:
+        _, regulator, _ = row["control"].split()
+        assert f"regcontrol.{regulator}.TapNum={row['new']}" in script
+    assert (folder / "histogram.png").read_bytes().startswith(PNG)
+    unknown = solve(
+        tmp_path, "--feeder", "village", "--option", 'disturbance="line.x"', task="regulators"
+    )
+    assert unknown.exit_code == 2
+    assert "line 'x'" in unknown.stderr

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import networkx as nx
 import numpy as np
 import pandapower as pp
 import pandapower.networks as pn
@@ -223,3 +225,75 @@ def test_published_claims_do_not_hold(name: str, claimed_kw: float, real_kw: flo
     assert published.measured_loss_mw is not None
     assert 1e3 * published.measured_loss_mw == pytest.approx(real_kw, abs=1e-9)
     assert loss_kw(net) == pytest.approx(real_kw, abs=2e-5)
+
+
+def values(net: Any) -> dict[str, float]:
+    """What the objectives mean, from the results of a power flow."""
+    at_source = net.bus.index.isin(net.ext_grid.bus)
+    return {
+        "p_loss_kw": loss_kw(net),
+        "voltage_deviation_pu": float((1 - net.res_bus.vm_pu[~at_source]).abs().sum()),
+        "v_min_pu": float(-net.res_bus.vm_pu.min()),
+        "loading_percent": float(net.res_line.loading_percent.max()),
+    }
+
+
+def is_radial(net: Any) -> bool:
+    """Whether the lines in service form one tree, sources being one node."""
+    node = {bus: 0 if bus in set(net.ext_grid.bus) else bus for bus in net.bus.index}
+    lines = net.line[net.line.in_service]
+    graph = nx.MultiGraph()
+    graph.add_nodes_from(node.values())
+    ends = zip(lines.from_bus, lines.to_bus, strict=True)
+    graph.add_edges_from((node[a], node[b]) for a, b in ends)
+    return bool(nx.is_tree(graph))
+
+
+@cache
+def measured(name: str, branches: tuple[int, ...]) -> dict[str, float]:
+    """Objectives of a case with these branches open, which has to be radial."""
+    net = load_case(name).net()
+    present = net.line.in_service
+    net = with_open(net, branches)
+    assert is_radial(net)
+    actions = float((net.line.in_service != present).sum())
+    return {**values(net), "switching_actions": actions}
+
+
+def test_every_feeder_has_a_proven_optimum(case: Case) -> None:
+    [best] = [b for b in case.best_known if b.objectives == ("p_loss_kw",)]
+    assert best.status == "proven"
+
+
+def test_best_known_values_are_radial_and_reproduce(case: Case) -> None:
+    for best in case.best_known:
+        [objective] = best.objectives
+        result = measured(case.name, tuple(open_branches(best.settings)))
+        assert result[objective] == pytest.approx(best.value, abs=2e-6)
+        assert best.bound is not None
+        assert best.bound <= best.value
+        assert best.gap_percent is not None
+        assert best.status == ("proven" if best.gap_percent <= 1.001e-4 else "best found")
+
+
+@pytest.mark.parametrize("name", OPTIMA)
+def test_best_known_losses_are_those_found_elsewhere(name: str) -> None:
+    case = load_case(name)
+    [best] = [b for b in case.best_known if b.objectives == ("p_loss_kw",)]
+    assert best.value == pytest.approx(OPTIMA[name][1], abs=2e-6)
+
+
+def test_fronts_reproduce_and_no_trade_off_beats_another() -> None:
+    case = load_case("case33bw")
+    best = {b.objectives: b.value for b in case.best_known}
+    pairs = {frozenset(front.objectives) for front in case.fronts}
+    assert len(pairs) == len(case.fronts) == 10  # of five objectives
+    for front in case.fronts:
+        for printed, settings in zip(front.values, front.settings, strict=True):
+            result = measured(case.name, tuple(open_branches(settings)))
+            assert [result[o] for o in front.objectives] == pytest.approx(printed, abs=2e-6)
+        first, second = np.array(front.values).T
+        assert (np.diff(first) > 0).all()
+        assert (np.diff(second) < 0).all()
+        assert first.min() == pytest.approx(best[front.objectives[:1]], abs=1e-8)
+        assert second.min() == pytest.approx(best[front.objectives[1:]], abs=1e-8)

@@ -12,6 +12,8 @@ EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 
 LOSS = r"\d+\.\d{4} MW"
 PRINTED = {
+    "reconfigure_a_feeder.py": r"202\.677 kW now, 139\.551 kW then\nbest known 139\.551 kW \(proven",
+    "regulators.py": r"fitness \d+\.\d{3} before, 0\.\d{3} after\n! settings for feeder ieee123",
     "solve_a_case.py": r"losses 13\.\d{4} MW, best known 13\.\d{4} MW[\s\S]*voltage 1\.\d{4}",
     "two_objectives.py": r"\d+ nondominated points",
     "your_own_net.py": rf"3 controls, .* engine newton\nlosses {LOSS} before, {LOSS} after",

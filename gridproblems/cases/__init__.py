@@ -54,6 +54,7 @@ CASES: dict[str, str] = {
     "case69": "Baran-Wu 69 buses, 5 normally open branches of the literature",
     "case118zh": "Zhang 118 buses, 15 normally open branches",
     "case136ma": "Mantovani 136 buses, 21 normally open branches",
+    "lv18": "Low voltage, 18 buses, 17 households with generation and load over 24 hours",
 }
 
 SettingsByElement = Mapping[tuple[str, str], Mapping[int, float]]
@@ -155,6 +156,7 @@ class Case:
         published: Solutions in publications, by name.
         best_known: Best values known of single objectives.
         fronts: Best trade-offs known between several objectives.
+        profiles: CSV files of powers over time by kind ("generation", "load"), MW.
     """
 
     name: str
@@ -167,12 +169,16 @@ class Case:
     published: Mapping[str, Published]
     best_known: tuple[BestKnown, ...]
     fronts: tuple[KnownFront, ...]
+    profiles: Mapping[str, Path]
 
     def net(self) -> pandapowerNet:
         """A fresh net of the base case; bus indices are the published bus numbers."""
         from gridproblems.cases._build import build_feeder, build_net
+        from gridproblems.cases._standard_types import build_from_types
 
         data = _network(self.name)
+        if "profiles" in data:
+            return build_from_types(data, title=self.title)
         if "normally_open" in data:
             return build_feeder(data, title=self.title)
         case = data["cases"][self.name]
@@ -246,6 +252,7 @@ def load_case(name: str) -> Case:
             for entry in known
             if "front" in entry
         ),
+        profiles={kind: DATA / file for kind, file in data.get("profiles", {}).items()},
     )
 
 

@@ -154,7 +154,8 @@ class Reconfiguration(NetProblem):
             name=self.case.name if self.case else str(net.name or "net"),
         )
         self.base_values()  # raises where the net lacks what an objective needs
-        if self.case and not limits and series is None and switchable is None:
+        restricted = entries or max_switching_actions is not None or switchable is not None
+        if self.case and not restricted and series is None:
             self._find_known(self.case)
 
     def _find_known(self, case: Case) -> None:

@@ -1,0 +1,23 @@
+"""Set-points and taps of regulators on an OpenDSS feeder, against one disturbance and several."""
+
+from pymoo.optimize import minimize
+
+from algorithms import HarmonySearch
+from gridproblems.disturbances import LoadMultiplier, Outage
+from gridproblems.plotting_feeder import plot_campaign
+from gridproblems.tasks.regulators import RegulatorControl
+
+problem = RegulatorControl("ieee123", variables="taps", disturbance=LoadMultiplier(2.0))
+result = minimize(problem, HarmonySearch(), ("n_eval", 500), seed=1)
+print(f"fitness {problem.base_values()[0]:.3f} before, {result.F[0]:.3f} after")
+print(problem.script(result.X))  # OpenDSS commands for a model of yours
+
+for name, figure in problem.figures(result.X).items():
+    figure.savefig(f"{name}.png")
+
+disturbances = [None, LoadMultiplier(1.5), Outage("capacitor.c83"), Outage("line.l32")]
+robust = RegulatorControl("ieee123", disturbance=disturbances, combine="worst", n_jobs=2)
+settings = minimize(robust, HarmonySearch(), ("n_eval", 100), seed=1).X
+campaign = robust.campaign(disturbances, settings)
+print(campaign.table.to_string(index=False))
+plot_campaign(campaign, title="ieee123").savefig("campaign.png")

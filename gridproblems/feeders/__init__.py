@@ -1,0 +1,63 @@
+"""Distribution feeders for OpenDSS: packaged ones by name, others from their master file.
+
+>>> from gridproblems.feeders import FEEDERS, load_feeder
+>>> len(load_feeder("ieee123").commands)
+251
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gridproblems.feeders._script import Command, read_script
+from gridproblems.feeders._tables import commands_of_tables
+
+__all__ = ["FEEDERS", "Command", "Feeder", "load_feeder"]
+
+DATA = Path(__file__).parent / "data"
+
+FEEDERS: dict[str, str] = {
+    "ieee123": "IEEE 123-node test feeder: 7 regulators, 4 capacitors, 91 loads, 4.16 kV",
+    "village": "made-up feeder with 7 buses: 3 regulators, a capacitor, solar with volt-var curve",
+}
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """The commands that build a circuit; it crosses process borders as it is.
+
+    Attributes:
+        name: Key in `FEEDERS`, or the name of the master file without its ending.
+        title: One line.
+        commands: What OpenDSS is told, in order.
+    """
+
+    name: str
+    title: str
+    commands: tuple[Command, ...]
+
+
+def load_feeder(feeder: str | Path, trust: bool = False) -> Feeder:
+    """A packaged feeder, or that of a master file.
+
+    Args:
+        feeder: Name in `FEEDERS`, or path of a ``.dss`` file.
+        trust: Run every command of the file, also those that write files or run programs.
+
+    Raises:
+        ValueError: The name is unknown, a file is missing, or a command is refused.
+    """
+    name = str(feeder)
+    if name == "ieee123":
+        commands = commands_of_tables(DATA / name, name)
+        return Feeder(name, FEEDERS[name], tuple(Command(text, name) for text in commands))
+    if name in FEEDERS:
+        return Feeder(name, FEEDERS[name], read_script(DATA / name / "master.dss", trust=False))
+    path = Path(feeder)
+    if path.suffix.lower() != ".dss":
+        raise ValueError(
+            f"feeder: no feeder is called {name!r}; known feeders: {', '.join(FEEDERS)}; "
+            "or give the path of a .dss file"
+        )
+    return Feeder(path.stem, str(path), read_script(path, trust))
