@@ -1,4 +1,4 @@
-"""Optimisation algorithms for pymoo: Harmony Search, MVMO, and mixed variables for pymoo's own."""
+"""Optimisation algorithms for pymoo: Harmony Search, MVMO, permutations, mixed variables."""
 
 from __future__ import annotations
 
@@ -6,14 +6,30 @@ from algorithms.harmony_search import HarmonySearch
 from algorithms.mixed import AllowedSampling, MixedCMAES, SnapToGrid
 from algorithms.mvmo import MVMO
 from algorithms.neighbours import NeighbourMutation
+from algorithms.permutation import (
+    BlockCrossover,
+    CycleCrossover,
+    InsertionMutation,
+    OneOf,
+    PermutationGA,
+    PermutationSampling,
+    SwapMutation,
+)
 from algorithms.registry import ALGORITHMS
 
 __all__ = [
     "ALGORITHMS",
     "MVMO",
     "AllowedSampling",
+    "BlockCrossover",
+    "CycleCrossover",
     "HarmonySearch",
+    "InsertionMutation",
     "MixedCMAES",
     "NeighbourMutation",
+    "OneOf",
+    "PermutationGA",
+    "PermutationSampling",
     "SnapToGrid",
+    "SwapMutation",
 ]

@@ -19,6 +19,7 @@ from algorithms._variables import Variables
 from algorithms.harmony_search import HarmonySearch
 from algorithms.mixed import AllowedSampling, MixedCMAES, SnapToGrid
 from algorithms.mvmo import MVMO
+from algorithms.permutation import order_ga, permutation_ga
 
 
 def harmony_search(problem: Problem, **parameters: Any) -> Algorithm:
@@ -91,6 +92,8 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "cmaes": cmaes,
     "nsga2": nsga2,
     "mixed-ga": mixed_ga,
+    "permutation-ga": permutation_ga,
+    "order-ga": order_ga,
 }
 """``ALGORITHMS[name](problem, **parameters)`` is an algorithm suited to that problem.
 

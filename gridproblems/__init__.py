@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from gridproblems.controls import Control
+from gridproblems.economics import UnitCost
 from gridproblems.errors import GridProblemError, PowerFlowNotConverged, UnsupportedByEngine
 from gridproblems.net_problem import NetProblem
 from gridproblems.problem import GridProblem
 from gridproblems.state import GridState, Settings
+from gridproblems.state_of_charge import Battery
+from gridproblems.tasks.allocation import DERAllocation
 from gridproblems.tasks.orpd import ReactivePowerDispatch
+from gridproblems.tasks.placement import DERPlacement
 from gridproblems.tasks.reconfiguration import Reconfiguration
 from gridproblems.tasks.regulators import RegulatorControl
+from gridproblems.tasks.storage import StorageSchedule
 
 __all__ = [
     "PROBLEMS",
+    "Battery",
     "Control",
+    "DERAllocation",
+    "DERPlacement",
     "GridProblem",
     "GridProblemError",
     "GridState",
@@ -23,6 +31,8 @@ __all__ = [
     "Reconfiguration",
     "RegulatorControl",
     "Settings",
+    "StorageSchedule",
+    "UnitCost",
     "UnsupportedByEngine",
 ]
 
@@ -33,4 +43,7 @@ PROBLEMS: dict[str, type[GridProblem]] = {
     "orpd": ReactivePowerDispatch,
     "reconfiguration": Reconfiguration,
     "regulators": RegulatorControl,
+    "allocation": DERAllocation,
+    "placement": DERPlacement,
+    "storage": StorageSchedule,
 }

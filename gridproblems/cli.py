@@ -1,4 +1,4 @@
-"""Command line: ``gridproblems list`` and ``gridproblems solve``."""
+"""Command line: ``gridproblems list``, ``solve``, ``compare``, ``report`` and ``export``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridproblems.cli_study import compare, export, report
 from gridproblems.errors import GridProblemError
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ app = typer.Typer(
 INTERRUPTED = 130
 BAD_INPUT = 2
 MAX_SETTINGS = 40
+
+
+app.command()(compare)
+app.command()(report)
+app.command()(export)
 
 
 @app.callback()

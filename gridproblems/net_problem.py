@@ -16,6 +16,7 @@ from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 
 from gridproblems.cases import BestKnown
 from gridproblems.constraints import Constraint
+from gridproblems.contingency import LineOutages
 from gridproblems.controls import Codec
 from gridproblems.engines import ENGINES, Engine, ReferenceEngine
 from gridproblems.engines._reference import apply_settings, runpp_options
@@ -76,6 +77,9 @@ class NetProblem(GridProblem):
                 f"{name}: the power flow of the base case does not converge; check the net, "
                 "or pass require_base_solution=False if only the candidates have to"
             )
+        for constraint in constraints:
+            if isinstance(constraint, LineOutages):
+                constraint.engine = chosen
         super().__init__(
             codec,
             chosen,

@@ -245,3 +245,24 @@ def radial_constraint(net: pandapowerNet) -> Radial:
         np.array(condition_edge, dtype=np.int64),
         np.array(holds, dtype=bool),
     )
+
+
+def set_zip(net: pandapowerNet, zip_percent: tuple[float, float]) -> None:
+    """Makes all loads depend on voltage, active and reactive power alike, in place.
+
+    Args:
+        net: The net.
+        zip_percent: Constant-impedance and constant-current shares. [%]
+
+    Raises:
+        ValueError: Not two shares of 0 to 100 % that add up to 100 % at most.
+    """
+    shares = np.asarray(zip_percent, dtype=float)
+    if shares.shape != (2,) or not ((shares >= 0).all() and shares.sum() <= 100):
+        raise ValueError(
+            "zip_percent: expected shares of constant impedance and constant current, 0 to 100 in "
+            f"all, got {zip_percent}"
+        )
+    for share, part in zip(shares, "zi", strict=True):
+        for power in "pq":
+            net.load[f"const_{part}_{power}_percent"] = share

@@ -47,7 +47,8 @@ def voltage_deviation_pu(settings: Settings, state: GridState) -> Any:
     Load buses are those whose voltage no generator or external grid holds, as in the
     reactive-dispatch literature.
     """
-    load_vm_pu = state.vm_pu[..., state.layout.is_load_bus]
+    # compress keeps one candidate's values together, so that sums do not depend on the batch
+    load_vm_pu = state.vm_pu.compress(state.layout.is_load_bus, axis=-1)
     return np.nansum(np.abs(load_vm_pu - 1.0), axis=-1).mean(axis=-1)
 
 

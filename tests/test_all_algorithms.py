@@ -24,7 +24,8 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from algorithms import ALGORITHMS, MVMO, HarmonySearch
 
-NAMES = list(ALGORITHMS)
+ON_PERMUTATIONS = ("permutation-ga", "order-ga")  # tested in test_permutation.py
+NAMES = [name for name in ALGORITHMS if name not in ON_PERMUTATIONS]
 ON_VECTORS = [name for name in NAMES if name != "mixed-ga"]
 ON_DICTS = ["hs", "mvmo", "mvmo-sh", "mixed-ga"]
 OWN = ["hs", "mvmo", "mvmo-sh"]

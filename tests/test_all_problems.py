@@ -26,10 +26,12 @@ from algorithms import MVMO, HarmonySearch
 from gridproblems import (
     PROBLEMS,
     Control,
+    DERPlacement,
     GridProblem,
     ReactivePowerDispatch,
     Reconfiguration,
     RegulatorControl,
+    StorageSchedule,
 )
 from gridproblems.codings import CODINGS
 from gridproblems.problem import FAILED_F, FAILED_G
@@ -70,6 +72,33 @@ INSTANCES: dict[str, tuple[Callable[[Objectives], GridProblem], Objectives]] = {
         f"reconfiguration-{coding}": (reconfigured(coding), ("p_loss_kw", "switching_actions"))
         for coding in CODINGS
     },
+    "allocation-lv18": (
+        lambda objectives: PROBLEMS["allocation"]("lv18", objectives=objectives),
+        ("line_loading_sum_percent", "energy_loss_kwh"),
+    ),
+    "placement-mixed": (
+        lambda objectives: DERPlacement(
+            "lv18",
+            kind=("pv", "pv", "storage"),
+            objectives=objectives,
+            max_size=0.02,
+            power_factor=(0.9, 1.0),
+            storage_hours=(1.0, 4.0),
+        ),
+        ("energy_loss_kwh", "exchange_peak_kw"),
+    ),
+    "placement-case33bw": (
+        lambda objectives: DERPlacement("case33bw", 3, "capacitor", objectives, size_step=0.15),
+        ("p_loss_kw", "voltage_deviation_pu"),
+    ),
+    "storage-lv18": (
+        lambda objectives: StorageSchedule(
+            "lv18",
+            [{"bus": bus, "power_mw": 0.002, "energy_mwh": 0.006} for bus in (9, 18)],
+            objectives,
+        ),
+        ("exchange_peak_kw", "energy_loss_kwh"),
+    ),
     "regulators-village": (
         lambda objectives: RegulatorControl(
             "village", objectives, "taps", capacitors=True, volt_var=True

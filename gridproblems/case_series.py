@@ -1,0 +1,104 @@
+"""Series of a problem from tables, CSV files or the packaged case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandapower.auxiliary import pandapowerNet
+
+from gridproblems.cases import Case
+from gridproblems.profiles import profile_table, warn_of_kw
+from gridproblems.series import series_settings
+from gridproblems.state import FloatArray, Settings
+
+_PACKAGED = {"generation": ("sgen", "p_mw"), "load": ("load", "p_mw")}
+
+
+def case_series(
+    net: pandapowerNet, case: Case | None, series: Mapping[Any, Any] | None
+) -> Settings | None:
+    """Settings with one row per snapshot, None without series.
+
+    Args:
+        net: The net.
+        case: The packaged case, if it is one.
+        series: ``{("load", "p_mw"): table, ...}``, also with keys like ``"load.p_mw"``. Tables are
+            DataFrames with the elements as columns, arrays with one column per element of the
+            table, or paths of CSV files with one column per element in service. None: those of the
+            packaged case, if it has any.
+
+    Raises:
+        ValueError: A key, table or value that cannot be; the message names it.
+    """
+    if series is None:
+        packaged = case.profiles if case else {}
+        series = {_PACKAGED[kind]: path for kind, path in packaged.items()}
+    if not series:
+        return None
+    tables: dict[tuple[str, str], Any] = {}
+    for key, table in series.items():
+        name, _, column = key.partition(".") if isinstance(key, str) else (key[0], "", key[1])
+        where = f"series {name}.{column}"
+        if isinstance(table, (str, Path)):
+            if name not in net or "in_service" not in net[name]:
+                raise ValueError(f"{where}: the net has no such table")
+            elements = net[name].index[net[name].in_service.astype(bool)]
+            table = profile_table(table, where, len(elements))
+            table.columns = elements
+        elif (name, column) == ("load", "p_mw"):
+            frame = pd.DataFrame(table)
+            profile_table(frame, where)
+        tables[name, column] = table
+    settings = series_settings(net, tables)
+    powers = {
+        f"series {field}": pd.DataFrame(values)
+        for field, values in settings
+        if field.column == "p_mw" and field.table in ("load", "sgen")
+    }
+    warn_of_kw(net, powers, stacklevel=3)
+    return settings
+
+
+def pv_profile(
+    case: Case | None, profile: Any, series: Settings | None, needed: bool
+) -> FloatArray:
+    """Output of pv over its rating, shape (n_snapshots,).
+
+    Args:
+        case: The packaged case, if it is one.
+        profile: One number per snapshot, or the path of a CSV file with one column. None: 1 for a
+            single snapshot, the sum of the case's own generation scaled to a peak of 1 for a
+            packaged case with profiles.
+        series: The series, if any.
+        needed: Whether there are units with this profile.
+
+    Raises:
+        ValueError: No profile over a series, the wrong length, a number outside [0, 1].
+    """
+    n_snapshots = series.n_snapshots if series else None
+    if profile is None:
+        if n_snapshots is None:
+            return np.ones(1)
+        if not needed:
+            return np.ones(n_snapshots)
+        if not (case and "generation" in case.profiles):
+            raise ValueError("profile: expected the output of pv over its rating per snapshot")
+        total = profile_table(case.profiles["generation"], "generation").sum(axis=1)
+        profile = (total / total.max()).to_numpy()
+    elif isinstance(profile, (str, Path)):
+        profile = profile_table(profile, "profile", 1).iloc[:, 0]
+    values = np.asarray(profile, dtype=float)
+    if values.ndim != 1 or len(values) != (n_snapshots or len(values)) or not len(values):
+        expected = "n_snapshots" if n_snapshots is None else n_snapshots
+        raise ValueError(f"profile: expected {expected} numbers, got shape {values.shape}")
+    bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
+    if len(bad):
+        raise ValueError(
+            f"profile: expected shares of the rated power, 0 to 1, got {values[bad[0]]} in "
+            f"snapshot {bad[0]}"
+        )
+    return values

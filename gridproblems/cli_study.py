@@ -1,0 +1,216 @@
+"""Command line: ``gridproblems compare``, ``report`` and ``export``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridproblems.errors import GridProblemError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gridproblems.study import Study
+
+INTERRUPTED = 130
+SOME_FAILED = 1
+BAD_INPUT = 2
+FILE = "study.db"
+REPORT = "report.html"
+
+Out = Annotated[Path, typer.Option(help="Folder with study.db and report.html")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of errors")]
+
+
+class Format(str, Enum):
+    """What `export` writes."""
+
+    csv = "csv"
+    ioh = "ioh"
+
+
+def compare(
+    problems: Annotated[
+        list[str] | None,
+        typer.Argument(help="task:case, also task:case?objectives=a,b&option=value; repeatable"),
+    ] = None,
+    algorithms: Annotated[
+        str, typer.Option(help="Algorithms, separated by commas; hs?pop_size=20 sets a parameter")
+    ] = "hs,mvmo",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: 1, 2, ...")] = 31,
+    evals: Annotated[int, typer.Option(min=1, help="Evaluations of each run, exactly")] = 10_000,
+    jobs: Annotated[int, typer.Option(help="Parallel runs, -1 for all cores")] = 1,
+    out: Out = Path("results"),
+    study: Annotated[
+        str | None, typer.Option(help="A ready study instead: papers, dispatch, reconfiguration")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would run and how long, run nothing")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the report's path only")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run algorithms against each other on problems, and write a report.
+
+    Every finished run is kept: Ctrl-C any time, the same command goes on where it was. Exit codes:
+    0 done, 1 some runs failed, 2 bad input, 130 interrupted.
+    """
+    with _one_line_errors(debug):
+        console = Console(quiet=quiet)
+        made = _study(problems or [], algorithms, seeds, evals, out / FILE, study)
+        if dry_run:
+            _show_plan(made.plan(jobs), made, console)
+            return
+        _check_plotly()
+        interrupted = False
+        try:
+            made.run(n_jobs=jobs, progress=not quiet)
+        except KeyboardInterrupt:
+            interrupted = True
+        results = made.results()
+        failed = sum(run.outcome.status == "failed" for run in results.runs)
+        if any(run.outcome.status == "finished" for run in results.runs):
+            from gridproblems.study.report import verdict
+
+            path = made.report(out / REPORT)
+            _show_table(made.table(), console)
+            console.print(verdict(results), markup=False, highlight=False)
+            typer.echo(path) if quiet else console.print(
+                f"Report in [bold]{path}[/bold]", highlight=False, soft_wrap=True
+            )
+    if failed:
+        typer.echo(f"{failed} runs failed; the same command repeats them", err=True)
+    if interrupted:
+        typer.echo("Interrupted; the same command goes on", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a study, or its file")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; by default in the folder")] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Write the charts as PNG files too")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Write the report of a study from its stored runs: one HTML file."""
+    with _one_line_errors(debug):
+        _check_plotly()
+        from gridproblems.study import Results
+        from gridproblems.study.report import write_report
+
+        results = Results(folder)
+        typer.echo(write_report(results, out or results.path.parent / REPORT, figures=figures))
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a study, or its file")],
+    format: Annotated[
+        Format, typer.Option("--format", help="csv tables, or ioh for IOHanalyzer")
+    ] = Format.csv,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; by default csv or ioh in the folder")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write the runs of a study for other programs."""
+    with _one_line_errors(debug):
+        from gridproblems.study import Results
+        from gridproblems.study.export import export_csv, export_ioh
+
+        results = Results(folder)
+        target = out or results.path.parent / format.value
+        paths = (export_csv if format is Format.csv else export_ioh)(results, target)
+        for path in paths:
+            typer.echo(path)
+
+
+def _study(
+    problems: list[str], algorithms: str, seeds: int, evals: int, path: Path, ready: str | None
+) -> Study:
+    """The study of the arguments, or a ready one.
+
+    Raises:
+        ValueError: Neither problems nor a ready study, or both; an unknown name.
+    """
+    from gridproblems.study import Study
+    from gridproblems.study.ready import STUDIES
+    from gridproblems.study.specs import lookup
+
+    if (ready is None) == (not problems):
+        raise ValueError("expected problems, such as orpd:ieee39, or --study, not both")
+    if ready is None:
+        names = [name.strip() for name in algorithms.split(",") if name.strip()]
+        return Study(path, problems, names, seeds, evals)
+    made = lookup("study", ready, STUDIES)
+    return Study(path, made.problems, made.algorithms, made.seeds, made.n_evals)
+
+
+def _check_plotly() -> None:
+    """Say so before the runs, not after.
+
+    Raises:
+        ValueError: What the report needs is not installed.
+    """
+    if find_spec("plotly") is None:
+        raise ValueError("the report needs plotly: pip install 'gridproblems[report]'")
+
+
+def _show_plan(plan: pd.DataFrame, study: Study, console: Console) -> None:
+    shown = Table("problem", "algorithm", "evaluations", "stored", "to do", "s a run", "s")
+    for row in plan.itertuples(index=False):
+        cells = (row.evaluations, row.stored, row.missing, f"{row.s_per_run:.2g}", f"{row.s:.0f}")
+        shown.add_row(_plain(row.problem), _plain(row.algorithm), *map(str, cells))
+    console.print(shown)
+    console.print(
+        f"{plan.missing.sum()} of {len(study.jobs)} runs to do, about {plan.s.sum():.0f} s; "
+        f"nothing was run or written to {study.path}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _show_table(table: pd.DataFrame, console: Console) -> None:
+    shown = Table("problem", "algorithm", "runs", "feasible", "median", "best", "gap", "mean rank")
+    for _, row in table.iterrows():
+        if not row["runs"]:
+            shown.add_row(_plain(row["problem"]), _plain(row["algorithm"]), "0")
+            continue
+        shown.add_row(
+            _plain(row["problem"]),
+            _plain(row["algorithm"]),
+            str(row["runs"]),
+            f"{row['feasible']:.0%}",
+            f"{row['median']:.6g}",
+            f"{row['best']:.6g}",
+            f"{round(row['gap_percent'], 6):.3g} %",
+            f"{row['mean_rank']:.2f}",
+        )
+    console.print(shown)
+
+
+def _plain(text: str) -> str:
+    """Text as it is: rich would read brackets as markup."""
+    return text.replace("[", r"\[")
+
+
+@contextmanager
+def _one_line_errors(debug: bool) -> Iterator[None]:
+    """Bad input ends in one line on stderr and exit code 2, unless the traceback is wanted."""
+    try:
+        yield
+    except (ValueError, TypeError, GridProblemError, OSError) as error:
+        if debug:
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from None

@@ -1,0 +1,153 @@
+"""Powers over time from tables, CSV files and SimBench, checked before anything is computed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandapower.auxiliary import pandapowerNet
+
+TIME_COLUMNS = ("hour", "time", "snapshot", "unnamed: 0")
+_TIMES_CAPACITY = 10.0  # no grid carries that much, but kW read as MW are 1000 times too many
+
+__all__ = ["profile_table", "simbench_net", "warn_of_kw"]
+
+
+def profile_table(source: Any, name: str, n_columns: int | None = None) -> pd.DataFrame:
+    """A table of powers, one row per snapshot and one column per profile. [MW]
+
+    Args:
+        source: A DataFrame, an array of shape (n_snapshots, n_profiles), or the path of a CSV file
+            with a header. Its first column is taken for the time, and left out, if it is not a
+            number or called hour, time or snapshot.
+        name: What to call the table in messages.
+        n_columns: How many profiles there must be, None for any number.
+
+    Raises:
+        ValueError: No such file, no numbers, no rows, another number of columns, a value that is
+            not finite, or a negative one; the message names row and column.
+    """
+    frame = _frame(source, name)
+    if n_columns is not None and frame.shape[1] != n_columns:
+        raise ValueError(
+            f"{name}: expected {n_columns} columns, one per element, got a table of shape "
+            f"{frame.shape}"
+        )
+    if not len(frame) or not frame.shape[1]:
+        raise ValueError(f"{name}: expected at least one row and one column, got {frame.shape}")
+    numbers = frame.apply(pd.to_numeric, errors="coerce").astype(float)
+    values = numbers.to_numpy()
+    for bad, what in ((~np.isfinite(values), "has no finite value"), (values < 0, "is negative")):
+        places = np.argwhere(bad)
+        if len(places):
+            row, column = places[0]
+            value = frame.iat[row, column]
+            raise ValueError(
+                f"{name}: column {frame.columns[column]!r} {what} in row {row} ({value}); "
+                "expected powers in MW, positive for load and for generation"
+            )
+    return numbers.reset_index(drop=True)
+
+
+def _frame(source: Any, name: str) -> pd.DataFrame:
+    if isinstance(source, pd.DataFrame):
+        return source
+    if isinstance(source, (str, Path)):
+        return _read_csv(Path(source), name)
+    array = np.asarray(source)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name}: expected a DataFrame, the path of a CSV file or an array of shape "
+            f"(n_snapshots, n_profiles), got shape {array.shape}"
+        )
+    return pd.DataFrame(array)
+
+
+def _read_csv(path: Path, name: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise ValueError(f"{name}: no such file: {path}")
+    try:
+        frame = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}: {path} is no CSV table: {error}") from error
+    first = frame.columns[0]
+    if str(first).lower() in TIME_COLUMNS or not pd.api.types.is_numeric_dtype(frame[first]):
+        frame = frame.drop(columns=first)
+    return frame
+
+
+def warn_of_kw(net: pandapowerNet, tables: Mapping[str, pd.DataFrame], stacklevel: int = 2) -> None:
+    """Warns of tables whose total is many times what the grid can carry: kW given as MW.
+
+    Args:
+        net: The grid; its capacity is that of its transformers, or where it has none that of the
+            lines at its external grids.
+        tables: Powers over time by name. [MW]
+        stacklevel: Of the warning, as in `warnings.warn`.
+    """
+    capacity = _capacity_mva(net)
+    for name, table in tables.items():
+        total = float(table.to_numpy().sum(axis=1).max())
+        if np.isfinite(capacity) and total > _TIMES_CAPACITY * capacity:
+            warnings.warn(
+                f"{name}: {total:.4g} MW in total, but the grid is rated {capacity:.4g} MVA; "
+                "the table looks like kW, divide it by 1000",
+                stacklevel=stacklevel + 1,
+            )
+
+
+def _capacity_mva(net: pandapowerNet) -> float:
+    trafo = net.trafo[net.trafo.in_service.astype(bool)]
+    if len(trafo):
+        return float((trafo.sn_mva * trafo.parallel).sum())
+    sources = net.ext_grid.bus[net.ext_grid.in_service.astype(bool)]
+    line = net.line[net.line.from_bus.isin(sources) | net.line.to_bus.isin(sources)]
+    if not len(line):
+        return np.inf
+    vn_kv = net.bus.vn_kv.loc[line.from_bus].to_numpy()
+    return float((np.sqrt(3.0) * vn_kv * line.max_i_ka * line.parallel).sum())
+
+
+def simbench_net(
+    code: str, snapshots: slice | list[int] | None = None
+) -> tuple[pandapowerNet, dict[tuple[str, str], pd.DataFrame]]:
+    """A SimBench network and its profiles as series, from the package ``simbench``.
+
+    SimBench leaves ``tap_changer_type`` empty, so pandapower would ignore the tap positions of its
+    transformers; they become tap changers of type "Ratio" where they have steps.
+
+    Args:
+        code: SimBench code, for example ``"1-LV-rural1--0-sw"``.
+        snapshots: Rows of the year of quarter hours, None for all 35,136.
+
+    Returns:
+        The net, and ``{("load", "p_mw"): table, ...}`` with one column per element: ``p_mw`` and
+        ``q_mvar`` of loads, ``p_mw`` of static generators. [MW, Mvar]
+
+    Raises:
+        ValueError: The package is missing, or knows no such code.
+    """
+    try:
+        import simbench
+    except ImportError as error:
+        raise ValueError("simbench: the package is missing: pip install simbench") from error
+    if code not in simbench.collect_all_simbench_codes():
+        raise ValueError(
+            f"simbench: no network has the code {code!r}; see simbench.collect_all_simbench_codes()"
+        )
+    net = simbench.get_simbench_net(code)
+    has_steps = net.trafo.tap_step_percent.fillna(0.0) != 0
+    net.trafo["tap_changer_type"] = net.trafo.tap_changer_type.astype(object)
+    net.trafo.loc[has_steps, "tap_changer_type"] = "Ratio"
+    values = simbench.get_absolute_values(net, profiles_instead_of_study_cases=True)
+    rows = slice(None) if snapshots is None else snapshots
+    wanted = (("load", "p_mw"), ("load", "q_mvar"), ("sgen", "p_mw"))
+    return net, {
+        key: values[key].iloc[rows].reset_index(drop=True)
+        for key in wanted
+        if key in values and values[key].shape[1]
+    }

@@ -1,0 +1,294 @@
+"""The stored runs of a study, grouped for analysis; nothing is computed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from moocore import is_nondominated
+
+from gridproblems._results import knee
+from gridproblems.study.run import FloatArray, Outcome
+from gridproblems.study.store import RunKey, Store, vector_key
+
+FILE_NAME = "study.db"
+#: Status of a reference that comes from the runs themselves.
+OWN = "best of this study"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A problem at one budget.
+
+    Attributes:
+        label: What to call it: its name, with budget or specification where that is not unique.
+        name, spec: What identifies the problem.
+        budget: Evaluations of a run.
+        facts: See `gridproblems.study.describe.facts_of`.
+    """
+
+    label: str
+    name: str
+    spec: str
+    budget: int
+    facts: dict[str, Any]
+
+    @property
+    def objectives(self) -> list[str]:
+        """Names with units in brackets."""
+        pairs = zip(self.facts["objectives"], self.facts["units"], strict=True)
+        return [f"{name} [{unit}]" if unit else name for name, unit in pairs]
+
+    @property
+    def n_obj(self) -> int:
+        """Number of objectives."""
+        return len(self.facts["objectives"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stored run; problem and algorithm as labelled in `Results`."""
+
+    problem: str
+    algorithm: str
+    key: RunKey
+    outcome: Outcome
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it found a point that satisfies every constraint."""
+        return self.outcome.status == "finished" and self.outcome.violation <= 0.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the runs of a problem are measured against.
+
+    Attributes:
+        points: Best known objectives, shape (n_points, n_obj).
+        status: "proven", "best found", ..., or "best of this study".
+        method: How they were obtained, may be empty.
+        ideal, span: Scale objectives to [0, 1] over the reference points.
+    """
+
+    points: FloatArray
+    status: str
+    method: str
+    ideal: FloatArray
+    span: FloatArray
+
+    def scaled(self, F: FloatArray) -> FloatArray:
+        """Objectives with the reference points in [0, 1]."""
+        return np.asarray((F - self.ideal) / self.span, dtype=float)
+
+
+class Results:
+    """The runs in the file of a study.
+
+    Args:
+        path: The file, or a folder that holds ``study.db``.
+        keys: Take only these; None takes all runs.
+
+    Attributes:
+        entries: Problems, each at one budget, that have runs.
+        algorithms: Labels of algorithms; the parameters that differ are added where one name
+            stands for several.
+        runs: All of them, failed ones too.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not the file of a study.
+    """
+
+    def __init__(self, path: str | Path, keys: Collection[RunKey] | None = None) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            self.path = self.path / FILE_NAME
+        with Store(self.path, read_only=True) as store:
+            stored = [run for run in store.runs() if keys is None or run.key in keys]
+            facts = store.problems()
+        order = {key: i for i, key in enumerate(keys)} if keys is not None else {}
+        stored.sort(key=lambda run: order.get(run.key, 0))
+        problems = _problem_labels(run.key for run in stored)
+        algorithms = _algorithm_labels(run.key for run in stored)
+        self.entries = [
+            Entry(label, name, spec, budget, facts[name, spec])
+            for (name, spec, budget), label in problems.items()
+        ]
+        self.algorithms = list(algorithms.values())
+        self.runs = [
+            Run(
+                problems[run.key.problem, run.key.spec, run.key.budget],
+                algorithms[run.key.algorithm, run.key.parameters],
+                run.key,
+                run.outcome,
+            )
+            for run in stored
+        ]
+        self._references: dict[str, Reference] = {}
+
+    def entry(self, label: str) -> Entry:
+        """The problem of that label.
+
+        Raises:
+            ValueError: There is none.
+        """
+        for entry in self.entries:
+            if entry.label == label:
+                return entry
+        labels = ", ".join(e.label for e in self.entries)
+        raise ValueError(f"problem: none is called {label!r}; known: {labels}")
+
+    def finished(self, problem: str, algorithm: str | None = None) -> list[Run]:
+        """Finished runs of a problem, of one algorithm or all."""
+        return [
+            run
+            for run in self._by_problem.get(problem, ())
+            if run.outcome.status == "finished" and algorithm in (None, run.algorithm)
+        ]
+
+    @cached_property
+    def _by_problem(self) -> dict[str, list[Run]]:
+        grouped: dict[str, list[Run]] = {}
+        for run in self.runs:
+            grouped.setdefault(run.problem, []).append(run)
+        return grouped
+
+    def front(self, problem: str) -> pd.DataFrame:
+        """The nondominated points of all runs, in the order of the first objective.
+
+        Columns: the objectives by name, the variables by name, ``algorithm``, ``seed``, and ``x``,
+        the variables as stored. Of equal objectives the first found stays. With one objective this
+        is the best point.
+        """
+        entry = self.entry(problem)
+        points: list[tuple[FloatArray, Any, Run]] = [
+            (f, x, run)
+            for run in self.finished(problem)
+            if run.feasible
+            for f, x in zip(run.outcome.F, run.outcome.X, strict=True)
+        ]
+        names = entry.facts["objectives"]
+        columns = [*names, *entry.facts["variables"], "algorithm", "seed", "x"]
+        if not points:
+            return pd.DataFrame(columns=columns)
+        F = np.array([f for f, _, _ in points])
+        _, first = np.unique(F, axis=0, return_index=True)
+        first = first[is_nondominated(F[first])]
+        rows = []
+        for i in first[np.argsort(F[first, 0], kind="stable")]:
+            f, x, run = points[i]
+            values = x if isinstance(x, dict) else dict(
+                zip(entry.facts["variables"], x.tolist(), strict=True)
+            )  # fmt: skip
+            rows.append(
+                {
+                    **dict(zip(names, f.tolist(), strict=True)),
+                    **values,
+                    "algorithm": run.algorithm,
+                    "seed": run.key.seed,
+                    "x": x,
+                }
+            )
+        return pd.DataFrame(rows, columns=columns)
+
+    def chosen(self, problem: str) -> pd.DataFrame:
+        """Points of `front` to look at first, with what they are as column ``choice``.
+
+        With one objective the best; with several the knee (see `gridproblems._results.knee`) and
+        the best of each objective.
+        """
+        entry, front = self.entry(problem), self.front(problem)
+        if front.empty:
+            return front.assign(choice="")
+        names = entry.facts["objectives"]
+        if len(names) == 1:
+            return front.iloc[:1].assign(choice="best")
+        F = front[names].to_numpy(dtype=float)
+        picks = {"knee": knee(F)}
+        picks |= {f"lowest {name}": int(F[:, i].argmin()) for i, name in enumerate(names)}
+        return front.iloc[list(picks.values())].assign(choice=list(picks))
+
+    def reference(self, problem: str) -> Reference:
+        """What the runs of a problem are measured against: the best known, else the best found.
+
+        Raises:
+            ValueError: Nothing is known, and no run found anything feasible.
+        """
+        if problem not in self._references:
+            self._references[problem] = self._make_reference(self.entry(problem))
+        return self._references[problem]
+
+    def _make_reference(self, entry: Entry) -> Reference:
+        found = self.front(entry.label)[entry.facts["objectives"]].to_numpy(dtype=float)
+        known = entry.facts["reference"]
+        if known:
+            points, status, method = np.array(known["values"]), known["status"], known["method"]
+        elif len(found):
+            points, status, method = found, OWN, ""
+        else:
+            raise ValueError(f"{entry.label}: no run found anything feasible")
+        span = np.ptp(points, axis=0)
+        around = np.ptp(np.vstack([points, found]), axis=0)
+        span = np.where(span > 0.0, span, np.where(around > 0.0, around, 1.0))
+        return Reference(points, status, method, points.min(axis=0), span)
+
+    def has_reference(self, problem: str) -> bool:
+        """Whether there is anything to measure the runs of a problem against."""
+        known = self.entry(problem).facts["reference"]
+        return bool(known) or any(run.feasible for run in self.finished(problem))
+
+    def solutions(self, problem: str) -> dict[str, dict[str, Any]]:
+        """Described points, by `gridproblems.study.store.vector_key`."""
+        entry = self.entry(problem)
+        with Store(self.path, read_only=True) as store:
+            return store.solutions(entry.name, entry.spec)
+
+    def front_with_settings(self, problem: str) -> pd.DataFrame:
+        """`front` with the settings of each point in words, as column ``settings``."""
+        described, front = self.solutions(problem), self.front(problem)
+        texts = [described.get(vector_key(x), {}).get("text", "") for x in front["x"]]
+        return front.assign(settings=texts)
+
+
+def _problem_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str, int], str]:
+    """Shortest unique labels of (name, specification, budget), in the order of appearance."""
+    kinds = list(dict.fromkeys((key.problem, key.spec, key.budget) for key in keys))
+    labels = {}
+    for name, spec, budget in kinds:
+        same = [kind for kind in kinds if kind[0] == name]
+        label = name
+        if len({kind[1] for kind in same}) > 1:
+            label += f" ({spec})"
+        if len({kind[2] for kind in same}) > 1:
+            label += f", {budget} evaluations"
+        labels[name, spec, budget] = label
+    return labels
+
+
+def _algorithm_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str], str]:
+    """Names of (name, parameters), with the parameters in which they differ between problems.
+
+    An algorithm whose defaults depend on the problem is one algorithm.
+    """
+    kinds: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for key in keys:
+        kinds.setdefault((key.algorithm, key.parameters), set()).add((key.problem, key.spec))
+    labels = {}
+    for (name, parameters), problems in kinds.items():
+        others = [
+            json.loads(other)
+            for (same, other), where in kinds.items()
+            if same == name and other != parameters and where & problems
+        ]
+        own = json.loads(parameters)
+        differing = [k for k in own if any(other.get(k) != own[k] for other in others)]
+        text = ", ".join(f"{k} {own[k]}" for k in differing)
+        labels[name, parameters] = f"{name} ({text})" if text else name
+    return labels

@@ -1,0 +1,346 @@
+"""One run of a study: an algorithm on a problem with one seed and an exact budget."""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import math
+import os
+import pickle
+import platform
+import random
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.optimize import minimize
+from threadpoolctl import threadpool_limits
+
+from gridproblems._progress import Recorder
+from gridproblems.parallel import PopulationRunner
+from gridproblems.problem import Counts, GridProblem
+from gridproblems.study.specs import algorithm_of, problem_of
+
+FloatArray = NDArray[np.float64]
+
+PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy", "numba")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What identifies a run, and how to make its parts in a worker.
+
+    Attributes:
+        problem, algorithm: Names.
+        problem_spec, algorithm_spec: Text, or a pickled callable.
+        seed: Seed of all random numbers of the run.
+        budget: Evaluations.
+    """
+
+    problem: str
+    algorithm: str
+    seed: int
+    budget: int
+    problem_spec: str | bytes
+    algorithm_spec: str | bytes
+
+
+@dataclass
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        status: "finished" or "failed".
+        traceback: Of a failed run.
+        evaluations: How many were made.
+        infeasible: Of these, violating a constraint.
+        diverged: Of these, without a result: power flow diverged, or a value not finite.
+        cached: Of these, answered from the cache of the problem.
+        run_time_s: Wall time. [s]
+        violation: Sum of violated constraints of the final points, 0 when feasible.
+        F: Final points: nondominated and feasible, or the one of least violation,
+            shape (n_points, n_obj).
+        X: Their variables: an array (n_points, n_var), or a list of dicts.
+        G: Their constraints, inequalities then equalities, shape (n_points, n_constraints).
+        curve: Every improvement, as columns evaluation, time [s], violation and the objectives,
+            shape (n_improvements, 3 + n_obj). With several objectives an improvement is a point
+            that no earlier one dominates.
+        machine: Versions and processor.
+    """
+
+    status: str = "finished"
+    traceback: str = ""
+    evaluations: int = 0
+    infeasible: int = 0
+    diverged: int = 0
+    cached: int = 0
+    run_time_s: float = 0.0
+    violation: float = np.inf
+    F: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    X: Any = field(default_factory=lambda: np.empty((0, 0)))
+    G: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    curve: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
+    machine: dict[str, str] = field(default_factory=dict)
+
+
+class BudgetSpent(Exception):
+    """Ends a run in the middle of a generation."""
+
+
+class BudgetEvaluator(Evaluator):
+    """Evaluates until the budget is spent, then raises `BudgetSpent`; never one more.
+
+    pymoo's own terminations look at the budget after a generation only.
+    """
+
+    def __init__(self, budget: int, callback: Callable[[Population], None]) -> None:
+        super().__init__(callback=callback)
+        self.budget = budget
+
+    def eval(
+        self,
+        problem: Problem,
+        pop: Population | Individual,
+        skip_already_evaluated: bool | None = None,
+        evaluate_values_of: list[str] | None = None,
+        count_evals: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """As pymoo's, of as many individuals as are left of the budget.
+
+        Raises:
+            BudgetSpent: Not all could be evaluated.
+        """
+        group = Population.create(pop) if isinstance(pop, Individual) else pop
+        left = self.budget - self.n_eval
+        wanted: Sequence[int] = range(len(group))
+        if len(wanted) > left:
+            skip = self.skip_already_evaluated
+            if skip_already_evaluated is not None:
+                skip = skip_already_evaluated
+            values = evaluate_values_of or self.evaluate_values_of
+            done = [skip and individual.evaluated.issuperset(values) for individual in group]
+            wanted = [i for i in wanted if not done[i]]
+        if len(wanted) <= left:
+            return super().eval(
+                problem, pop, skip_already_evaluated, evaluate_values_of, count_evals, **kwargs
+            )
+        if left > 0:
+            some = group[wanted[:left]]
+            super().eval(problem, some, skip_already_evaluated, evaluate_values_of, **kwargs)
+        raise BudgetSpent
+
+
+class RunRecorder(Recorder):
+    """A `Recorder` with an exact budget that also keeps constraints, times and counts.
+
+    Attributes:
+        infeasible, diverged: Evaluations that violate a constraint, or whose values are not finite.
+    """
+
+    def __init__(self, n_obj: int, budget: int, interrupt: Interrupt | None = None) -> None:
+        super().__init__(n_obj, budget)
+        self.evaluator = BudgetEvaluator(budget, self._record)
+        self.infeasible = self.diverged = 0
+        self._interrupt = interrupt
+        self._rows: list[tuple[float, ...]] = []
+        self._constraints: dict[int, FloatArray] = {}
+
+    @property
+    def curve(self) -> FloatArray:
+        """See `Outcome.curve`."""
+        return np.array(self._rows, dtype=float).reshape(-1, 3 + self.F.shape[1])
+
+    @property
+    def G(self) -> FloatArray:
+        """Constraints of the points in `F`, shape (n_points, n_constraints)."""
+        rows = [self._constraints[id(x)] for x in self.X]
+        return np.array(rows, dtype=float).reshape(len(rows), -1) if rows else np.empty((0, 0))
+
+    def _record(self, population: Population) -> None:
+        """Counts every individual, and looks closer at those that may be better."""
+        time_s, first = self.run_time_s, self.evaluations - len(population)
+        single = self.F.shape[1] == 1
+        best = float(self.F[0, 0]) if single and self.feasible else math.inf
+        for number, individual in enumerate(population, start=first + 1):
+            f, violation = individual.F.tolist(), float(individual.CV[0])
+            if not (math.isfinite(violation) and all(map(math.isfinite, f))):
+                self.diverged += 1
+                continue
+            self.infeasible += violation > 0.0
+            if violation > self.violation or (f[0] >= best and violation == self.violation):
+                continue
+            if self._add(number, individual):
+                evaluation = max(number, int(self._rows[-1][0]) if self._rows else 1)
+                self._rows.append((evaluation, time_s, violation, *f))
+                self._constraints[id(self.X[-1])] = np.concatenate([individual.G, individual.H])
+                best = f[0] if single and violation <= 0.0 else best
+        if self._interrupt is not None:
+            self._interrupt.raise_if_asked()
+
+
+class Interrupt:
+    """Ctrl-C ends a study at once, but never while a result is being written.
+
+    Evaluations ask `raise_if_asked` too, because a KeyboardInterrupt that is raised anywhere can
+    be swallowed by pymoo or a destructor. Without effect outside the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._held = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def hold(self, held: bool) -> None:
+        """While held, Ctrl-C waits; it takes effect when released."""
+        self._held = held
+        if not held:
+            self.raise_if_asked()
+
+    def raise_if_asked(self) -> None:
+        """Raises KeyboardInterrupt after a Ctrl-C."""
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+        if not self._held:
+            raise KeyboardInterrupt
+
+
+def run_job(
+    job: Job, eval_jobs: int = 1, driver: int = 0, interrupt: Interrupt | None = None
+) -> tuple[Job, Outcome]:
+    """Runs a job; whatever goes wrong in it is part of the outcome.
+
+    The outcome depends on the job alone, times excepted: the problem is fresh, one thread does
+    linear algebra, and the global generators start from the seed (some algorithms draw from them).
+
+    Args:
+        job: The run.
+        eval_jobs: Workers that evaluate a population, for grid problems.
+        driver: Process that started this one: Ctrl-C is left to it, and its workers end with it.
+        interrupt: Asked after every batch of evaluations.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if os.getpid() != driver and in_main_thread:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.getppid() == driver:
+        _end_with(driver)
+    start = time.perf_counter()
+    outcome = Outcome(machine=machine())
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with threadpool_limits(1):
+            random.seed(job.seed)
+            np.random.seed(job.seed % 2**32)  # noqa: NPY002
+            _run(job, eval_jobs, interrupt, outcome)
+    except Exception:  # noqa: BLE001 - a failed run must not stop the others
+        outcome.status, outcome.traceback = "failed", traceback.format_exc()
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+    outcome.run_time_s = time.perf_counter() - start
+    return job, outcome
+
+
+def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome) -> None:
+    problem = fresh_problem(job.problem_spec)
+    if eval_jobs > 1 and isinstance(problem, GridProblem):
+        problem.elementwise_runner = PopulationRunner(eval_jobs)
+    recorder = RunRecorder(problem.n_obj, job.budget, interrupt)
+    algorithm = algorithm_of(job.algorithm_spec, problem, job.budget)
+    with suppress(BudgetSpent):
+        minimize(
+            problem,
+            algorithm,
+            ("n_eval", job.budget),
+            seed=job.seed,
+            evaluator=recorder.evaluator,
+            copy_algorithm=False,
+        )
+    outcome.evaluations = recorder.evaluations
+    outcome.infeasible, outcome.diverged = recorder.infeasible, recorder.diverged
+    if isinstance(problem, GridProblem):
+        outcome.cached = problem.counts.cached
+        outcome.diverged += problem.counts.failed
+    outcome.violation = float(recorder.violation)
+    outcome.F, outcome.G, outcome.curve = recorder.F, recorder.G, recorder.curve
+    outcome.X = list(recorder.X)
+    if not any(isinstance(x, dict) for x in outcome.X):
+        outcome.X = np.array(outcome.X)
+
+
+def fresh_problem(spec: str | bytes) -> Problem:
+    """A problem of a specification, with nothing left in it of an earlier run.
+
+    A grid problem keeps its compiled grid, which has no memory; any other is pickled and back.
+    """
+    made, pickled = _made_problem(spec)
+    if isinstance(made, GridProblem):
+        problem = copy.copy(made)  # its cache is left behind
+        problem.counts = Counts()
+        return problem
+    return problem_of(spec) if pickled is None else cloudpickle.loads(pickled)
+
+
+@lru_cache(maxsize=32)
+def _made_problem(spec: str | bytes) -> tuple[Problem, bytes | None]:
+    """The problem, made once in a process, and pickled if it is no grid problem and can be."""
+    made = problem_of(spec)
+    if isinstance(made, GridProblem):
+        return made, None
+    try:
+        return made, cloudpickle.dumps(made)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return made, None
+
+
+@lru_cache
+def _end_with(driver: int) -> None:
+    """Ends this worker soon after the process that started it, should that be killed."""
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@lru_cache
+def machine() -> dict[str, str]:
+    """Versions of what computes the results, and the processor."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": f"{os.cpu_count()} x {platform.machine()}",
+    }

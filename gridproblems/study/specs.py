@@ -1,0 +1,164 @@
+"""What a study compares, in words: ``orpd:ieee39?objectives=p_loss_mw`` and ``hs?pop_size=20``."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import cloudpickle
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.problem import Problem
+
+MakeProblem = Callable[[], Problem]
+MakeAlgorithm = Callable[[Problem, int], Algorithm]
+ProblemSpec = str | MakeProblem
+AlgorithmSpec = str | MakeAlgorithm
+
+CALLABLE = "callable"
+LISTS = ("objectives", "controls", "regulators", "capacitors")
+
+
+def problem_of(spec: str | bytes) -> Problem:
+    """Makes the problem of a specification.
+
+    Args:
+        spec: ``"task:case"``, ``"task:case?option=value&..."`` (values are JSON where they can be,
+            lists are separated by commas), or a pickled callable without arguments.
+
+    Raises:
+        ValueError: Unknown task, case or option; the nearest known name is suggested.
+    """
+    if isinstance(spec, bytes):
+        made = cloudpickle.loads(spec)()
+        if not isinstance(made, Problem):
+            raise ValueError(f"problems: expected callables that make pymoo problems, got {made!r}")
+        return made
+    from gridproblems import PROBLEMS
+    from gridproblems.cases import CASES
+
+    name, options = _parsed(spec)
+    task, colon, case = name.partition(":")
+    if not (task and colon and case):
+        raise ValueError(f"problem {spec!r}: expected task:case, for example orpd:ieee39")
+    make = lookup("task", task, PROBLEMS)
+    parameters = list(inspect.signature(make).parameters)[1:]
+    for option in options:
+        if option not in parameters:
+            raise ValueError(f"problem {spec!r}: {task} has no option {known(option, parameters)}")
+    try:
+        return make(case, **options)
+    except ValueError as error:
+        near = difflib.get_close_matches(case, CASES, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near and near[0] != case else ""
+        raise ValueError(f"problem {spec!r}: {error}{hint}") from error
+
+
+def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm:
+    """Makes the algorithm of a specification, for one run.
+
+    Args:
+        spec: A name in ``algorithms.ALGORITHMS``, with parameters as ``"hs?pop_size=20"``, or a
+            pickled callable of (problem, n_evals).
+        problem: What it is to solve.
+        n_evals: The budget of the run.
+
+    Raises:
+        ValueError: Unknown name, or an algorithm that cannot solve the problem.
+        TypeError: Unknown parameter.
+    """
+    if isinstance(spec, bytes):
+        made = cloudpickle.loads(spec)(problem, n_evals)
+        if not isinstance(made, Algorithm):
+            raise ValueError(
+                f"algorithms: expected callables that make pymoo algorithms, got {made!r}"
+            )
+        return made
+    from algorithms import ALGORITHMS
+
+    name, parameters = _parsed(spec)
+    return lookup("algorithm", name, ALGORITHMS)(problem, **parameters)
+
+
+def _written(key: str, value: Any) -> str:
+    """The value of an option, the same for every way of writing it."""
+    if key in LISTS and isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def portable(spec: ProblemSpec | AlgorithmSpec) -> str | bytes:
+    """The specification as it travels to a worker: text as it is, a callable pickled."""
+    return spec if isinstance(spec, str) else cloudpickle.dumps(spec)
+
+
+def described(spec: ProblemSpec) -> str:
+    """What identifies a problem beside its name: the text, options in order, or "callable"."""
+    if not isinstance(spec, str):
+        return CALLABLE
+    name, options = _parsed(spec)
+    listed = (f"{key}={_written(key, options[key])}" for key in sorted(options))
+    return "&".join([name, *listed]).replace("&", "?", 1)
+
+
+def by_name(kind: str, specs: Mapping[str, Any] | Iterable[Any]) -> dict[str, Any]:
+    """Specifications by name; texts may come as a list, each is its own name then.
+
+    Raises:
+        ValueError: None given, a repeated name, or a callable without a name.
+    """
+    if isinstance(specs, str):
+        specs = [specs]
+    if not isinstance(specs, Mapping):
+        specs = list(specs)
+        if not all(isinstance(spec, str) for spec in specs):
+            raise ValueError(f"{kind}: expected a dict with a name for each callable")
+        if len(set(specs)) < len(specs):
+            raise ValueError(f"{kind}: expected each once, got {specs}")
+        specs = {spec: spec for spec in specs}
+    if not specs:
+        raise ValueError(f"{kind}: expected at least one")
+    for name, spec in specs.items():
+        if not (isinstance(spec, str) or callable(spec)):
+            raise ValueError(f"{kind} {name!r}: expected text or a callable, got {spec!r}")
+    return {str(name): spec for name, spec in specs.items()}
+
+
+def lookup(kind: str, name: str, among: Mapping[str, Any]) -> Any:
+    """The entry of that name.
+
+    Raises:
+        ValueError: There is none; the nearest name is suggested.
+    """
+    if name not in among:
+        raise ValueError(f"{kind}: no {kind} is called {known(name, among)}")
+    return among[name]
+
+
+def known(name: str, among: Iterable[str]) -> str:
+    """The unknown name with the nearest known one and all others, for messages."""
+    names = list(among)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{name!r}{hint}; known: {', '.join(names)}"
+
+
+def _parsed(spec: str) -> tuple[str, dict[str, Any]]:
+    """``name?key=value&key=value`` as the name and the options.
+
+    Raises:
+        ValueError: An option without a name or an equals sign.
+    """
+    name, _, text = spec.partition("?")
+    options: dict[str, Any] = {}
+    for pair in text.split("&") if text else ():
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"{spec!r}: expected name?option=value&..., got {pair!r}")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = tuple(value.split(",")) if key in LISTS else value
+    return name, options

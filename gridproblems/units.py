@@ -1,0 +1,430 @@
+"""Units to place, such as PV, capacitors and storages: their variables, powers and settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from pandapower.auxiliary import pandapowerNet
+from pandapower.topology import create_nxgraph
+
+from gridproblems.controls import Variable, bounds
+from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
+from gridproblems.state_of_charge import Battery
+
+#: Kinds of units, and what each does.
+UNIT_KINDS = {
+    "pv": "active power by a profile over time",
+    "dg": "the same active power at all times",
+    "capacitor": "the same reactive power at all times",
+    "storage": "active power by a schedule of its own",
+}
+Range = float | tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit to place.
+
+    Attributes:
+        kind: One of `UNIT_KINDS`.
+        name: What to call it.
+        max_size: Largest rated active power, reactive power of a capacitor. [MW, Mvar]
+        power_factor: Of pv and dg, in (0, 1]; negative when the unit draws reactive power. A pair
+            of limits makes it a variable.
+        storage_hours: Of storages, energy capacity over rated power. A pair of limits makes it a
+            variable. [h]
+    """
+
+    kind: str
+    name: str
+    max_size: float
+    power_factor: Range = 1.0
+    storage_hours: Range = 2.0
+
+    @property
+    def size_unit(self) -> str:
+        """Unit of the size."""
+        return "Mvar" if self.kind == "capacitor" else "MW"
+
+
+class UnitSettings(Settings):
+    """Settings of a net with units, which remember the vectors they were decoded from.
+
+    What the units inject adds up bus by bus, so the values alone do not tell sizes.
+
+    Args:
+        fields, values: As of `Settings`.
+        x: Snapped vectors, shape (n_var,) or (n_candidates, n_var).
+    """
+
+    __slots__ = ("x",)
+
+    def __init__(self, fields: tuple[Field, ...], values: FloatArray, x: FloatArray) -> None:
+        super().__init__(fields, values)
+        self.x = x
+
+    def candidate(self, i: int) -> UnitSettings:
+        """Settings of one candidate of a batch."""
+        one = super().candidate(i)
+        return UnitSettings(one.fields, one.values, self.x[i])
+
+    def candidates(self, which: NDArray[np.int64]) -> UnitSettings:
+        """A batch of some candidates of this batch."""
+        return UnitSettings(self.fields, self.values[which], self.x[which])
+
+
+class UnitCodec:
+    """Vectors as units: of each its bus and size, and what else is free.
+
+    Variables of a unit, one after the other: ``bus``, the place among the candidate buses;
+    ``size_mw`` (``size_mvar``); ``power_factor`` and ``storage_hours`` where these are ranges; for
+    a storage ``p_share[t]``, power over rating in every snapshot, positive when it charges.
+    Equal units are sorted by bus, so that every design has one vector.
+
+    Args:
+        units: The units.
+        buses: Candidate buses in the order of their places.
+        elements: The static generator of the net at each of them; it stands for all units there.
+        profile: Active power of pv over rating, shape (n_snapshots,).
+        series: Settings of every candidate with one row per snapshot, if any.
+        battery: Losses and limits of storages.
+        hours: Duration of a snapshot. [h]
+        size_step: Sizes are multiples of it, 0 for any size. [MW, Mvar]
+        choice: Whether buses are choices, none nearer than another, instead of integers.
+        repair: Whether storage schedules are made feasible.
+        sort: Whether equal units are sorted.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        buses: Sequence[int],
+        elements: Sequence[int],
+        profile: FloatArray,
+        series: Settings | None,
+        battery: Battery,
+        hours: float,
+        *,
+        size_step: float = 0.0,
+        choice: bool = False,
+        repair: bool = True,
+        sort: bool = True,
+    ) -> None:
+        self.units, self.buses = tuple(units), np.array(buses, dtype=np.int64)
+        self.battery, self.hours, self.n_snapshots = battery, hours, len(profile)
+        self._profile, self._step, self._repair = profile, size_step, repair
+        self.series = series or Settings((), np.zeros((self.n_snapshots, 0)))
+        variables: list[Variable] = []
+        self._start: list[int] = []
+        self._columns: list[dict[str, int]] = []
+        for unit in units:
+            own = _variables(unit, len(buses) if not choice else buses, self.n_snapshots)
+            self._start.append(len(variables))
+            self._columns.append({key: len(variables) + i for i, key in enumerate(own)})
+            variables += own.values()
+        self.variables = tuple(variables)
+        self._xl, self._xu, self._whole = bounds(self)
+        self._size = np.array([c["size"] for c in self._columns])
+        self._bus = np.array([c["bus"] for c in self._columns])
+        self.storages = [i for i, unit in enumerate(units) if unit.kind == "storage"]
+        columns = ["p_mw"] if any(unit.kind != "capacitor" for unit in units) else []
+        if any(unit.kind != "storage" and unit.power_factor != 1.0 for unit in units) or any(
+            unit.kind == "capacitor" for unit in units
+        ):
+            columns.append("q_mvar")
+        self._columns_set = columns
+        self.fields = (
+            *(Field("sgen", column, tuple(elements)) for column in columns),
+            *self.series.fields,
+        )
+        self._equal = self._equal_units() if sort else []
+
+    def _equal_units(self) -> list[NDArray[np.int64]]:
+        """Columns of equal units, each of shape (n_units, n_columns)."""
+        alike: dict[tuple[object, ...], list[NDArray[np.int64]]] = {}
+        for unit, columns in zip(self.units, self._columns, strict=True):
+            key = (unit.kind, unit.max_size, unit.power_factor, unit.storage_hours)
+            alike.setdefault(key, []).append(np.array(list(columns.values())))
+        return [np.array(group) for group in alike.values() if len(group) > 1]
+
+    @property
+    def n_unit_values(self) -> int:
+        """How many of the first values of the settings are powers of units."""
+        return len(self._columns_set) * len(self.buses)
+
+    # -- what a vector means --------------------------------------------------------------
+
+    def snap(self, x: ArrayLike) -> FloatArray:
+        """Vectors within bounds, buses whole, schedules feasible, equal units sorted by bus."""
+        inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self._xl), self._xu)
+        np.rint(inside, out=inside, where=self._whole)
+        if self._step:
+            steps = np.rint(inside[..., self._size] / self._step)
+            steps = np.minimum(steps, np.floor(self._xu[self._size] / self._step + 1e-9))
+            inside[..., self._size] = steps * self._step
+        if self._repair:
+            for i in self.storages:
+                part = self._schedule_part(i)
+                duration = self.storage_hours(inside)[..., i]
+                inside[..., part] = self.battery.repair(inside[..., part], duration, self.hours)
+        for columns in self._equal:
+            blocks = inside[..., columns]
+            order = np.lexsort((blocks[..., 1], blocks[..., 0]), axis=-1)
+            inside[..., columns] = np.take_along_axis(blocks, order[..., np.newaxis], axis=-2)
+        return inside
+
+    def _schedule_part(self, unit: int) -> slice:
+        first = self._columns[unit]["p_share[0]"]
+        return slice(first, first + self.n_snapshots)
+
+    def places(self, x: FloatArray) -> NDArray[np.int64]:
+        """Place of every unit's bus among the candidates, shape (..., n_units)."""
+        return x.take(self._bus, axis=-1).astype(np.int64)
+
+    def sizes(self, x: FloatArray) -> FloatArray:
+        """Sizes of the units, shape (..., n_units). [MW, Mvar for capacitors]"""
+        return x.take(self._size, axis=-1)
+
+    def power_factors(self, x: FloatArray) -> FloatArray:
+        """Power factors of the units, 1 for storages, 0 for capacitors, shape (..., n_units)."""
+        given = {"storage": 1.0, "capacitor": 0.0}
+        return self._free(
+            x, "power_factor", [given.get(u.kind, u.power_factor) for u in self.units]
+        )
+
+    def storage_hours(self, x: FloatArray) -> FloatArray:
+        """Energy capacity over rated power, 0 for other units, shape (..., n_units). [h]"""
+        return self._free(
+            x,
+            "storage_hours",
+            [u.storage_hours if u.kind == "storage" else 0.0 for u in self.units],
+        )
+
+    def _free(self, x: FloatArray, key: str, fixed: Sequence[Range]) -> FloatArray:
+        """A quantity of the units: its variable where it has one, else its fixed value."""
+        values = np.empty((*x.shape[:-1], len(self.units)))
+        for i, columns in enumerate(self._columns):
+            values[..., i] = x[..., columns[key]] if key in columns else fixed[i]
+        return values
+
+    def energies_mwh(self, x: FloatArray) -> FloatArray:
+        """Energy capacities of the units, 0 for all but storages, shape (..., n_units). [MWh]"""
+        return self.sizes(x) * self.storage_hours(x)
+
+    def shares(self, x: FloatArray) -> FloatArray:
+        """Power over rating of the storages, charging positive, (..., n_snapshots, n_storages)."""
+        parts = [x[..., self._schedule_part(i)] for i in self.storages]
+        return np.stack(parts, axis=-1) if parts else np.zeros((*x.shape[:-1], self.n_snapshots, 0))
+
+    def soc(self, x: FloatArray) -> FloatArray:
+        """States of charge of the storages, shape (..., n_snapshots + 1, n_storages)."""
+        duration = self.storage_hours(x)[..., self.storages]
+        soc = self.battery.soc(np.swapaxes(self.shares(x), -1, -2), duration, self.hours)
+        return np.swapaxes(soc, -1, -2)
+
+    def powers(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Active and reactive power that the units inject, each (..., n_snapshots, n_units).
+
+        A storage that charges injects a negative power. [MW, Mvar]
+        """
+        size = self.sizes(x)[..., np.newaxis, :]
+        p = np.zeros((*x.shape[:-1], self.n_snapshots, len(self.units)))
+        q = np.zeros_like(p)
+        factor = self.power_factors(x)
+        shares = self.shares(x)
+        for i, unit in enumerate(self.units):
+            if unit.kind == "capacitor":
+                q[..., i] = size[..., i]
+                continue
+            if unit.kind == "storage":
+                p[..., i] = -size[..., i] * shares[..., self.storages.index(i)]
+                continue
+            p[..., i] = size[..., i] * (self._profile if unit.kind == "pv" else 1.0)
+            reactive = np.sign(factor[..., i]) * np.sqrt(1.0 / factor[..., i] ** 2 - 1.0)
+            q[..., i] = p[..., i] * reactive[..., np.newaxis]
+        return p, q
+
+    def decode(self, x: FloatArray) -> UnitSettings:
+        """Settings of snapped vectors, of one or of a batch; units at one bus add up."""
+        p, q = self.powers(x)
+        n_buses, n_units = len(self.buses), self.n_unit_values
+        values = np.zeros((*x.shape[:-1], self.n_snapshots, n_units + self.series.values.shape[-1]))
+        values[..., n_units:] = self.series.values
+        places = self.places(x)
+        for k, power in enumerate(p if c == "p_mw" else q for c in self._columns_set):
+            for i in range(len(self.units)):
+                column = places[..., i] + k * n_buses
+                if x.ndim == 1:
+                    values[:, column] += power[:, i]
+                else:
+                    values[np.arange(len(x)), :, column] += power[..., i]
+        return UnitSettings(self.fields, values, x)
+
+    def encode(self, settings: SettingsMapping) -> FloatArray:
+        """Powers per bus do not tell which units inject them.
+
+        Raises:
+            ValueError: Always; see `encode_units`.
+        """
+        raise ValueError("settings of buses do not tell units apart; use encode_units")
+
+    # -- tables ---------------------------------------------------------------------------
+
+    def table(self, x: FloatArray) -> pd.DataFrame:
+        """The units of a snapped vector, one row each, in pandapower's words and units."""
+        rows = []
+        factors, hours, energies = (
+            values(x) for values in (self.power_factors, self.storage_hours, self.energies_mwh)
+        )
+        for i, unit in enumerate(self.units):
+            of_power = unit.kind in ("pv", "dg")
+            rows.append(
+                {
+                    "unit": unit.name,
+                    "kind": unit.kind,
+                    "bus": int(self.buses[self.places(x)[i]]),
+                    "size": float(self.sizes(x)[i]),
+                    "size_unit": unit.size_unit,
+                    "power_factor": float(factors[i]) if of_power else math.nan,
+                    "storage_hours": float(hours[i]) if unit.kind == "storage" else math.nan,
+                    "energy_mwh": float(energies[i]) if unit.kind == "storage" else math.nan,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def base_x(self) -> FloatArray:
+        """The vector of no units: sizes of 0, idle storages."""
+        x = self._xl.copy()
+        for columns in self._columns:
+            for key, column in columns.items():
+                if key.startswith("p_share"):
+                    x[column] = 0.0
+                elif key == "power_factor":
+                    x[column] = self._xu[column]
+        return self.snap(x)
+
+    def encode_units(self, table: pd.DataFrame, shares: FloatArray | None = None) -> FloatArray:
+        """The vector of units in a table, one row per unit in their order.
+
+        Args:
+            table: Columns ``bus`` and ``size``, and where they are variables ``power_factor`` and
+                ``storage_hours``.
+            shares: Power over rating of the storages, shape (n_snapshots, n_storages); None leaves
+                them idle.
+
+        Raises:
+            ValueError: Another number of rows, a bus that is no candidate, a value out of bounds, a
+                storage that cannot do what its schedule says.
+        """
+        if len(table) != len(self.units):
+            raise ValueError(f"units: expected {len(self.units)} rows, got {len(table)}")
+        x = self.base_x()
+        for i, (unit, columns) in enumerate(zip(self.units, self._columns, strict=True)):
+            row = table.iloc[i]
+            places = np.flatnonzero(self.buses == row["bus"])
+            if not len(places):
+                raise ValueError(
+                    f"{unit.name}: bus {row['bus']:g} is no candidate; the candidates are "
+                    f"{_listed(self.buses)}"
+                )
+            x[columns["bus"]] = places[0]
+            for key in ("size", "power_factor", "storage_hours"):
+                if key in columns:
+                    value, column = float(row[key]), columns[key]
+                    if not self._xl[column] - 1e-9 <= value <= self._xu[column] + 1e-9:
+                        raise ValueError(
+                            f"{unit.name}: {key} {value} is not within "
+                            f"[{self._xl[column]}, {self._xu[column]}]"
+                        )
+                    x[column] = value
+        if shares is not None:
+            expected = (self.n_snapshots, len(self.storages))
+            if np.shape(shares) != expected:
+                raise ValueError(
+                    f"schedule: expected an array of {expected}, got {np.shape(shares)}"
+                )
+            for k, i in enumerate(self.storages):
+                x[self._schedule_part(i)] = self.battery.check(
+                    self.units[i].name,
+                    np.asarray(shares, dtype=float)[:, k],
+                    float(self.storage_hours(x)[i]),
+                    self.hours,
+                )
+        return self.snap(x)
+
+
+def _variables(unit: Unit, buses: int | Sequence[int], n_snapshots: int) -> dict[str, Variable]:
+    """Variables of a unit by what they are; ``bus`` and ``size`` come first."""
+    if isinstance(buses, int):
+        bus = Variable(f"{unit.name} bus", "integer", 0.0, buses - 1.0)
+    else:
+        bus = Variable(
+            f"{unit.name} bus", "choice", 0.0, len(buses) - 1.0, tuple(map(float, buses))
+        )
+    size = f"{unit.name} size_{unit.size_unit.lower()}"
+    own = {"bus": bus, "size": Variable(size, "real", 0.0, unit.max_size)}
+    free = {"pv": "power_factor", "dg": "power_factor", "storage": "storage_hours"}.get(unit.kind)
+    limits = getattr(unit, free) if free else None
+    if free and isinstance(limits, tuple):
+        own[free] = Variable(f"{unit.name} {free}", "real", *limits)
+    if unit.kind == "storage":
+        for t in range(n_snapshots):
+            own[f"p_share[{t}]"] = Variable(f"{unit.name} p_share[{t}]", "real", -1.0, 1.0)
+    return own
+
+
+def candidate_buses(net: pandapowerNet, buses: Sequence[int] | None) -> list[int]:
+    """Buses that units may stand at, in an order in which neighbours are near each other.
+
+    The order is that of a walk along the grid from its sources, shorter branches first.
+
+    Args:
+        net: The net.
+        buses: The candidates; None: all supplied buses without external grid.
+
+    Raises:
+        ValueError: A bus does not exist, is named twice, is out of service or without supply.
+    """
+    sources = [*net.ext_grid.bus[net.ext_grid.in_service.astype(bool)]]
+    sources += [*net.gen.bus[net.gen.in_service.astype(bool) & net.gen.slack.astype(bool)]]
+    graph = nx.Graph(create_nxgraph(net, respect_switches=True))
+    walk: list[int] = []
+    for source in dict.fromkeys(sources):
+        if source not in walk:
+            walk += _walk(graph, source)
+    if buses is None:
+        return [bus for bus in walk if bus not in sources]
+    wanted = [int(bus) for bus in buses]
+    for bus in wanted:
+        if bus not in net.bus.index:
+            raise ValueError(f"buses: the net has no bus {bus}; it has {_listed(net.bus.index)}")
+        if bus not in walk:
+            raise ValueError(f"buses: bus {bus} is out of service or without supply")
+    if len(set(wanted)) < len(wanted) or not wanted:
+        raise ValueError(f"buses: expected at least one bus, each once, got {wanted}")
+    return [bus for bus in walk if bus in wanted]
+
+
+def _walk(graph: nx.Graph, source: int) -> list[int]:
+    """Buses from a source on, depth first, smaller subtrees of the breadth-first tree first."""
+    tree = nx.bfs_tree(graph, source)
+    size: dict[int, int] = {}
+    for bus in reversed(list(nx.topological_sort(tree))):
+        size[bus] = 1 + sum(size[child] for child in tree[bus])
+    order, stack = [], [source]
+    while stack:
+        bus = stack.pop()
+        order.append(int(bus))
+        stack += sorted(tree[bus], key=lambda child: size[child], reverse=True)
+    return order
+
+
+def _listed(buses: Sequence[int] | NDArray[np.int64] | pd.Index) -> str:
+    some = [str(int(bus)) for bus in buses[:12]]
+    return ", ".join(some) + (f", ... ({len(buses)} in all)" if len(buses) > 12 else "")

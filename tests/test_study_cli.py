@@ -1,0 +1,292 @@
+"""``gridproblems compare``, ``report`` and ``export`` as a user sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from study_files import facts, finished, results
+from typer.testing import CliRunner
+
+from gridproblems import PROBLEMS, cli_study
+from gridproblems.study import Results, Study
+from gridproblems.study.ready import STUDIES
+from gridproblems.study.report import how_to_repeat, verdict, write_report
+from gridproblems.study.run import Outcome
+
+app = typer.Typer(pretty_exceptions_enable=False)
+for command in (cli_study.compare, cli_study.report, cli_study.export):
+    app.command()(command)
+
+PNG = b"\x89PNG"
+SMALL = ("orpd:ieee14", "reconfiguration:case16", "--algorithms", "hs,pso?pop_size=10")
+
+
+def invoke(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def compared(out: Path, *options: str | Path) -> Any:
+    return invoke("compare", *SMALL, "--seeds", "2", "--evals", "60", "--out", out, *options)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    result = compared(folder)
+    assert result.exit_code == 0, result.output
+    assert "has the best mean rank" in result.stdout.replace("\n", " ")
+    assert "8/8 runs" in result.stderr
+    return folder
+
+
+def test_compare_leaves_a_file_and_a_report(done: Path) -> None:
+    assert sorted(path.name for path in done.iterdir()) == ["report.html", "study.db"]
+    found = Results(done)
+    assert {run.key.seed for run in found.runs} == {1, 2}
+    assert {run.outcome.evaluations for run in found.runs} == {60}
+    assert found.algorithms == ["hs", "pso?pop_size=10"]
+    (pso,) = {json.loads(r.key.parameters)["pop_size"] for r in found.runs if "pso" in r.algorithm}
+    assert pso == 10
+    assert "<h1>hs and pso?pop_size=10 on orpd:ieee14" in (done / "report.html").read_text()
+
+
+def test_the_same_command_repeats_nothing(done: Path) -> None:
+    before = {run.key: run.outcome.run_time_s for run in Results(done).runs}
+    result = compared(done, "--quiet")
+    assert result.exit_code == 0
+    assert result.stdout.split() == [str(done / "report.html")]
+    assert {run.key: run.outcome.run_time_s for run in Results(done).runs} == before
+
+
+def test_the_report_says_how_to_repeat_it(done: Path, tmp_path: Path) -> None:
+    line = how_to_repeat(Results(done))
+    assert line == (
+        "gridproblems compare orpd:ieee14 reconfiguration:case16 "
+        "--algorithms 'hs,pso?pop_size=10' --seeds 2 --evals 60"
+    )
+    words = line.replace("'", "").split()[1:]
+    assert invoke(*words, "--out", tmp_path, "--quiet").exit_code == 0
+    first, second = Results(done), Results(tmp_path)
+    for one, other in zip(first.runs, second.runs, strict=True):
+        assert one.key == other.key
+        assert np.array_equal(one.outcome.F, other.outcome.F)
+
+
+def test_python_lines_where_a_problem_is_a_callable(tmp_path: Path) -> None:
+    found = results(
+        tmp_path / "s.db", {"mine": facts()}, {("mine", "a", 4): finished([[1, 0, 0, 1]])}
+    )
+    text = how_to_repeat(found)
+    assert "problems={'mine': <your callable>}" in text
+    assert "seeds=[4]" in text
+    assert "n_evals=100" in text
+
+
+def test_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
+    result = compared(tmp_path, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "8 of 8 runs to do, about" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_of_a_finished_study_has_nothing_to_do(done: Path) -> None:
+    assert "0 of 8 runs to do, about 0 s" in compared(done, "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["orpd:iee39"], "did you mean 'ieee39'?"),
+        (["orpx:ieee39"], "did you mean 'orpd'?"),
+        (["orpd:ieee39", "--algorithms", "mvno"], "did you mean 'mvmo'?"),
+        (["orpd:ieee39", "--algorithms", "hs?hmc=0.9"], "unknown option ['hmc']"),
+        (["orpd:ieee39", "--study", "papers"], "not both"),
+        ([], "expected problems, such as orpd:ieee39, or --study"),
+        (["--study", "paper"], "did you mean 'papers'?"),
+        (["orpd:ieee39", "--algorithms", ","], "algorithms: expected at least one"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = invoke("compare", *arguments, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_plotly_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_study, "find_spec", lambda name: None)
+    result = compared(tmp_path)
+    assert result.exit_code == 2
+    assert "pip install 'gridproblems[report]'" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_that_failed_are_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gridproblems.study import study as study_module
+
+    real = study_module.run_job
+
+    def sometimes(job: Any, *arguments: Any) -> Any:
+        if job.seed == 2 and job.algorithm == "hs":
+            return job, Outcome(status="failed", traceback="ValueError: a test", machine={"a": "1"})
+        return real(job, *arguments)
+
+    monkeypatch.setattr(study_module, "run_job", sometimes)
+    result = compared(tmp_path)
+    assert result.exit_code == 1
+    assert "2 runs failed; the same command repeats them" in result.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert "Failed: hs, seed 2" in page
+    monkeypatch.undo()
+    assert compared(tmp_path).exit_code == 0
+    assert "Failed:" not in (tmp_path / "report.html").read_text()
+
+
+def test_ctrl_c_reports_what_is_there_and_is_exit_code_130(tmp_path: Path) -> None:
+    script = tmp_path / "cli.py"
+    script.write_text(
+        "import typer\nfrom gridproblems.cli_study import compare\ntyper.run(compare)\n"
+    )
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, str(script), "orpd:ieee14", "--algorithms", "hs,pso", "--seeds", "500",
+         "--evals", "500", "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        while process.poll() is None:
+            if (out / "study.db").exists() and len(Results(out).runs) > 3:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Interrupted; the same command goes on" in stderr
+    assert "Report in" in stdout
+    assert (out / "report.html").exists()
+    assert 3 < len(Results(out).runs) < 1000
+
+
+def test_report_can_be_written_again_with_figures(done: Path, tmp_path: Path) -> None:
+    result = invoke("report", done, "--out", tmp_path / "r.html", "--figures")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(tmp_path / "r.html")
+    keys = set(re.findall(r'class="chart" id="chart-([^"]+)"', (tmp_path / "r.html").read_text()))
+    figures = {path.stem: path for path in (tmp_path / "figures").iterdir()}
+    assert set(figures) == keys
+    assert all(path.read_bytes().startswith(PNG) for path in figures.values())
+    assert {"ranking", "targets", "gaps", "1-convergence", "1-network"} <= keys
+
+
+def test_report_of_nothing(tmp_path: Path) -> None:
+    result = invoke("report", tmp_path)
+    assert result.exit_code == 2
+    assert "no study in" in result.stderr
+    found = results(tmp_path / "s.db", {"p": facts()}, {("p", "a", 1): Outcome(status="failed")})
+    with pytest.raises(ValueError, match="no finished run to report on"):
+        write_report(found, tmp_path / "r.html")
+
+
+def test_csv_holds_runs_table_curves_and_fronts(done: Path, tmp_path: Path) -> None:
+    result = invoke("export", done, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    tables = {path.stem: pd.read_csv(path) for path in tmp_path.glob("*.csv")}
+    assert set(tables) == {
+        "runs", "table", "curves", "front-1-orpd-ieee14", "front-2-reconfiguration-case16",
+    }  # fmt: skip
+    assert len(tables["runs"]) == 8
+    assert len(tables["table"]) == 4
+    best = tables["runs"].groupby("problem").value.min()
+    front = tables["front-1-orpd-ieee14"]
+    assert front.p_loss_mw[0] == best["orpd:ieee14"]
+    assert "tap_pos" in front.settings[0]
+    curves = tables["curves"]
+    last = curves[curves.problem == "orpd:ieee14"].groupby(["algorithm", "seed"]).p_loss_mw.last()
+    assert last.min() == pytest.approx(best["orpd:ieee14"])
+
+
+def test_ioh_files_hold_the_improvements(done: Path, tmp_path: Path) -> None:
+    result = invoke("export", done, "--format", "ioh", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hs", "pso-pop_size-10"]
+    meta = json.loads((tmp_path / "hs" / "IOHprofiler_f1_orpd-ieee14.json").read_text())
+    assert meta["function_id"] == 1
+    assert meta["maximization"] is False
+    assert meta["attributes"] == ["evaluations", "raw_y"]
+    (scenario,) = meta["scenarios"]
+    assert scenario["dimension"] == 9
+    runs = scenario["runs"]
+    assert [run["instance"] for run in runs] == [1, 2]
+    data = (tmp_path / "hs" / scenario["path"]).read_text()
+    blocks = [block.split() for block in data.split("evaluations raw_y\n")[1:]]
+    assert len(blocks) == 2
+    for run, block in zip(runs, blocks, strict=True):
+        assert run["evals"] == 60 == int(block[-2])
+        assert run["best"]["y"] == pytest.approx(float(block[-1]))
+        assert len(run["best"]["x"]) == 9
+
+
+def test_ioh_needs_one_objective(tmp_path: Path) -> None:
+    runs = {("p", "a", 1): finished([[1, 0, 0, 1.0, 2.0]])}
+    results(tmp_path / "study.db", {"p": facts(("f", "g"))}, runs)
+    result = invoke("export", tmp_path, "--format", "ioh")
+    assert result.exit_code == 2
+    assert "ioh: expected a problem with one objective" in result.stderr
+
+
+def test_ready_studies_can_be_made(tmp_path: Path) -> None:
+    for name, ready in STUDIES.items():
+        tasks = {spec.split(":")[0] for spec in ready.problems.values()}
+        if not tasks <= set(PROBLEMS):
+            pytest.fail(f"{name}: {sorted(tasks - set(PROBLEMS))} not in PROBLEMS")
+        study = Study(
+            tmp_path / "s.db", ready.problems, ready.algorithms, ready.seeds, ready.n_evals
+        )
+        assert len(study.jobs) == len(ready.problems) * len(ready.algorithms) * ready.seeds
+
+
+def runs_of(**means: float) -> dict[tuple[str, str, int], Outcome]:
+    rng = np.random.default_rng(1)
+    return {
+        ("p", name, seed): finished([[1, 0, 0, mean + 0.01 * rng.random()]])
+        for seed in range(1, 12)
+        for name, mean in means.items()
+    }
+
+
+def test_verdict_names_a_real_difference(tmp_path: Path) -> None:
+    known = {"p": facts(reference=[[1.0]])}
+    found = results(tmp_path / "s.db", known, runs_of(good=1.0, also=1.0, bad=2.0))
+    text = verdict(found)
+    assert re.match(r"(good|also) has the best mean rank \(1\.\d\d\) of 3 algorithms", text)
+    assert "the difference to bad is real (Nemenyi, 5 %); to" in text
+    assert re.search(r"On p the median run of (good|also) ends 0\.\d+ % above the proven", text)
+
+
+def test_verdict_without_a_difference(tmp_path: Path) -> None:
+    found = results(tmp_path / "s.db", {"p": facts()}, runs_of(a=1.0, b=1.0, c=1.0))
+    assert "the runs do not show that it differs from the others" in verdict(found)
+    assert "above the best value of this study" in verdict(found)
+
+
+def test_verdict_where_nothing_is_feasible(tmp_path: Path) -> None:
+    runs = {("p", name, seed): finished([[1, 0, 3.0, 1.0]]) for name in "ab" for seed in (1, 2)}
+    found = results(tmp_path / "s.db", {"p": facts()}, runs)
+    assert "On p half of the runs or more found nothing feasible." in verdict(found)
+    write_report(found, tmp_path / "r.html", figures=True)
