@@ -29,6 +29,14 @@ RUNS = {
     "reconfiguration --case case33bw --algorithm hs --evals 500 --seed 1": {
         "feeder.png": "case33bw-feeder.png",
     },
+    "allocation --case lv18 --algorithm permutation-ga --evals 5000 --seed 1": {
+        "line_loading.png": "lv18-line-loading.png",
+        "voltage_band.png": "lv18-voltage-band.png",
+        "map.png": "lv18-map.png",
+    },
+    "placement --case case33bw --option n_units=3 --option kind=dg --evals 5000 --seed 1": {
+        "units.png": "case33bw-units.png",
+    },
 }
 
 
