@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test bench docs figures clean
 
-# The main job: about a minute; look at the pictures it leaves in results/.
+# The main job: about two minutes; look at the pictures and the report it leaves in results/.
 demo: $(VENV)/.installed
 	$(BIN)/gridproblems solve orpd --case ieee39 --objectives line_loss_mw \
 		--algorithm mvmo --evals 5000 --seed 1 --out results/
+	$(BIN)/gridproblems compare --study dispatch --jobs 2 --out results/dispatch
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -33,7 +34,7 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable ".[report]"
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip

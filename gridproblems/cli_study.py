@@ -181,22 +181,25 @@ def _show_plan(plan: pd.DataFrame, study: Study, console: Console) -> None:
 
 
 def _show_table(table: pd.DataFrame, console: Console) -> None:
-    shown = Table("problem", "algorithm", "runs", "feasible", "median", "best", "gap", "mean rank")
-    for _, row in table.iterrows():
-        if not row["runs"]:
-            shown.add_row(_plain(row["problem"]), _plain(row["algorithm"]), "0")
-            continue
-        shown.add_row(
-            _plain(row["problem"]),
-            _plain(row["algorithm"]),
-            str(row["runs"]),
-            f"{row['feasible']:.0%}",
-            f"{row['median']:.6g}",
-            f"{row['best']:.6g}",
-            f"{round(row['gap_percent'], 6):.3g} %",
-            f"{row['mean_rank']:.2f}",
-        )
-    console.print(shown)
+    for problem, rows in table.groupby("problem", sort=False):
+        shown = Table(title=_plain(str(problem)), title_justify="left")
+        shown.add_column("algorithm", overflow="fold")
+        for name in ("runs", "feasible", "median", "best", "gap", "mean rank"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        for _, row in rows.iterrows():
+            if not row["runs"]:
+                shown.add_row(_plain(row["algorithm"]), "0")
+                continue
+            shown.add_row(
+                _plain(row["algorithm"]),
+                str(row["runs"]),
+                f"{row['feasible']:.0%}",
+                f"{row['median']:.6g}",
+                f"{row['best']:.6g}",
+                f"{round(row['gap_percent'], 6):.3g} %",
+                f"{row['mean_rank']:.2f}",
+            )
+        console.print(shown)
 
 
 def _plain(text: str) -> str:
