@@ -298,7 +298,9 @@ class GridProblem(ElementwiseProblem):
         is_dict = isinstance(X[0], dict)
         flat = np.asarray([self._flat(x) for x in X] if is_dict else X, dtype=float)
         if flat.shape[1:] != (self.n_var,):
-            raise ValueError(f"x: expected {self.n_var} values, got an array of {flat.shape[1:]}")
+            raise ValueError(
+                f"x: expected vectors of {self.n_var} values, got an array of {flat.shape}"
+            )
         if math.isnan(flat.sum()):
             i = int(np.flatnonzero(np.isnan(flat).any(axis=0))[0])
             name = self.codec.variables[i].name

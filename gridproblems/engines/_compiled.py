@@ -31,7 +31,7 @@ from pandapower.pypower.idx_brch import (
     T_BUS,
     TAP,
 )
-from pandapower.pypower.idx_bus import BASE_KV, BS, GS, PD, QD, VA
+from pandapower.pypower.idx_bus import BASE_KV, BS, CID_P, CID_Q, CZD_P, CZD_Q, GS, PD, QD, VA
 from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC, VG
 from pandapower.pypower.makeYbus import branch_vectors
 from scipy.sparse import csc_matrix
@@ -111,10 +111,21 @@ def is_numeric(net: pandapowerNet, field: Field) -> bool:
     return True
 
 
-def unsupported_reason(net: pandapowerNet) -> str | None:
-    """Why the bus/branch model with constant power cannot stand for this net, or None."""
+def depends_on_voltage(net: pandapowerNet) -> bool:
+    """Whether loads in service have shares of constant impedance or constant current."""
     factors = [c for c in net.load.columns if c.startswith("const_")]
-    if factors and (net.load.loc[net.load.in_service.astype(bool), factors].to_numpy() != 0).any():
+    in_service = net.load.in_service.astype(bool)
+    return bool((net.load.loc[in_service, factors].to_numpy(dtype=float) != 0).any())
+
+
+def unsupported_reason(net: pandapowerNet, *, constant_power: bool = True) -> str | None:
+    """Why the bus/branch model cannot stand for this net, or None.
+
+    Args:
+        net: The net.
+        constant_power: Whether powers must not depend on voltage.
+    """
+    if constant_power and depends_on_voltage(net):
         return "loads depend on voltage (const_z/const_i percent)"
     for table in ("dcline", "svc", "tcsc", "ssc", "vsc", "line_dc", "bus_dc"):
         if table in net and len(net[table]):
@@ -305,6 +316,7 @@ class _Compiler:
             s_fixed_mva=s_fixed,
             demand_fixed_mva=demand,
             shunt_fixed_pu=y_shunt,
+            zip_share=self._zip_share(),
             branch_from=branch_from,
             branch_to=branch_to,
             branch_y_pu=branch_y,
@@ -390,6 +402,11 @@ class _Compiler:
             return self._branches("trafo", branch)[0], WHOLE
         end = FROM_END if bus == self.net.line.at[branch, "from_bus"] else TO_END
         return self._branches("line", branch)[0], end
+
+    def _zip_share(self) -> FloatArray:
+        """Shares of the demand of every model bus that fall with voltage; none where none do."""
+        share: FloatArray = self.bus[:, [CZD_P, CID_P, CZD_Q, CID_Q]]
+        return share if share.any() else share[:0]
 
     def _tap_tables(self, taps: list[tuple[str, int]]) -> dict[str, Any]:
         """Branch admittances at every position of the tap changers that settings move."""

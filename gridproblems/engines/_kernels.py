@@ -29,6 +29,7 @@ class Arrays(NamedTuple):
     s_fixed_mva: ComplexArray
     demand_fixed_mva: ComplexArray
     shunt_fixed_pu: ComplexArray
+    zip_share: FloatArray  # (n_model_buses, 4) of demand: constant z, i of p, of q; or none
     branch_from: IntArray
     branch_to: IntArray
     branch_y_pu: ComplexArray  # (n_branches, 4): yff, yft, ytf, ytt

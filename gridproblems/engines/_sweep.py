@@ -52,7 +52,7 @@ class SweepEngine:
     releases_gil = True
 
     def __init__(self, net: pandapowerNet) -> None:
-        reason = unsupported_reason(net) or _held_voltage(net)
+        reason = unsupported_reason(net, constant_power=False) or _held_voltage(net)
         if reason:
             raise UnsupportedByEngine(f"sweep engine: {reason}")
         self._net = copy.deepcopy(net)
@@ -280,7 +280,7 @@ def _solve_rows(  # type: ignore[no-untyped-def]
                     charging[a.branch_from[branch]] += y[branch, 0]
                     charging[a.branch_to[branch]] += y[branch, 3]
             converged[row] = on_table and _sweep(
-                n_reached, len(reference), v, s, charging, order, above, port
+                n_reached, len(reference), v, s, demand, charging, order, above, port, a
             )
         if not converged[row]:
             values[row, :] = np.nan
@@ -328,8 +328,13 @@ def _orient(n_reached, y, a, order, parent, place, above, port):  # type: ignore
 
 
 @njit(cache=True, nogil=True)
-def _sweep(n_reached, n_roots, v_bus, s_bus, charging, order, above, port):  # type: ignore[no-untyped-def]
+def _sweep(  # type: ignore[no-untyped-def]
+    n_reached, n_roots, v_bus, s_bus, demand, charging, order, above, port, a
+):
     """Sweeps until no voltage changes any more; leaves the voltages in ``v_bus``.
+
+    Where loads depend on voltage (ZIP), so does all demand at their bus, as in pandapower: of
+    its share z falls with the square of the voltage, the share i with the voltage.
 
     Returns:
         Whether the voltages settled; where there is no solution, steps grow after a while.
@@ -344,6 +349,7 @@ def _sweep(n_reached, n_roots, v_bus, s_bus, charging, order, above, port):  # t
         b = order[i]
         v[i] = v_bus[b] if i < n_roots else port[i, 0] * v[above[i]]
         s[i], y[i] = s_bus[b], charging[b]
+    is_zip = len(a.zip_share) > 0
     settled = False
     least = np.inf
     for iteration in range(MAX_ITERATIONS):
@@ -351,7 +357,16 @@ def _sweep(n_reached, n_roots, v_bus, s_bus, charging, order, above, port):  # t
             square = v[i].real * v[i].real + v[i].imag * v[i].imag
             if not square > COLLAPSED_PU * COLLAPSED_PU:
                 return False
-            current[i] = np.conj(s[i]) * v[i] / square - y[i] * v[i]
+            injected = s[i]
+            if is_zip:
+                b = order[i]
+                z_p, i_p, z_q, i_q = a.zip_share[b]
+                vm = np.sqrt(square)
+                less_p = z_p * (1.0 - square) + i_p * (1.0 - vm)
+                less_q = z_q * (1.0 - square) + i_q * (1.0 - vm)
+                d = demand[b] / a.base_mva
+                injected += less_p * d.real + 1j * less_q * d.imag
+            current[i] = np.conj(injected) * v[i] / square - y[i] * v[i]
         for i in range(n_reached - 1, n_roots - 1, -1):
             up = above[i]
             current[up] -= port[i, 2] * v[up] + port[i, 3] * current[i]
