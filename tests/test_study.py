@@ -619,3 +619,16 @@ def test_knee_and_extremes_of_a_front(tmp_path: Path) -> None:
     assert chosen.f1["lowest f1"] == front.f1.min() == front.f1.iloc[0]
     assert chosen.f2["lowest f2"] == front.f2.min() == front.f2.iloc[-1]
     assert (np.diff(front.f2) < 0).all()
+
+
+def test_an_algorithm_that_is_made_for_the_problem_is_one_row(tmp_path: Path) -> None:
+    study = Study(
+        tmp_path / "s.db",
+        {"small": Slope, "large": lambda: get_problem("sphere", n_var=9)},
+        {"ga": lambda problem, n_evals: GA(pop_size=4 * problem.n_var)},
+        seeds=2,
+        n_evals=80,
+    )
+    study.run(progress=False)
+    assert study.results().algorithms == ["ga"]
+    assert len(study.table()) == 2

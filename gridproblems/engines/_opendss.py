@@ -573,7 +573,10 @@ def _take_context(feeder: Feeder) -> Any:
     try:
         return _spare_contexts[feeder].pop()
     except (KeyError, IndexError):
-        return new_context()
+        dss = new_context()
+    # it would list all buses at every solution, for objects that the engine does not use
+    dss._api_util.unregister_callbacks()
+    return dss
 
 
 def _give_back(feeder: Feeder, workspaces: list[_Workspace]) -> None:

@@ -121,7 +121,7 @@ class Results:
             Entry(label, name, spec, budget, facts[name, spec])
             for (name, spec, budget), label in problems.items()
         ]
-        self.algorithms = list(algorithms.values())
+        self.algorithms = list(dict.fromkeys(algorithms.values()))
         self.runs = [
             Run(
                 problems[run.key.problem, run.key.spec, run.key.budget],
