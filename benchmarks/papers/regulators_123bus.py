@@ -12,7 +12,6 @@ left them; here every candidate starts from the feeder file.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,12 +88,11 @@ def problem_of(search: Search, disturbance: Disturbance) -> RegulatorControl:
     )
 
 
-def run(search: Search, disturbance: Disturbance, seed: int) -> tuple[float, Any, float]:
-    """Best fitness, its vector and the time of a run. [s]"""
+def run(search: Search, disturbance: Disturbance, seed: int) -> tuple[float, Any]:
+    """Best fitness of a run and its vector."""
     problem = problem_of(search, disturbance)
-    start = time.perf_counter()
     result = minimize(problem, search.make(problem), ("n_eval", search.evals), seed=seed)
-    return float(result.F[0]), result.X, time.perf_counter() - start
+    return float(result.F[0]), result.X
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -150,7 +148,7 @@ def search_table(
         results = Parallel(n_jobs=jobs)(
             delayed(run)(search, disturbance, seed) for seed in range(1, seeds + 1)
         )
-        fitness = np.array([f for f, _, _ in results])
+        fitness = np.array([f for f, _ in results])
         quartiles = np.percentile(fitness, [25, 75])
         rows.append(
             [
@@ -163,13 +161,12 @@ def search_table(
                 f"{fitness.min():.6f}",
                 f"{fitness.max():.6f}",
                 *([f"{(fitness <= good).sum()} of {seeds}"] if good else []),
-                f"{np.median([s for _, _, s in results]):.1f}",
             ]
         )
         if search.variables == "taps" and not search.capacitors and fitness.min() < best[0]:
             best = (fitness.min(), results[int(fitness.argmin())][1])
     header = ["search", "variables", "capacitors", "evaluations", "median", "quartiles", "best"]
-    header += ["worst", *([f"<= {good:.5f}"] if good else []), "s per run"]
+    header += ["worst", *([f"<= {good:.5f}"] if good else [])]
     return markdown(header, rows), best[1]
 
 
