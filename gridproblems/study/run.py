@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
-import math
 import os
 import pickle
 import platform
@@ -172,22 +171,22 @@ class RunRecorder(Recorder):
 
     def _record(self, population: Population) -> None:
         """Counts every individual, and looks closer at those that may be better."""
-        time_s, first = self.run_time_s, self.evaluations - len(population)
-        single = self.F.shape[1] == 1
-        best = float(self.F[0, 0]) if single and self.feasible else math.inf
-        for number, individual in enumerate(population, start=first + 1):
-            f, violation = individual.F.tolist(), float(individual.CV[0])
-            if not (math.isfinite(violation) and all(map(math.isfinite, f))):
-                self.diverged += 1
-                continue
-            self.infeasible += violation > 0.0
-            if violation > self.violation or (f[0] >= best and violation == self.violation):
-                continue
-            if self._add(number, individual):
-                evaluation = max(number, int(self._rows[-1][0]) if self._rows else 1)
-                self._rows.append((evaluation, time_s, violation, *f))
-                self._constraints[id(self.X[-1])] = np.concatenate([individual.G, individual.H])
-                best = f[0] if single and violation <= 0.0 else best
+        time_s, first = self.run_time_s, self.evaluations - len(population) + 1
+        F, violations = population.get("F", "CV")
+        violations = violations[:, 0]
+        finite = np.isfinite(violations) & np.isfinite(F).all(axis=1)
+        self.diverged += int((~finite).sum())
+        self.infeasible += int((violations[finite] > 0.0).sum())
+        promising = finite & (violations <= self.violation)
+        if F.shape[1] == 1 and self.feasible:
+            promising &= F[:, 0] < self.F[0, 0]
+        for i in np.flatnonzero(promising):
+            if self._add(first + int(i), population[i]):
+                evaluation = max(first + int(i), int(self._rows[-1][0]) if self._rows else 1)
+                self._rows.append((evaluation, time_s, float(violations[i]), *F[i].tolist()))
+                self._constraints[id(self.X[-1])] = np.concatenate(
+                    [population[i].G, population[i].H]
+                )
         if self._interrupt is not None:
             self._interrupt.raise_if_asked()
 
