@@ -118,7 +118,7 @@ def job(problem: Any, algorithm: Any, budget: int = BUDGET, seed: int = 1) -> Jo
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in ALGORITHMS if n not in ("mixed-ga", "permutation-ga", "order-ga")]
+    "name", [n for n in ALGORITHMS if n not in ("mixed-ga", "permutation-ga", "order-ga", "nsga3")]
 )
 def test_the_budget_is_kept_exactly(name: str) -> None:
     _, outcome = run_job(job("orpd:ieee14", name))
