@@ -47,8 +47,9 @@ def row(name: str, runs: list[Run], known: float) -> str:
     """A row of the table."""
     best = np.array([r.best for r in runs])
     low, median, high = np.quantile(best, [0.25, 0.5, 0.75], method="nearest")
+    gap = round(median / known - 1, 5) + 0.0  # no -0.000%
     return (
         f"| {name} | {median:.4f} | {low:.4f} to {high:.4f} | {best.min():.4f} "
-        f"| {best.max():.4f} | {np.isfinite(best).mean():.0%} | {round(median / known - 1, 5) + 0.0:.3%} "
+        f"| {best.max():.4f} | {np.isfinite(best).mean():.0%} | {gap:.3%} "
         f"| {np.median([r.seconds for r in runs]):.1f} |"
     )
