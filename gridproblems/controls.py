@@ -1,4 +1,4 @@
-"""Codecs between the vector ``x`` and settings; the usual one is a set of `Control`s."""
+"""Codecs between the vector ``x`` and settings; the usual one is a `ControlSet`."""
 
 from __future__ import annotations
 
