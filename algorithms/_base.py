@@ -149,3 +149,14 @@ def check_range(name: str, value: Any, low: float, high: float) -> None:
     array = np.asarray(value, dtype=float)
     if not np.all((array >= low) & (array <= high)):
         raise ValueError(f"{name}: expected values in [{low}, {high}], got {value!r}")
+
+
+def check_pair(name: str, pair: Any, low: float, high: float) -> None:
+    """Refuse anything but two numbers inside [low, high].
+
+    Raises:
+        ValueError: Names the argument, the range and what came.
+    """
+    if np.shape(pair) != (2,):
+        raise ValueError(f"{name}: expected (first, last), got {pair!r}")
+    check_range(name, pair, low, high)

@@ -31,9 +31,15 @@ class LocalSearch:
     the points asked for are snapped, and differences span at least one whole step. On such a
     staircase SLSQP may never meet its own tolerance, so the search also ends when the points of
     ``PATIENCE`` gradients have brought nothing.
+
+    Where SLSQP has ended it starts again with differences and margin ten times smaller, as long as
+    the last start has brought a share of ``RESTART_GAIN`` of the objective, at most ``N_RESTARTS``
+    times: forward differences are too coarse for the end of a badly scaled valley.
     """
 
     PATIENCE = 3
+    N_RESTARTS = 3
+    RESTART_GAIN = 1e-4
 
     def __init__(
         self,
@@ -63,30 +69,54 @@ class LocalSearch:
         self.moving = np.flatnonzero(~variables.nominal & (variables.span > 0))
         self.steps = np.where(variables.ordered, 1.0, difference * variables.span)[self.moving]
         self._known: dict[bytes, Values] = {}
+        self._reached: dict[bytes, Values] = {}
+        self._gradients: dict[bytes, tuple[np.ndarray, ...]] = {}
         self._best_merit = np.inf
         self._n_idle = 0
+        self._n_starts = 0
 
     def ask(self) -> np.ndarray | None:
         """The points to evaluate next, shape (n, n_var); None when the search has ended."""
-        if self._n_idle > self.PATIENCE * (len(self.moving) + 1) or len(self.moving) == 0:
+        if len(self.moving) == 0:
             return None
-        self._gradients: dict[bytes, tuple[np.ndarray, ...]] = {}
-        low, span = self.variables.lower[self.moving], self.variables.span[self.moving]
-        try:
-            start = self._values(self.start)
-            scale = max(1.0, abs(start.f))
-            minimize(
-                lambda z: self._values(self._point(z)).f / scale,
-                (self.start[self.moving] - low) / span,
-                jac=lambda z: self._slopes(z)[0] / scale,
-                bounds=[(0.0, 1.0)] * len(self.moving),
-                constraints=self._constraints(start),
-                method="SLSQP",
-                options={"ftol": self.tolerance, "maxiter": self.max_iterations},
-            )
-        except _MissingError as missing:
-            return missing.points
+        while self._n_idle <= self.PATIENCE * (len(self.moving) + 1):
+            try:
+                self._minimise()
+            except _MissingError as missing:
+                return missing.points
+            if not self._starts_again():
+                break
         return None
+
+    def _minimise(self) -> None:
+        """Runs SLSQP from the start to its end, or to a point that is missing."""
+        low, span = self.variables.lower[self.moving], self.variables.span[self.moving]
+        start = self._values(self.start)
+        scale = max(1.0, abs(start.f))
+        minimize(
+            lambda z: self._reach(z).f / scale,
+            (self.start[self.moving] - low) / span,
+            jac=lambda z: self._slopes(z)[0] / scale,
+            bounds=[(0.0, 1.0)] * len(self.moving),
+            constraints=self._constraints(start),
+            method="SLSQP",
+            options={"ftol": self.tolerance, "maxiter": self.max_iterations},
+        )
+
+    def _starts_again(self) -> bool:
+        """Moves the start to the best point known, if that is worth another search from there."""
+        key, best = min(self._known.items(), key=lambda item: (item[1].cv, item[1].f))
+        start = self._values(self.start)
+        gained = best.cv < start.cv or start.f - best.f > self.RESTART_GAIN * abs(start.f)
+        if not gained or self._n_starts == self.N_RESTARTS:
+            return False
+        self._n_starts += 1
+        self.start = np.frombuffer(key)
+        self.margin /= 10.0
+        self.steps = np.where(self.variables.ordered[self.moving], self.steps, self.steps / 10.0)
+        self._reached, self._gradients = {}, {}
+        self._n_idle, self._best_merit = 0, best.f / max(1.0, abs(best.f)) + best.cv
+        return True
 
     def tell(
         self, X: np.ndarray, F: np.ndarray, G: np.ndarray, H: np.ndarray, CV: np.ndarray
@@ -110,13 +140,21 @@ class LocalSearch:
             raise _MissingError(x[None])
         return self._known[x.tobytes()]
 
+    def _reach(self, z: np.ndarray) -> Values:
+        """Values at SLSQP's point, by its own key: a search that runs again needs it often."""
+        key = z.tobytes()
+        if key not in self._reached:
+            self._reached[key] = self._values(self._point(z))
+        return self._reached[key]
+
     def _slopes(self, z: np.ndarray) -> tuple[np.ndarray, ...]:
         """Gradients of f, g and h by forward differences, backward at upper bounds.
 
         Shapes (n_moving,), (n_ieq, n_moving), (n_eq, n_moving); per range of the variable.
         """
-        x = self._point(z)
-        if x.tobytes() not in self._gradients:
+        key = z.tobytes()
+        if key not in self._gradients:
+            x = self._point(z)
             outside = x[self.moving] + self.steps > self.variables.upper[self.moving]
             steps = np.where(outside, -self.steps, self.steps)
             X = np.repeat(x[None], len(steps), axis=0)
@@ -127,20 +165,20 @@ class LocalSearch:
             base = self._values(x)
             near = [self._known[row.tobytes()] for row in X]
             scale = self.variables.span[self.moving] / steps
-            self._gradients[x.tobytes()] = tuple(
+            self._gradients[key] = tuple(
                 np.array([v[part] - base[part] for v in near]).T * scale for part in range(3)
             )
-        return self._gradients[x.tobytes()]
+        return self._gradients[key]
 
     def _constraints(self, start: Values) -> list[dict[str, object]]:
         inequality = {
             "type": "ineq",
-            "fun": lambda z: -self._values(self._point(z)).g - self.margin,
+            "fun": lambda z: -self._reach(z).g - self.margin,
             "jac": lambda z: -self._slopes(z)[1],
         }
         equality = {
             "type": "eq",
-            "fun": lambda z: self._values(self._point(z)).h,
+            "fun": lambda z: self._reach(z).h,
             "jac": lambda z: self._slopes(z)[2],
         }
         return [inequality] * (len(start.g) > 0) + [equality] * (len(start.h) > 0)

@@ -4,7 +4,9 @@ Geem, Kim & Loganathan (2001), Simulation 76(2):60-68, doi:10.1177/0037549701076
 method; Lee & Geem (2005), Comput. Methods Appl. Mech. Engrg. 194:3902-3933,
 doi:10.1016/j.cma.2004.09.007, its steps 1 to 5 for continuous and discrete variables; Mahdavi,
 Fesanghary & Damangir (2007), Appl. Math. Comput. 188:1567-1579, doi:10.1016/j.amc.2006.11.033,
-pitch adjustment that changes over the run.
+pitch adjustment that changes over the run; Fesanghary, Mahdavi, Minary-Jolandan & Alizadeh (2008),
+Comput. Methods Appl. Mech. Engrg. 197:3080-3091, doi:10.1016/j.cma.2008.02.006, the hybrid with
+sequential quadratic programming.
 """
 
 from __future__ import annotations
@@ -13,20 +15,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 
-from algorithms._base import MixedVariableAlgorithm, check_range
+from algorithms._base import check_range
+from algorithms._hybrid import HybridAlgorithm, exponential
 from algorithms._variables import Variables
-from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
 
-class HarmonySearch(MixedVariableAlgorithm):
+class HarmonySearch(HybridAlgorithm):
     """Harmony Search for real, integer, binary and choice variables.
 
     A *harmony* is a solution, a *note* the value of one of its variables, the *harmony memory*
     the population. With a pair for ``par`` and ``bandwidth`` this is Mahdavi's improved Harmony
-    Search, with numbers that of Lee & Geem.
+    Search, with numbers that of Lee & Geem; with ``local_search`` the hybrid of Fesanghary et al.
     """
 
     def __init__(
@@ -37,7 +40,6 @@ class HarmonySearch(MixedVariableAlgorithm):
         bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (1.0, 1e-4),
         same_harmony: float = 0.0,
         n_offsprings: int = 5,
-        neighbour_search: bool | None = None,
         **kwargs: Any,
     ) -> None:
         """Set the parameters.
@@ -55,10 +57,8 @@ class HarmonySearch(MixedVariableAlgorithm):
                 ours for variables that depend on each other); 0 is the rule of the papers, where
                 every note has a source of its own. [0, 1]
             n_offsprings: Harmonies improvised, and then judged together, in one iteration.
-            neighbour_search: Whether the best harmony of every iteration, and every one of the
-                first memory, is improved by local search over its neighbours. None: where the
-                problem offers neighbours (`offers_neighbours`).
-            **kwargs: ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
+            **kwargs: Options of `HybridAlgorithm` (searches, constraints, reference directions),
+                ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
 
         Raises:
             ValueError: A parameter out of its range.
@@ -71,43 +71,36 @@ class HarmonySearch(MixedVariableAlgorithm):
         self.bandwidth = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
         self.same_harmony = same_harmony
         self.n_offsprings = n_offsprings
-        self.neighbour_search = neighbour_search
         check_range("hmcr", hmcr, 0.0, 1.0)
         check_range("same_harmony", same_harmony, 0.0, 1.0)
         check_range("n_offsprings", n_offsprings, 1, np.inf)
         if pop_size is not None:
             check_range("pop_size", pop_size, 1, np.inf)
-        for name, pair, low in (("par", self.par, 0.0), ("bandwidth", self.bandwidth, 1e-300)):
+        for name, pair, low in (
+            ("par", self.par, 0.0),
+            ("bandwidth", self.bandwidth, 1e-300),
+        ):
             if len(pair) != 2:
                 raise ValueError(f"{name}: expected one value or (first, last), got {pair!r}")
             for value in pair:
                 check_range(name, value, low, 1.0)
 
     def _setup(self, problem: Problem, **kwargs: Any) -> None:
-        self.memory_size = self.pop_size or (20 if problem.n_obj == 1 else 100)
-        self._searches = offers_neighbours(problem)
-        if self.neighbour_search is not None:
-            if self.neighbour_search and not self._searches:
-                raise ValueError("neighbour_search: the problem offers no neighbours")
-            self._searches = self.neighbour_search
-        self._waiting = Population.empty()
-        self._search: NeighbourSearch | None = None
-        self._found = Population.empty()
+        super()._setup(problem, **kwargs)
+        self.memory_size = self.pop_size or self._default_size(20)
 
     def _initialize_infill(self) -> Population:
         return self.first_population(self.memory_size)
 
-    def _initialize_advance(self, infills: Population, **kwargs: Any) -> None:
+    def _start(self, infills: Population) -> None:
         self._remember(infills)
-        if self._searches:
-            self._waiting = self.pop
 
-    def _infill(self) -> Population:
-        points = self._search_on()
-        if points is not None:
-            return self.variables.population(points[: self.affordable(len(points))])
+    def _n_proposals(self) -> int:
+        return self.n_offsprings
+
+    def _propose(self) -> np.ndarray:
         progress = self.progress()
-        harmonies = improvise(
+        return improvise(
             self.memory,
             self.variables,
             self.affordable(self.n_offsprings),
@@ -117,44 +110,30 @@ class HarmonySearch(MixedVariableAlgorithm):
             same_harmony=self.same_harmony,
             random_state=self.random_state,
         )
-        return self.variables.population(harmonies)
 
-    def _advance(self, infills: Population, **kwargs: Any) -> None:
+    def _learn(self, infills: Population) -> None:
         # Step 4 of Lee & Geem: better new harmonies replace the worst, none is stored twice.
-        if self._search is None:
-            self._remember(Population.merge(self.pop, infills))
-            if self._searches:
-                self._waiting = infills[best_of(infills)]
-            return
-        X = self.variables.vectors(ind.X for ind in infills)
-        self._search.tell(X, *infills.get("F", "G", "H", "CV"))
-        found = Population.merge(self._found, infills)
-        found = found[best_of(found)]
-        if found[0] is not self._found[0]:  # a search has one place in the memory
-            kept = [ind for ind in self.pop if ind is not self._found[0]]
-            self._remember(Population.merge(Population(kept), found))
-            self._found = found
+        self._remember(Population.merge(self.pop, infills))
 
-    def _search_on(self) -> np.ndarray | None:
-        """The next vectors of the search, or of one from the next harmony that waits for it."""
-        while self._search is not None or len(self._waiting):
-            if self._search is None:
-                self._found, self._waiting = self._waiting[:1], self._waiting[1:]
-                start = self.variables.vectors([self._found[0].X])
-                self._search = NeighbourSearch(self.problem, self.variables, start[0])
-                self._search.tell(start, *self._found.get("F", "G", "H", "CV"))
-            points = self._search.ask()
-            if points is not None:
-                return points
-            self._search = None
-        return None
+    def _replace(self, begun: Individual, found: Individual, better: Individual) -> None:
+        kept = [ind for ind in self.pop if ind is not found]  # a search has one place in memory
+        self._remember(Population([*kept, better]))
+
+    def _best_first(self) -> Population:
+        return self.pop
 
     def _remember(self, pop: Population) -> None:
         X = self.variables.vectors(ind.X for ind in pop)
-        _, first = np.unique(X, axis=0, return_index=True)
+        if self.problem.n_obj == 1 and self.survival is None:
+            f, cv = pop.get("f", "cv")
+            order = np.lexsort((f, self.violation(cv)))
+            order = order[first_of_equal(X[order])][: self.memory_size]
+            self.pop, self.memory = pop[order], X[order]
+            return
+        pop = pop[first_of_equal(X)]
         self.pop = self._survival.do(
             self.problem,
-            pop[np.sort(first)],
+            pop,
             n_survive=self.memory_size,
             random_state=self.random_state,
             algorithm=self,
@@ -162,10 +141,12 @@ class HarmonySearch(MixedVariableAlgorithm):
         self.memory = self.variables.vectors(ind.X for ind in self.pop)
 
 
-def best_of(pop: Population) -> np.ndarray:
-    """Place of the best individual, feasibility first, as an array of one."""
-    cv, f = pop.get("cv", "f")
-    return np.lexsort((f, cv))[:1]
+def first_of_equal(X: np.ndarray) -> np.ndarray:
+    """Places of the rows that no row before equals, ascending."""
+    places: dict[bytes, int] = {}
+    for place, row in enumerate(X):
+        places.setdefault(row.tobytes(), place)
+    return np.fromiter(places.values(), dtype=int)
 
 
 def improvise(
@@ -219,9 +200,3 @@ def rarest_pitch(variables: Variables) -> np.ndarray:
 def linear(first: float, last: float, progress: float) -> float:
     """Pitch adjusting rate of Mahdavi et al.: linear from ``first`` to ``last``."""
     return first + (last - first) * progress
-
-
-def exponential(first: ArrayLike, last: ArrayLike, progress: float) -> np.ndarray:
-    """Bandwidth of Mahdavi et al.: ``first * exp(c * progress)``, c = ln(last / first)."""
-    first, last = np.asarray(first, dtype=float), np.asarray(last, dtype=float)
-    return first * np.exp(np.log(last / first) * progress)

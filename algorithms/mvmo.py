@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 
-from algorithms._base import MixedVariableAlgorithm, check_range
-from algorithms._local_search import LocalSearch
-from algorithms.neighbours import NeighbourSearch, offers_neighbours
+from algorithms._base import check_pair, check_range
+from algorithms._hybrid import HybridAlgorithm
 
 SELECTIONS = ("sequential", "random", "block", "sliding_block")
 
 
-class MVMO(MixedVariableAlgorithm):
+class MVMO(HybridAlgorithm):
     """Mean-Variance Mapping Optimization for real, integer, binary and choice variables.
 
     A swarm of particles; every particle keeps its best solutions in an archive of its own, and
@@ -44,11 +44,6 @@ class MVMO(MixedVariableAlgorithm):
         selection: str = "sequential",
         good: tuple[float, float] = (0.7, 0.2),
         asymmetry: float = 0.05,
-        local_search: bool = False,
-        local_search_rate: float = 0.3,
-        local_search_window: tuple[float, float] = (0.2, 0.9),
-        local_search_margin: tuple[float, float] = (1e-3, 1e-5),
-        neighbour_search: bool | None = None,
         **kwargs: Any,
     ) -> None:
         """Set the parameters; a pair holds the values at the start and at the end of the run.
@@ -65,18 +60,9 @@ class MVMO(MixedVariableAlgorithm):
             good: Share of the particles that start from their own best solution, the others from a
                 mix of good ones; falls with the square of progress. [0, 1]
             asymmetry: Delta d0, by which the asymmetry factors d change. > 0
-            local_search: Whether the best particles are improved by SLSQP (MVMO-SH); one objective.
-            local_search_rate: Chance that an offspring starts a local search, times n_var. The
-                authors' 0.015 is meant for budgets of 10,000 evaluations per variable.
-            local_search_window: Progress between which a local search may start.
-            local_search_margin: Distance that local searches keep from inequality constraints, in
-                the unit of the constraints; shrinks exponentially with progress. Wide margins
-                leave room for rounded variables, narrow ones come closer to the optimum. > 0
-            neighbour_search: Whether the best offspring of every generation, and every one of the
-                first swarm, is improved by local search over its neighbours. None: where the
-                problem offers neighbours (`offers_neighbours`).
-            **kwargs: ``sampling``, ``survival`` (several objectives only) and the options of
-                pymoo's ``Algorithm``.
+            **kwargs: Options of `HybridAlgorithm` (searches, constraints, reference directions),
+                ``sampling``, ``survival`` (several objectives only) and the options of pymoo's
+                ``Algorithm``.
 
         Raises:
             ValueError: A parameter out of its range.
@@ -90,39 +76,24 @@ class MVMO(MixedVariableAlgorithm):
         self.selection = selection
         self.good = good
         self.asymmetry = asymmetry
-        self.local_search = local_search
-        self.local_search_rate = local_search_rate
-        self.local_search_window = local_search_window
-        self.local_search_margin = local_search_margin
-        self.neighbour_search = neighbour_search
         if n_particles is not None:
             check_range("n_particles", n_particles, 1, np.inf)
         check_range("archive_size", archive_size, 2, np.inf)
         check_range("asymmetry", asymmetry, 1e-300, np.inf)
-        check_range("local_search_rate", local_search_rate, 0.0, np.inf)
         check_pair("scaling_factor", scaling_factor, 1e-300, np.inf)
         check_pair("mutated", mutated, 0.0, 1.0)
         check_pair("good", good, 0.0, 1.0)
-        check_pair("local_search_window", local_search_window, 0.0, 1.0)
-        check_pair("local_search_margin", local_search_margin, 1e-300, np.inf)
         if selection not in SELECTIONS:
             raise ValueError(f"selection: expected one of {SELECTIONS}, got {selection!r}")
 
     def _setup(self, problem: Problem, **kwargs: Any) -> None:
-        if self.local_search and problem.n_obj > 1:
-            raise ValueError(f"local_search: expected one objective, got {problem.n_obj}")
-        self.swarm_size = self.n_particles or (10 if problem.n_obj == 1 else 100)
-        self._searches = offers_neighbours(problem)
-        if self.neighbour_search is not None:
-            if self.neighbour_search and not self._searches:
-                raise ValueError("neighbour_search: the problem offers no neighbours")
-            self._searches = self.neighbour_search
-        self._waiting = Population.empty()
+        super()._setup(problem, **kwargs)
+        self.swarm_size = self.n_particles or self._default_size(10)
 
     def _initialize_infill(self) -> Population:
         return self.first_population(self.swarm_size)
 
-    def _initialize_advance(self, infills: Population, **kwargs: Any) -> None:
+    def _start(self, infills: Population) -> None:
         n_var = len(self.variables)
         self.swarm_size = len(infills)
         self.table = np.full((self.swarm_size, self.archive_size, n_var), np.nan)
@@ -132,52 +103,37 @@ class MVMO(MixedVariableAlgorithm):
         self.shape: np.ndarray = np.zeros((self.swarm_size, n_var))
         self.d: np.ndarray = np.ones((self.swarm_size, n_var))
         self.pointer = self.random_state.integers(n_var, size=self.swarm_size)
-        self.searched = np.zeros(self.swarm_size, dtype=bool)
-        self._search: LocalSearch | NeighbourSearch | None = None
         self.pop = infills
-        infills.set("particle", np.arange(self.swarm_size))
+        self._learn(infills)
+
+    def _n_proposals(self) -> int:
+        return self.swarm_size
+
+    def _propose(self) -> np.ndarray:
+        return self._mutate()[: self.affordable(self.swarm_size)]
+
+    def _learn(self, infills: Population) -> None:
+        infills.set("particle", np.arange(len(infills)))
         if self.problem.n_obj == 1:
             self._store(infills)
         else:
-            self._share_survivors(infills)
-        if self._searches:
-            self._waiting = infills
-
-    def _infill(self) -> Population:
-        while self._search is not None or self._opens_search():
-            assert self._search is not None
-            points = self._search.ask()
-            if points is not None:
-                return self.variables.population(points[: self.affordable(len(points))])
-            self._search = None
-        offspring = self._mutate()[: self.affordable(self.swarm_size)]
-        infills = self.variables.population(offspring)
-        infills.set("particle", np.arange(len(infills)))
-        return infills
-
-    def _advance(self, infills: Population, **kwargs: Any) -> None:
-        if self._search is not None:
-            self._advance_local_search(self._search, infills)
-        elif self.problem.n_obj == 1:
-            self._store(infills)
-            if self._searches:
-                self._waiting = infills[np.lexsort(infills.get("f", "cv"))[:1]]
-        else:
             self._share_survivors(Population.merge(self.pop, infills))
 
-    def _opens_search(self) -> bool:
-        """Opens the next search if there is one to open."""
-        if len(self._waiting):
-            individual, self._waiting = self._waiting[0], self._waiting[1:]
-            start = self.variables.vectors([individual.X])
-            self._particle, self._found = individual.get("particle"), False
-            self._search = NeighbourSearch(self.problem, self.variables, start[0])
-            self._search.tell(start, *(np.array([v]) for v in individual.get("F", "G", "H", "CV")))
-            return True
-        if self._starts_local_search():
-            self._open_local_search()
-            return True
-        return False
+    def _replace(self, begun: Individual, found: Individual, better: Individual) -> None:
+        i = begun.get("particle")
+        better.set("particle", i)
+        if found is begun or self.pop[i] is not found:
+            self._store(Population([better]))
+            return
+        # Later points of one search take the place of earlier ones: the archive keeps the spread
+        # that the mapping needs.
+        self.table[i, 0] = self._normalised(Population([better]))[0]
+        self.merit[i, 0] = better.cv, better.f
+        self.pop[i] = better
+        self._measure(np.array([i]))
+
+    def _best_first(self) -> Population:
+        return self.pop[self._ranking()]
 
     def _normalised(self, pop: Population) -> np.ndarray:
         """Positions in [0, 1], shape (n, n_var)."""
@@ -186,22 +142,29 @@ class MVMO(MixedVariableAlgorithm):
         return (X - self.variables.lower) / span
 
     def _store(self, pop: Population) -> None:
-        """Offer every individual to the archive of its particle (n best, best first)."""
-        for individual, x in zip(pop, self._normalised(pop), strict=True):
-            i, *merit = individual.get("particle", "cv", "f")
-            merit = np.where(np.isnan(merit), np.inf, merit)
-            n = self.n_archived[i]
-            place = sum(tuple(known) <= tuple(merit) for known in self.merit[i, :n])
-            if place == self.archive_size or (self.table[i, :n] == x).all(axis=1).any():
-                continue
-            self.table[i, place + 1 :] = self.table[i, place:-1]
-            self.merit[i, place + 1 :] = self.merit[i, place:-1]
-            self.table[i, place], self.merit[i, place] = x, merit
-            self.n_archived[i] = min(n + 1, self.archive_size)
-            if place == 0:
-                self.pop[i] = individual
-                self.searched[i] = False
-            self._measure(i)
+        """Offer every individual to the archive of its particle (n best, best first).
+
+        The particles of the individuals differ. Equal merits keep their order, and what is in the
+        archive already is not stored again.
+        """
+        i, cv, f = pop.get("particle", "cv", "f")
+        i = i.astype(int)
+        X = self._normalised(pop)[:, None]
+        merit = np.stack([cv, f], axis=1).astype(float)[:, None]
+        merit[np.isnan(merit)] = np.inf
+        empty = np.arange(self.archive_size) >= self.n_archived[i, None]
+        empty = np.column_stack([empty, (self.table[i] == X).all(axis=2).any(axis=1)])
+        table = np.concatenate([self.table[i], X], axis=1)
+        merit = np.concatenate([self.merit[i], merit], axis=1)
+        order = np.lexsort((merit[..., 1], self.violation(merit[..., 0]), empty))
+        order = order[:, : self.archive_size, None]
+        self.table[i] = np.take_along_axis(table, order, axis=1)
+        self.merit[i] = np.take_along_axis(merit, order, axis=1)
+        self.n_archived[i] = np.minimum((~empty).sum(axis=1), self.archive_size)
+        stored = (order == self.archive_size)[..., 0] & ~empty[:, -1:]
+        leading = stored[:, 0]
+        self.pop[i[leading]] = pop[leading]
+        self._measure(i[stored.any(axis=1)])
 
     def _share_survivors(self, pop: Population) -> None:
         """Several objectives: the survivors are the particles, the nearest of them its archive."""
@@ -225,11 +188,14 @@ class MVMO(MixedVariableAlgorithm):
         self.table[:, : nearest.shape[1]] = X[nearest]
         self._measure(slice(None))
 
-    def _measure(self, i: int | slice) -> None:
-        """Mean and shape factors of the archive of particle ``i``, or of all."""
-        known = self.table[i, ..., : np.min(self.n_archived[i]), :]
-        self.mean[i] = known.mean(axis=-2)
-        self.shape[i] = shape_factor(known.var(axis=-2), self.shape[i])
+    def _measure(self, i: np.ndarray | slice) -> None:
+        """Mean and shape factors of the archives of particles ``i``."""
+        stored = np.arange(self.archive_size) < self.n_archived[i, None]
+        n = self.n_archived[i, None]
+        mean = np.where(stored[..., None], self.table[i], 0.0).sum(axis=1) / n
+        deviation = np.where(stored[..., None], self.table[i] - mean[:, None], 0.0)
+        self.mean[i] = mean
+        self.shape[i] = shape_factor((deviation**2).sum(axis=1) / n, self.shape[i])
 
     def _mutate(self) -> np.ndarray:
         """One offspring of every particle, allowed points of shape (n_particles, n_var)."""
@@ -262,7 +228,8 @@ class MVMO(MixedVariableAlgorithm):
 
         A good particle starts from its best solution and its archive's mean. A bad one takes for
         both a mix of good particles, ``x_RG + beta * (x_GB - x_LG)`` with the globally best GB, the
-        last good LG and a random good RG between them.
+        last good LG and a random good RG between them; with several objectives, where particles
+        have no order, GB and LG are any two.
         """
         rs = self.random_state
         parent, mean = self.table[:, 0].copy(), self.mean.copy()
@@ -271,8 +238,11 @@ class MVMO(MixedVariableAlgorithm):
             return parent, mean
         order = self._ranking()
         bad = order[n_good:]
-        best, last = parent[order[0]], parent[order[n_good - 1]]
         random_good = parent[order[rs.integers(1, n_good - 1, size=len(bad))]]
+        if self.problem.n_obj == 1:
+            best, last = parent[order[0]], parent[order[n_good - 1]]
+        else:
+            best, last = parent[rs.integers(self.swarm_size, size=(2, len(bad)))]
         mixed = mix(random_good, best, last, squared, rs)
         mixed = np.where(self.variables.nominal, random_good, mixed)
         parent[bad] = mean[bad] = mixed
@@ -281,7 +251,7 @@ class MVMO(MixedVariableAlgorithm):
     def _ranking(self) -> np.ndarray:
         if self.problem.n_obj > 1:
             return np.arange(self.swarm_size)
-        return np.lexsort((self.merit[:, 0, 1], self.merit[:, 0, 0]))
+        return np.lexsort((self.merit[:, 0, 1], self.violation(self.merit[:, 0, 0])))
 
     def _drawn(self) -> np.ndarray:
         """Values of a random archived solution or, as one more of them, any value; normalised."""
@@ -293,49 +263,6 @@ class MVMO(MixedVariableAlgorithm):
         archived = self.table[np.arange(shape[0])[:, None], k, np.arange(shape[1])]
         free = (variables.sample(shape[0], rs) - variables.lower) / np.maximum(variables.span, 1)
         return np.where(anywhere, free, archived)
-
-    def _starts_local_search(self) -> bool:
-        if not self.local_search or self.searched.all():
-            return False
-        first, last = self.local_search_window
-        chance = self.local_search_rate * self.swarm_size / len(self.variables)
-        return first <= self.progress() <= last and self.random_state.random() < chance
-
-    def _open_local_search(self) -> None:
-        """Start from the best particle that has not been searched since it last improved."""
-        i = next(i for i in self._ranking() if not self.searched[i])
-        leader = self.pop[i]
-        start = self.variables.vectors([leader.X])
-        first, last = self.local_search_margin
-        margin = first * (last / first) ** self.progress()
-        self._search = LocalSearch(self.variables, start[0], margin)
-        self._particle, self._found = i, False
-        self._search.tell(start, *(np.array([v]) for v in leader.get("F", "G", "H", "CV")))
-        self.searched[i] = True
-
-    def _advance_local_search(
-        self, search: LocalSearch | NeighbourSearch, infills: Population
-    ) -> None:
-        """Hand the values to the search; the best point it found leads the particle's archive."""
-        X = self.variables.vectors(ind.X for ind in infills)
-        search.tell(X, *infills.get("F", "G", "H", "CV"))
-        cv, f = infills.get("cv", "f")
-        best = np.lexsort((f, cv))[:1]
-        infills.set("particle", self._particle)
-        i = self._particle
-        if self._found:
-            # Later points of one search take the place of earlier ones: the archive keeps the
-            # spread that the mapping needs.
-            if (cv[best[0]], f[best[0]]) >= tuple(self.merit[i, 0]):
-                return
-            self.table[i, 0] = self._normalised(infills[best])
-            self.merit[i, 0] = cv[best[0]], f[best[0]]
-            self.pop[i] = infills[best[0]]
-            self._measure(i)
-        elif (cv[best[0]], f[best[0]]) < tuple(self.merit[i, 0]):
-            self._store(infills[best])
-            self._found = True
-        self.searched[i] = True
 
 
 def mapping(mean: ArrayLike, s1: ArrayLike, s2: ArrayLike, u: ArrayLike) -> np.ndarray:
@@ -359,7 +286,10 @@ def shape_factor(variance: np.ndarray, previous: np.ndarray) -> np.ndarray:
 
 
 def asymmetric(
-    d: np.ndarray, shape: np.ndarray, asymmetry: float, random_state: np.random.Generator
+    d: np.ndarray,
+    shape: np.ndarray,
+    asymmetry: float,
+    random_state: np.random.Generator,
 ) -> np.ndarray:
     """Asymmetry factors d, which follow the shape up and down by a random factor.
 
@@ -438,10 +368,5 @@ def mix(
 
 
 def between(first: float, last: float, share: float) -> float:
+    """``first`` at share 0, ``last`` at 1, linear between."""
     return first + (last - first) * share
-
-
-def check_pair(name: str, pair: Any, low: float, high: float) -> None:
-    if np.shape(pair) != (2,):
-        raise ValueError(f"{name}: expected (first, last), got {pair!r}")
-    check_range(name, pair, low, high)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.algorithms.soo.nonconvex.de import DE
 from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.algorithms.soo.nonconvex.pso import PSO
@@ -15,6 +16,7 @@ from pymoo.core.problem import Problem
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
 from algorithms._base import check_options
+from algorithms._hybrid import reference_directions
 from algorithms._variables import Variables
 from algorithms.harmony_search import HarmonySearch
 from algorithms.mixed import AllowedSampling, MixedCMAES, SnapToGrid
@@ -23,13 +25,13 @@ from algorithms.permutation import order_ga, permutation_ga
 
 
 def harmony_search(problem: Problem, **parameters: Any) -> Algorithm:
-    """Harmony Search; any variables, any number of objectives."""
+    """Harmony Search; any variables, any number of objectives, local search by default."""
     return HarmonySearch(**parameters)
 
 
 def mvmo(problem: Problem, **parameters: Any) -> Algorithm:
-    """MVMO; any variables, any number of objectives."""
-    return MVMO(**parameters)
+    """MVMO without local search; any variables, any number of objectives."""
+    return MVMO(**{"local_search": False, **parameters})
 
 
 def mvmo_sh(problem: Problem, **parameters: Any) -> Algorithm:
@@ -69,6 +71,14 @@ def nsga2(problem: Problem, **parameters: Any) -> Algorithm:
     return _snapped("nsga2", NSGA2, problem, parameters)
 
 
+def nsga3(problem: Problem, ref_dirs: Any = 100, **parameters: Any) -> Algorithm:
+    """pymoo's NSGA-III, snapped to allowed values; ``ref_dirs`` an array or a number of them."""
+    if problem.n_obj < 2:
+        raise ValueError("nsga3: expected a problem with several objectives, got 1")
+    directions = reference_directions(problem.n_obj, ref_dirs)
+    return _snapped("nsga3", NSGA3, problem, {"ref_dirs": directions, **parameters})
+
+
 def mixed_ga(problem: Problem, **parameters: Any) -> Algorithm:
     """pymoo's genetic algorithm for problems with ``vars``, which works on dicts.
 
@@ -91,6 +101,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "pso": pso,
     "cmaes": cmaes,
     "nsga2": nsga2,
+    "nsga3": nsga3,
     "mixed-ga": mixed_ga,
     "permutation-ga": permutation_ga,
     "order-ga": order_ga,

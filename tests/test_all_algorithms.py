@@ -25,11 +25,11 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 from algorithms import ALGORITHMS, MVMO, HarmonySearch
 
 ON_PERMUTATIONS = ("permutation-ga", "order-ga")  # tested in test_permutation.py
-NAMES = [name for name in ALGORITHMS if name not in ON_PERMUTATIONS]
+NAMES = [name for name in ALGORITHMS if name not in (*ON_PERMUTATIONS, "nsga3")]
 ON_VECTORS = [name for name in NAMES if name != "mixed-ga"]
 ON_DICTS = ["hs", "mvmo", "mvmo-sh", "mixed-ga"]
 OWN = ["hs", "mvmo", "mvmo-sh"]
-MULTI = ["hs", "mvmo", "nsga2", "mixed-ga"]
+MULTI = ["hs", "mvmo", "nsga2", "nsga3", "mixed-ga"]
 
 VARIABLES = {
     "x": Real(bounds=(-2.0, 2.0)),
@@ -199,8 +199,9 @@ def test_published_unconstrained_problems(name: str, sphere: float, rosenbrock: 
 
 @pytest.mark.parametrize("name", MULTI)
 def test_several_objectives_give_a_front(name: str) -> None:
-    problem = Mixed(vectors=name in ON_VECTORS, n_obj=2)
-    parameters = {"pop_size": 40} if name != "mvmo" else {"n_particles": 40}
+    problem = Mixed(vectors=name != "mixed-ga", n_obj=2)
+    size = {"mvmo": "n_particles", "nsga3": "ref_dirs"}.get(name, "pop_size")
+    parameters = {size: 40}
     res = run(name, problem, 3000, **parameters)
     F = res.opt.get("F")
     assert len(F) > 20
@@ -208,7 +209,7 @@ def test_several_objectives_give_a_front(name: str) -> None:
     assert HV(ref_point=np.array([10.0, 10.0]))(F) > 50.0
 
 
-@pytest.mark.parametrize("name", ["hs", "mvmo", "nsga2"])
+@pytest.mark.parametrize("name", ["hs", "mvmo", "nsga2", "nsga3"])
 def test_the_front_of_zdt1_is_found(name: str) -> None:
     problem = get_problem("zdt1", n_var=10)
     res = run(name, problem, 8000)

@@ -1,6 +1,6 @@
 """The published study of allocation on 18 buses: its genetic algorithm beside others.
 
-    python benchmarks/papers/der_allocation.py [--runs 31] [--jobs 2]
+    python benchmarks/papers/der_allocation.py [--runs 11] [--jobs 2]
         [--out docs/tables/der_allocation.md] [--plot docs/images/der_allocation.png]
 
 The protocol is the study's: population of 10, 10 and 20 generations (100, 200 evaluations), order
@@ -140,7 +140,7 @@ def convergence(runs: dict[str, list[Run]], mean: Baseline, best: float, path: P
 
 
 def main(
-    runs: int = 31,
+    runs: int = 11,
     jobs: int = 2,
     out: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write.")] = None,

@@ -44,7 +44,14 @@ LIMITS = {"vm_pu": None, "loading_percent": None}
 def study_search(hms: int = HMS, hmcr: float = 0.85, par: float = 0.3) -> Algorithm:
     """Harmony Search with the study's parameters; neighbours are the next lines on the loop."""
     return HarmonySearch(
-        pop_size=hms, hmcr=hmcr, par=par, bandwidth=0.05, n_offsprings=1, neighbour_search=False
+        pop_size=hms,
+        hmcr=hmcr,
+        par=par,
+        bandwidth=0.05,
+        n_offsprings=1,
+        local_search=False,
+        neighbour_search=False,
+        avoid_repeats=False,
     )
 
 

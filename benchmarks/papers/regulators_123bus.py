@@ -60,7 +60,9 @@ class Search:
 def as_published(problem: RegulatorControl) -> Algorithm:
     """Harmony Search with the published parameters, one harmony at a time."""
     bandwidth = BANDWIDTH_V / (problem.xu - problem.xl)
-    return HarmonySearch(pop_size=HMS, hmcr=0.9, par=0.3, bandwidth=bandwidth, n_offsprings=1)
+    return HarmonySearch(
+        HMS, hmcr=0.9, par=0.3, bandwidth=bandwidth, n_offsprings=1, local_search=False
+    )
 
 
 def by_name(name: str) -> Callable[[RegulatorControl], Algorithm]:

@@ -415,7 +415,7 @@ class DERPlacement(OverTime, NetProblem):
             fits = self._fits(settings, values, middle)
             low, high = np.where(fits, middle, low), np.where(fits, high, middle)
         capacity = low * rated_mw
-        return -capacity[0] if settings.values.ndim == 2 else -capacity
+        return 0.0 - (capacity[0] if settings.values.ndim == 2 else capacity)
 
     def _fits(self, settings: Settings, values: FloatArray, scaling: FloatArray) -> Any:
         """Which candidates violate no limit of the grid with their units scaled."""

@@ -11,8 +11,9 @@ from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 
 from algorithms import HarmonySearch
+from algorithms._hybrid import exponential
 from algorithms._variables import Variables
-from algorithms.harmony_search import exponential, improvise, linear
+from algorithms.harmony_search import improvise, linear
 
 BOX = Variables(Problem(n_var=3, xl=0.0, xu=10.0))
 MEMORY = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -156,7 +157,7 @@ def test_parameters_out_of_range_are_named(parameters: dict, message: str) -> No
 
 
 def test_fixed_rates_give_the_search_of_2005() -> None:
-    algorithm = HarmonySearch(hmcr=0.9, par=0.3, bandwidth=0.01, same_harmony=0, n_offsprings=1)
+    algorithm = HarmonySearch(hmcr=0.9, par=0.3, bandwidth=0.01, n_offsprings=1, local_search=False)
     res = minimize(get_problem("sphere", n_var=3), algorithm, ("n_evals", 2000), seed=1)
     assert res.F[0] < 1e-4
     assert res.algorithm.n_gen == 2 + 1980

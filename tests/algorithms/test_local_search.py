@@ -41,6 +41,33 @@ def test_published_constrained_optimum_is_reached_from_a_poor_point() -> None:
     assert sum(sizes) < 600
 
 
+class Valley(Problem):
+    """Ten turned axes, weighted from 1 to 1e6, around (0.3, ..., 0.3)."""
+
+    def __init__(self) -> None:
+        super().__init__(n_var=10, n_obj=1, xl=-5.0, xu=5.0)
+        self.axes = np.linalg.qr(np.random.default_rng(1).normal(size=(10, 10)))[0]
+
+    def _evaluate(self, X: np.ndarray, out: dict, *args: object, **kwargs: object) -> None:
+        out["F"] = (((X - 0.3) @ self.axes) ** 2 * np.geomspace(1.0, 1e6, 10)).sum(axis=1)
+
+
+def test_finer_differences_reach_the_bottom_of_a_badly_scaled_valley(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem, start = Valley(), np.full(10, 4.0)
+    found = {}
+    for n_restarts in (0, LocalSearch.N_RESTARTS):
+        monkeypatch.setattr(LocalSearch, "N_RESTARTS", n_restarts)
+        search = LocalSearch(Variables(problem), start)
+        pop, _ = drive(search, problem, start)
+        found[n_restarts] = pop.get("F").min()
+        # Difference and margin shrink by ten with every start.
+        assert search.steps[0] == pytest.approx(1e-5 / 10.0**search._n_starts)
+        assert search.margin == pytest.approx(1e-4 / 10.0**search._n_starts)
+    assert found[3] < 1e-2 * found[0]
+
+
 def test_equality_constraints_are_kept() -> None:
     problem = get_problem("g11")
     start = np.array([0.5, 0.9])

@@ -10,7 +10,15 @@ from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 
 from algorithms import MVMO
-from algorithms.mvmo import asymmetric, mapping, mix, number_mutated, select, shape_factor
+from algorithms.mvmo import (
+    asymmetric,
+    between,
+    mapping,
+    mix,
+    number_mutated,
+    select,
+    shape_factor,
+)
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.2, 0.5, 1.0])
@@ -112,6 +120,26 @@ def test_bad_particles_are_mixed_from_good_ones_inside_the_box() -> None:
     end = mix(good, best, last, 1.0, np.random.default_rng(1))
     assert end[:, 0].min() == pytest.approx(0.498, abs=0.01)
     assert end[:, 0].max() == pytest.approx(0.898, abs=0.01)
+
+
+def test_schedules_run_with_the_square_of_progress() -> None:
+    # Half of the run: 1 + (20 - 1) / 4 and 0.7 - (0.7 - 0.2) / 4.
+    assert between(1.0, 20.0, 0.5**2) == pytest.approx(5.75)
+    assert between(0.7, 0.2, 0.5**2) == pytest.approx(0.575)
+    X = np.column_stack([np.linspace(0.5, 0.95, 10), np.full(10, 0.5)])
+    parent, _ = started(n_particles=10, sampling=X)._parents(0.5**2)
+    # Of ten particles 0.575 are six: they start from their own best, the other four do not.
+    np.testing.assert_array_equal((parent == X).all(axis=1), [True] * 6 + [False] * 4)
+
+
+def test_merits_that_are_equal_keep_their_order_and_failures_come_last() -> None:
+    algorithm = started(n_particles=1, archive_size=3, sampling=np.array([[0.9, 0.5]]))
+    for x, f in ((0.2, 0.25), (0.3, np.nan), (0.4, 0.25)):
+        new = Population.new(X=np.array([[x, 0.5]]), F=np.array([[f]]), G=np.empty((1, 0)))
+        new.set("CV", np.zeros((1, 1)))
+        algorithm._learn(new)
+    # 0.9 has the value 0.16, and 0.3 has none.
+    np.testing.assert_allclose(algorithm.table[0, :, 0], [0.9, 0.2, 0.4])
 
 
 def started(problem_name: str = "sphere", **parameters: object) -> MVMO:
