@@ -56,7 +56,7 @@ def main(
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Run nothing")] = False,
 ) -> None:
     """Runs what is missing and writes tables and pictures."""
-    if again:
+    if again and not dry_run:
         forget(again.split(","))
     wanted = {name: ALGORITHMS[name] for name in algorithms.split(",")}
     seconds = 0.0

@@ -62,17 +62,20 @@ def write_all(
         return [a for a in algorithms if any((problem, a) in ran for problem in problems)]
 
     def complete(problems: Sequence[str]) -> list[str]:
-        """Problems that all of these have run on."""
+        """Problems that all of these have run on; none if one of ours is not among them."""
         names = of(problems)
-        return [problem for problem in problems if names and ran >= {(problem, a) for a in names}]
+        if not set(own) <= set(names):
+            return []
+        return [problem for problem in problems if ran >= {(problem, a) for a in names}]
 
     functions, tasks = complete(groups["functions"]), complete(groups["grid"])
     constrained, mixed = complete(groups["constrained"]), complete(groups["mixed"])
     by_dimension = _by_dimension(functions)
     ten = by_dimension.get("10-D", [])
+    overall = {"all functions": functions} if len(by_dimension) > 1 else {}
     texts = {
         "algorithms_functions": [
-            *_rank_table(results, {"all functions": functions, **by_dimension}, of(functions)),
+            *_rank_table(results, overall | by_dimension, of(functions)),
             *_rank_table(results, {"constrained": constrained}, of(constrained)),
             *_rank_table(results, {"mixed": mixed}, of(mixed)),
             *_gap_table(results, [*constrained, *mixed], of([*constrained, *mixed])),
@@ -125,7 +128,7 @@ def _rank_table(results: Results, groups: Names, algorithms: Sequence[str]) -> l
     lines.append(
         _line(["pairs of problem and seed", *(str(c.n_blocks) for c in compared.values())])
     )
-    text = f"{first.capitalize()}: {in_words(overall)}"
+    text = f"{first[0].upper()}{first[1:]}: {in_words(overall)}"
     medians = compare_medians(results, groups[first], algorithms)
     if medians is not None:
         leaders = zip(medians.algorithms[:3], medians.mean_ranks.tolist(), strict=False)

@@ -133,10 +133,14 @@ def main(
     evals: int | None = None,
     jobs: int = 2,
     others: Annotated[bool, typer.Option(help="The other rows.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Rows that begin like this.")] = None,
     out: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
 ) -> None:
     """Prints a table per case with one row per algorithm, and writes them where asked."""
     warnings.simplefilter("ignore", DeprecationWarning)
+    labels = [label for label in ROWS if label not in MAIN] if others else list(MAIN)
+    if only:
+        labels = [label for label in labels if label.startswith(tuple(only))]
     lines: list[str] = []
     for name in case or BUDGETS:
         n_evals, n_seeds = BUDGETS[name]
@@ -151,7 +155,7 @@ def main(
         )
         lines += ["", title, "", HEADER[0][:-1] + "| at best known |", HEADER[1] + "---|"]
         typer.echo("\n".join(lines[-5:]))
-        for label in [label for label in ROWS if label not in MAIN] if others else MAIN:
+        for label in labels:
             runs = joblib.Parallel(n_jobs=jobs)(
                 joblib.delayed(run)(name, label, seed, n_evals) for seed in range(1, n_seeds + 1)
             )
