@@ -382,3 +382,19 @@ def test_collecting_an_engine_while_another_takes_a_context_does_not_block() -> 
         patch.setattr(_opendss, "_take_context", collecting_take)
         again = OpenDSSEngine(feeder)
     np.testing.assert_array_equal(again.solve(settings).values, expected)
+
+
+def test_a_new_context_leaves_the_working_directory_alone(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "from gridproblems.engines._opendss import new_context\n"
+        "new_context()\n"
+        "os.chdir(sys.argv[1])\n"
+        "for _ in range(3):\n"
+        "    new_context()\n"
+        "    assert os.path.samefile(os.getcwd(), sys.argv[1]), os.getcwd()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ what a freshly built circuit gives. A feeder with controls of other kinds is bui
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -586,7 +587,9 @@ def _give_back(feeder: Feeder, workspaces: list[_Workspace]) -> None:
 def new_context() -> Any:
     """A fresh OpenDSS that neither opens windows nor changes the working directory."""
     with _creation_lock:
+        here = os.getcwd()
         dss = opendssdirect.dss.NewContext()
+        os.chdir(here)  # a new context may go to where OpenDSS was loaded
         dss.Basic.AllowChangeDir(False)
         dss.Basic.AllowEditor(False)
         dss.Basic.AllowForms(False)
