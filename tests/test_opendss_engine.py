@@ -387,8 +387,7 @@ def test_collecting_an_engine_while_another_takes_a_context_does_not_block() -> 
 def test_a_new_context_leaves_the_working_directory_alone(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
-        "from gridproblems.engines._opendss import new_context\n"
-        "new_context()\n"
+        "from gridproblems.engines._opendss import new_context\n"  # loads OpenDSS here
         "os.chdir(sys.argv[1])\n"
         "for _ in range(3):\n"
         "    new_context()\n"
