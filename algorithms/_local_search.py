@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from threading import get_ident
+from typing import Any, NamedTuple
 
 import numpy as np
+from greenlet import getcurrent, greenlet
 from scipy.optimize import minimize
 
 from algorithms._variables import Variables
@@ -23,23 +25,10 @@ class LocalSearch:
     """SLSQP with finite differences, one batch of points at a time.
 
     SciPy calls the function it minimises; an ask-and-tell algorithm, its budget and its checkpoints
-    need the reverse. SLSQP is deterministic, so every ``ask`` runs it again from the start on the
-    values known so far, up to the first point that is missing. The state is then nothing but a
-    table of evaluated points, and the same search comes out however often it is interrupted.
-
-    Real and ordered variables move, nominal ones stay. SLSQP sees ordered variables as continuous;
-    the points asked for are snapped, and differences span at least one whole step. On such a
-    staircase SLSQP may never meet its own tolerance, so the search also ends when the points of
-    ``PATIENCE`` gradients have brought nothing.
-
-    Where SLSQP has ended it starts again with differences and margin ten times smaller, as long as
-    the last start has brought a share of ``RESTART_GAIN`` of the objective, at most ``N_RESTARTS``
-    times: forward differences are too coarse for the end of a badly scaled valley.
+    need the reverse. So SLSQP runs in a greenlet that stops at the first point whose values are
+    missing. The greenlet is no part of the state: SLSQP is deterministic, and a copy of the search
+    runs it again on the values known so far, up to the same point.
     """
-
-    PATIENCE = 3
-    N_RESTARTS = 3
-    RESTART_GAIN = 1e-4
 
     def __init__(
         self,
@@ -61,6 +50,62 @@ class LocalSearch:
                 that is larger than 1.
             max_iterations: Most iterations of SLSQP.
         """
+        self.descent = Descent(variables, start, margin, difference, tolerance, max_iterations)
+        self._running: greenlet | None = None
+        self._thread = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_running": None}
+
+    def ask(self) -> np.ndarray | None:
+        """The points to evaluate next, shape (n, n_var); None when the search has ended."""
+        if self.descent.is_idle():
+            return None
+        if self._running is None or self._thread != get_ident():  # greenlets stay in their thread
+            self._running, self._thread = greenlet(self.descent.run), get_ident()
+        if self._running.dead:
+            return None
+        self._running.parent = getcurrent()
+        points: np.ndarray | None = self._running.switch()
+        return points
+
+    def tell(
+        self, X: np.ndarray, F: np.ndarray, G: np.ndarray, H: np.ndarray, CV: np.ndarray
+    ) -> None:
+        """Take the values at the points of the last ``ask``, one row each."""
+        self.descent.tell(X, F, G, H, CV)
+
+
+class Descent:
+    """The table of values and the functions that SLSQP minimises with it.
+
+    Knows nothing of the greenlet that it runs in: a search that nobody needs any more is then free
+    at once, with its greenlet.
+
+    Real and ordered variables move, nominal ones stay. SLSQP sees ordered variables as continuous;
+    the points asked for are snapped, and differences span at least one whole step. On such a
+    staircase SLSQP may never meet its own tolerance, so the search also ends when the points of
+    ``PATIENCE`` gradients have brought nothing.
+
+    Where SLSQP has ended it starts again with differences and margin ten times smaller, as long as
+    the last start has brought a share of ``RESTART_GAIN`` of the objective, at most ``N_RESTARTS``
+    times: forward differences are too coarse for the end of a badly scaled valley.
+    """
+
+    PATIENCE = 3
+    N_RESTARTS = 3
+    RESTART_GAIN = 1e-4
+
+    def __init__(
+        self,
+        variables: Variables,
+        start: np.ndarray,
+        margin: float,
+        difference: float,
+        tolerance: float,
+        max_iterations: int,
+    ) -> None:
+        """See `LocalSearch`."""
         self.variables = variables
         self.start = start
         self.margin = margin
@@ -73,23 +118,21 @@ class LocalSearch:
         self._gradients: dict[bytes, tuple[np.ndarray, ...]] = {}
         self._best_merit = np.inf
         self._n_idle = 0
-        self._n_starts = 0
+        self.n_starts = 0
 
-    def ask(self) -> np.ndarray | None:
-        """The points to evaluate next, shape (n, n_var); None when the search has ended."""
-        if len(self.moving) == 0:
-            return None
-        while self._n_idle <= self.PATIENCE * (len(self.moving) + 1):
-            try:
-                self._minimise()
-            except _MissingError as missing:
-                return missing.points
-            if not self._starts_again():
-                break
-        return None
+    def is_idle(self) -> bool:
+        """Whether there is nothing to move, or the last points have brought nothing."""
+        n_moving = len(self.moving)
+        return n_moving == 0 or self._n_idle > self.PATIENCE * (n_moving + 1)
+
+    def run(self) -> None:
+        """Runs SLSQP to its end, and again while that pays; stops where values are missing."""
+        self._minimise()
+        while self._starts_again():
+            self._minimise()
 
     def _minimise(self) -> None:
-        """Runs SLSQP from the start to its end, or to a point that is missing."""
+        """Runs SLSQP from the start to its end."""
         low, span = self.variables.lower[self.moving], self.variables.span[self.moving]
         start = self._values(self.start)
         scale = max(1.0, abs(start.f))
@@ -108,9 +151,9 @@ class LocalSearch:
         key, best = min(self._known.items(), key=lambda item: (item[1].cv, item[1].f))
         start = self._values(self.start)
         gained = best.cv < start.cv or start.f - best.f > self.RESTART_GAIN * abs(start.f)
-        if not gained or self._n_starts == self.N_RESTARTS:
+        if not gained or self.n_starts == self.N_RESTARTS:
             return False
-        self._n_starts += 1
+        self.n_starts += 1
         self.start = np.frombuffer(key)
         self.margin /= 10.0
         self.steps = np.where(self.variables.ordered[self.moving], self.steps, self.steps / 10.0)
@@ -121,7 +164,7 @@ class LocalSearch:
     def tell(
         self, X: np.ndarray, F: np.ndarray, G: np.ndarray, H: np.ndarray, CV: np.ndarray
     ) -> None:
-        """Take the values at the points of the last ``ask``, one row each."""
+        """See `LocalSearch`."""
         for x, f, g, h, cv in zip(X, F, G, H, CV, strict=True):
             values = Values(float(f[0]), np.array(g), np.array(h), float(cv[0]))
             self._known[x.tobytes()] = values
@@ -136,9 +179,10 @@ class LocalSearch:
         return self.variables.snap(x)
 
     def _values(self, x: np.ndarray) -> Values:
-        if x.tobytes() not in self._known:
-            raise _MissingError(x[None])
-        return self._known[x.tobytes()]
+        key = x.tobytes()
+        if key not in self._known:
+            _wait_for(x[None])
+        return self._known[key]
 
     def _reach(self, z: np.ndarray) -> Values:
         """Values at SLSQP's point, by its own key: a search that runs again needs it often."""
@@ -161,7 +205,7 @@ class LocalSearch:
             X[np.arange(len(steps)), self.moving] += steps
             missing = [row for row in X if row.tobytes() not in self._known]
             if missing:
-                raise _MissingError(np.array(missing))
+                _wait_for(np.array(missing))
             base = self._values(x)
             near = [self._known[row.tobytes()] for row in X]
             scale = self.variables.span[self.moving] / steps
@@ -184,9 +228,8 @@ class LocalSearch:
         return [inequality] * (len(start.g) > 0) + [equality] * (len(start.h) > 0)
 
 
-class _MissingError(Exception):
-    """SLSQP needs values at points that nobody has evaluated yet."""
-
-    def __init__(self, points: np.ndarray) -> None:
-        super().__init__(points)
-        self.points = points
+def _wait_for(points: np.ndarray) -> None:
+    """Stops SLSQP until the values of points are known."""
+    parent = getcurrent().parent
+    assert parent is not None, "runs in the greenlet of a LocalSearch"
+    parent.switch(points)

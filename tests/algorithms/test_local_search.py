@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from pymoo.core.problem import Problem
 from pymoo.core.variable import Binary, Integer, Real
 from pymoo.problems import get_problem
 
-from algorithms._local_search import LocalSearch
+from algorithms._local_search import Descent, LocalSearch
 from algorithms._variables import Variables
 
 
@@ -18,13 +20,13 @@ def drive(
     search: LocalSearch, problem: Problem, start: np.ndarray, interrupted: bool = False
 ) -> tuple[Population, list[int]]:
     """Answer every question; returns all evaluated points and the size of each batch."""
-    pop = Evaluator().eval(problem, search.variables.population(start[None]))
+    pop = Evaluator().eval(problem, search.descent.variables.population(start[None]))
     search.tell(start[None], *pop.get("F", "G", "H", "CV"))
     sizes = []
     while (X := search.ask()) is not None:
         if interrupted:
             search = pickle.loads(pickle.dumps(search))
-        new = Evaluator().eval(problem, search.variables.population(X))
+        new = Evaluator().eval(problem, search.descent.variables.population(X))
         search.tell(X, *new.get("F", "G", "H", "CV"))
         pop, sizes = Population.merge(pop, new), [*sizes, len(X)]
     return pop, sizes
@@ -57,14 +59,14 @@ def test_finer_differences_reach_the_bottom_of_a_badly_scaled_valley(
 ) -> None:
     problem, start = Valley(), np.full(10, 4.0)
     found = {}
-    for n_restarts in (0, LocalSearch.N_RESTARTS):
-        monkeypatch.setattr(LocalSearch, "N_RESTARTS", n_restarts)
+    for n_restarts in (0, Descent.N_RESTARTS):
+        monkeypatch.setattr(Descent, "N_RESTARTS", n_restarts)
         search = LocalSearch(Variables(problem), start)
         pop, _ = drive(search, problem, start)
         found[n_restarts] = pop.get("F").min()
         # Difference and margin shrink by ten with every start.
-        assert search.steps[0] == pytest.approx(1e-5 / 10.0**search._n_starts)
-        assert search.margin == pytest.approx(1e-4 / 10.0**search._n_starts)
+        assert search.descent.steps[0] == pytest.approx(1e-5 / 10.0**search.descent.n_starts)
+        assert search.descent.margin == pytest.approx(1e-4 / 10.0**search.descent.n_starts)
     assert found[3] < 1e-2 * found[0]
 
 
@@ -81,6 +83,36 @@ def test_an_interrupted_search_asks_for_the_same_points() -> None:
     whole, _ = drive(LocalSearch(Variables(problem), start), problem, start)
     parts, _ = drive(LocalSearch(Variables(problem), start), problem, start, interrupted=True)
     np.testing.assert_array_equal(whole.get("X"), parts.get("X"))
+
+
+def test_the_thread_that_asks_may_change() -> None:
+    problem = get_problem("g7")
+    start = np.full(10, 3.0)
+    whole, _ = drive(LocalSearch(Variables(problem), start), problem, start)
+    search = LocalSearch(Variables(problem), start)
+    pop = Evaluator().eval(problem, Population.new(X=start[None]))
+    search.tell(start[None], *pop.get("F", "G", "H", "CV"))
+    asked = [start[None]]
+    with ThreadPoolExecutor(1) as other:
+        for k in range(20):
+            X = search.ask() if k % 2 else other.submit(search.ask).result()
+            assert X is not None
+            pop = Evaluator().eval(problem, Population.new(X=X))
+            search.tell(X, *pop.get("F", "G", "H", "CV"))
+            asked.append(X)
+    together = np.vstack(asked)
+    np.testing.assert_array_equal(together, whole.get("X")[: len(together)])
+
+
+def test_a_search_that_is_dropped_leaves_nothing_behind() -> None:
+    problem, start = Valley(), np.full(10, 4.0)
+    search = LocalSearch(Variables(problem), start)
+    pop = Evaluator().eval(problem, Population.new(X=start[None]))
+    search.tell(start[None], *pop.get("F", "G", "H", "CV"))
+    assert search.ask() is not None  # SLSQP waits now
+    left = weakref.ref(search.descent)
+    del search
+    assert left() is None
 
 
 class Staircase(Problem):
