@@ -37,6 +37,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self,
         local_search: bool | None = None,
         local_search_rate: float = 0.3,
+        local_search_backoff: float = 0.7,
         local_search_window: tuple[float, float] = (0.2, 0.9),
         local_search_margin: tuple[float, float] = (1e-3, 1e-5),
         neighbour_search: bool | None = None,
@@ -51,6 +52,10 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             local_search: Whether the best members are improved by SLSQP, for one objective. None:
                 where there is one objective and a real variable.
             local_search_rate: Chance that a proposal starts a local search, times n_var.
+            local_search_backoff: Factor on that chance for every local search since the last one
+                that found a new best point, so that few evaluations go into plateaus and into
+                local optima (rewarding searches by what they gain: Ong & Keane 2004,
+                doi:10.1109/TEVC.2003.819944). 1: none. [0, 1]
             local_search_window: Progress between which a local search may start.
             local_search_margin: Distance that local searches keep from inequality constraints, in
                 the unit of the constraints; shrinks exponentially with progress. Wide margins
@@ -75,6 +80,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         super().__init__(**kwargs)
         self.local_search = local_search
         self.local_search_rate = local_search_rate
+        self.local_search_backoff = local_search_backoff
         self.local_search_window = local_search_window
         self.local_search_margin = local_search_margin
         self.neighbour_search = neighbour_search
@@ -82,6 +88,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self.ref_dirs = ref_dirs
         self.avoid_repeats = avoid_repeats
         check_range("local_search_rate", local_search_rate, 0.0, np.inf)
+        check_range("local_search_backoff", local_search_backoff, 0.0, 1.0)
         check_pair("local_search_window", local_search_window, 0.0, 1.0)
         check_pair("local_search_margin", local_search_margin, 1e-300, np.inf)
         check_range("epsilon", epsilon, 0.0, 1.0)
@@ -108,6 +115,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self._begun: Individual
         self._found: Individual
         self._level = self._first_level = 0.0
+        self._record: tuple[float, float]
+        self._n_failed = 0
         self._kept: Any = Population.empty()
         self.opt: Any
 
@@ -196,6 +205,9 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             points = self._search.ask()
             if points is not None:
                 return points
+            if isinstance(self._search, LocalSearch):
+                gained = (self._found.cv, self._found.f) < self._record
+                self._n_failed = 0 if gained else self._n_failed + 1
             self._search = None
         return None
 
@@ -212,6 +224,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         first, last = self.local_search_margin
         margin = float(exponential(first, last, self.progress()))
         x = self.variables.vectors([begun.X])[0]
+        best = self._best_first()[0]
+        self._record = best.cv, best.f
         self._open(begun, LocalSearch(self.variables, x, margin))
         return True
 
@@ -221,6 +235,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             return None
         first, last = self.local_search_window
         chance = self.local_search_rate * self._n_proposals() / len(self.variables)
+        chance *= self.local_search_backoff**self._n_failed
         if not first <= self.progress() <= last or self.random_state.random() >= chance:
             return None
         return next((ind for ind in self._best_first() if not ind.get("searched")), None)

@@ -6,7 +6,8 @@ doi:10.1016/j.cma.2004.09.007, its steps 1 to 5 for continuous and discrete vari
 Fesanghary & Damangir (2007), Appl. Math. Comput. 188:1567-1579, doi:10.1016/j.amc.2006.11.033,
 pitch adjustment that changes over the run; Fesanghary, Mahdavi, Minary-Jolandan & Alizadeh (2008),
 Comput. Methods Appl. Mech. Engrg. 197:3080-3091, doi:10.1016/j.cma.2008.02.006, the hybrid with
-sequential quadratic programming.
+sequential quadratic programming; Omran & Mahdavi (2008), Appl. Math. Comput. 198:643-656,
+doi:10.1016/j.amc.2007.09.004, pitch adjustment to the notes of the best harmony.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class HarmonySearch(HybridAlgorithm):
         hmcr: float = 0.99,
         par: float | tuple[float, float] = (0.6, 0.99),
         bandwidth: ArrayLike | tuple[ArrayLike, ArrayLike] = (1.0, 1e-4),
+        global_best: float = 0.2,
         same_harmony: float = 0.0,
         n_offsprings: int = 5,
         **kwargs: Any,
@@ -52,6 +54,9 @@ class HarmonySearch(HybridAlgorithm):
             bandwidth: Largest pitch adjustment as a share of the variable's range, one number or
                 one for each variable; a tuple of two shrinks exponentially from the first to the
                 second over the run. (0, 1]
+            global_best: Chance that an adjusted note becomes that of the best harmony instead of a
+                neighbour of its own (global-best Harmony Search of Omran & Mahdavi, where it is 1
+                and the note may be that of any variable). One objective. [0, 1]
             same_harmony: Chance that all remembered notes of a new harmony come from the same
                 remembered one, so that notes which belong together stay together (an addition of
                 ours for variables that depend on each other); 0 is the rule of the papers, where
@@ -69,9 +74,11 @@ class HarmonySearch(HybridAlgorithm):
         self.hmcr = hmcr
         self.par = tuple(par) if isinstance(par, (tuple, list)) else (par, par)
         self.bandwidth = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
+        self.global_best = global_best
         self.same_harmony = same_harmony
         self.n_offsprings = n_offsprings
         check_range("hmcr", hmcr, 0.0, 1.0)
+        check_range("global_best", global_best, 0.0, 1.0)
         check_range("same_harmony", same_harmony, 0.0, 1.0)
         check_range("n_offsprings", n_offsprings, 1, np.inf)
         if pop_size is not None:
@@ -107,6 +114,7 @@ class HarmonySearch(HybridAlgorithm):
             hmcr=self.hmcr,
             par=linear(self.par[0], self.par[1], progress),
             bandwidth=exponential(self.bandwidth[0], self.bandwidth[1], progress),
+            global_best=self.global_best if self.problem.n_obj == 1 else 0.0,
             same_harmony=self.same_harmony,
             random_state=self.random_state,
         )
@@ -156,20 +164,23 @@ def improvise(
     hmcr: float,
     par: float,
     bandwidth: ArrayLike,
+    global_best: float,
     same_harmony: float,
     random_state: np.random.Generator,
 ) -> np.ndarray:
     """Play new harmonies, note by note (step 3 of Lee & Geem).
 
     Args:
-        memory: Remembered harmonies, shape (HMS, n_var).
+        memory: Remembered harmonies, shape (HMS, n_var), the best first.
         bandwidth: Largest pitch adjustment as a share of the range, scalar or shape (n_var,).
+        global_best: Chance that an adjusted note is that of the best harmony.
         same_harmony: Chance that one remembered harmony gives all remembered notes.
 
     Returns:
         Shape (n_harmonies, n_var). Memory consideration: with chance ``hmcr`` the note of a random
         remembered harmony, with chance ``same_harmony`` of the same one for all notes; pitch
-        adjustment: with chance ``par`` a neighbour of that note; otherwise any note of the range.
+        adjustment: with chance ``par`` a neighbour of that note, with chance ``global_best`` the
+        note of the best harmony instead; otherwise any note of the range.
     """
     shape = (n_harmonies, len(variables))
     remembered = random_state.random(shape) < hmcr
@@ -183,8 +194,10 @@ def improvise(
         variables.sample(n_harmonies, random_state),
     )
     share = np.maximum(bandwidth, rarest_pitch(variables))
-    neighbours = variables.pitch(notes, share, random_state)
-    return np.where(adjusted, neighbours, notes)
+    pitches = variables.pitch(notes, share, random_state)
+    if global_best > 0:
+        pitches = np.where(random_state.random(shape) < global_best, memory[0], pitches)
+    return np.where(adjusted, pitches, notes)
 
 
 def rarest_pitch(variables: Variables) -> np.ndarray:

@@ -88,6 +88,9 @@ HAND_WORKED = [
     (functions.sphere, [1.0, 2.0, 2.0], 9.0),
     (functions.ellipsoid, [1.0, 1.0, 1.0], 1.0 + 1e3 + 1e6),
     (functions.bent_cigar, [3.0, 1.0, 0.0], 9.0 + 1e6),
+    (functions.levy, [2.0, 0.0], 1.0 + 10.0 * np.sin(1.0) ** 2),
+    (functions.levy, [0.0, 0.5], 0.0625 * 2.0),
+    (functions.salomon, [0.03, 0.04], 0.1),
     # rounded to 2 and -0.4; sqrt(10) widens the last axis, which weighs 100
     (functions.step_ellipsoid, [2.2, -0.4 / np.sqrt(10.0)], 0.1 * (4.0 + 100.0 * 0.16)),
     # nothing but the slope: 0.04 rounds to 0

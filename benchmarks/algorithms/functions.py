@@ -64,6 +64,20 @@ def rastrigin(Z: FloatArray) -> FloatArray:
     return np.asarray((10.0 * (1.0 - np.cos(2.0 * np.pi * Z)) + Z**2).sum(axis=1))
 
 
+def levy(Z: FloatArray) -> FloatArray:
+    """Waves along curved valleys; its usual box is twice as wide."""
+    W = Z / 2.0
+    inner = (W[:, :-1] ** 2 * (1.0 + 10.0 * np.sin(np.pi * W[:, :-1] - 1.0) ** 2)).sum(axis=1)
+    last = W[:, -1] ** 2 * (1.0 + np.sin(2.0 * np.pi * W[:, -1]) ** 2)
+    return np.asarray(np.sin(np.pi * W[:, 0]) ** 2 + inner + last)
+
+
+def salomon(Z: FloatArray) -> FloatArray:
+    """Rings of equal height on a cone; its usual box is 20 times as wide."""
+    radius = 20.0 * np.sqrt((Z**2).sum(axis=1))
+    return np.asarray(1.0 - np.cos(2.0 * np.pi * radius) + 0.1 * radius)
+
+
 def griewank(Z: FloatArray) -> FloatArray:
     """Many small local optima on a wide bowl; its usual box is 100 times as wide."""
     Z = 100.0 * Z

@@ -23,7 +23,16 @@ def training(dimensions: Sequence[int] = DIMENSIONS, instance: int = 1) -> Group
     """What defaults are chosen on."""
     return {
         "functions": _rotated(
-            ("sphere", "ellipsoid", "bent_cigar", "step_ellipsoid", "rosenbrock", "rastrigin"),
+            (
+                "sphere",
+                "ellipsoid",
+                "bent_cigar",
+                "step_ellipsoid",
+                "rosenbrock",
+                "rastrigin",
+                "levy",
+                "salomon",
+            ),
             dimensions,
             instance,
         ),

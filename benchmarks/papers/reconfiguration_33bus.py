@@ -48,6 +48,7 @@ def study_search(hms: int = HMS, hmcr: float = 0.85, par: float = 0.3) -> Algori
         hmcr=hmcr,
         par=par,
         bandwidth=0.05,
+        global_best=0.0,
         n_offsprings=1,
         local_search=False,
         neighbour_search=False,

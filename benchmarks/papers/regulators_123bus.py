@@ -61,7 +61,13 @@ def as_published(problem: RegulatorControl) -> Algorithm:
     """Harmony Search with the published parameters, one harmony at a time."""
     bandwidth = BANDWIDTH_V / (problem.xu - problem.xl)
     return HarmonySearch(
-        HMS, hmcr=0.9, par=0.3, bandwidth=bandwidth, n_offsprings=1, local_search=False
+        HMS,
+        hmcr=0.9,
+        par=0.3,
+        bandwidth=bandwidth,
+        global_best=0.0,
+        n_offsprings=1,
+        local_search=False,
     )
 
 

@@ -20,7 +20,14 @@ MEMORY = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 
 def play(**parameters: float) -> np.ndarray:
-    options = {"hmcr": 1.0, "par": 0.0, "bandwidth": 0.1, "same_harmony": 0.0, **parameters}
+    options = {
+        "hmcr": 1.0,
+        "par": 0.0,
+        "bandwidth": 0.1,
+        "global_best": 0.0,
+        "same_harmony": 0.0,
+        **parameters,
+    }
     return improvise(
         MEMORY,
         BOX,
@@ -72,17 +79,27 @@ def test_only_remembered_notes_are_adjusted_by_at_most_the_bandwidth() -> None:
     assert np.isin(play(hmcr=0.5, par=0.25), MEMORY).mean() == pytest.approx(0.375, abs=0.02)
 
 
+def test_adjusted_notes_may_become_those_of_the_best_harmony() -> None:
+    best = MEMORY[0]
+    np.testing.assert_array_equal(play(par=1.0, global_best=1.0), np.tile(best, (4000, 1)))
+    # 0.4 adjusted, a quarter of them to the best: 0.1, and 0.3 of the notes as they were.
+    X = play(par=0.4, global_best=0.25, bandwidth=0.05)
+    assert (best == X).mean() == pytest.approx(0.1 + 0.3, abs=0.02)
+    assert (MEMORY[1] == X).mean() == pytest.approx(0.3, abs=0.02)
+    # The notes that come from no harmony are not adjusted.
+    assert (play(hmcr=0.0, par=1.0, global_best=1.0) == best).mean() == 0.0
+
+
 def test_bandwidth_of_each_variable() -> None:
-    X = improvise(
-        MEMORY[:1], BOX, 500, 1.0, 1.0, np.array([0.01, 0.05, 0.1]), 0.0, np.random.default_rng(2)
-    )
+    widths = np.array([0.01, 0.05, 0.1])
+    X = improvise(MEMORY[:1], BOX, 500, 1.0, 1.0, widths, 0.0, 0.0, np.random.default_rng(2))
     np.testing.assert_allclose(np.abs(X - MEMORY[0]).max(axis=0), [0.1, 0.5, 1.0], rtol=0.03)
 
 
 def test_adjusted_integers_and_binaries_keep_moving_when_the_bandwidth_has_shrunk() -> None:
     variables = Variables(Problem(vars={"k": Integer(bounds=(0, 100)), "on": Binary()}))
     memory = np.array([[50.0, 0.0]])
-    X = improvise(memory, variables, 8000, 1.0, 1.0, 1e-9, 0.0, np.random.default_rng(3))
+    X = improvise(memory, variables, 8000, 1.0, 1.0, 1e-9, 0.0, 0.0, np.random.default_rng(3))
     assert set(X[:, 0]) == {49.0, 50.0, 51.0}
     # Two variables: each adjusted discrete note really moves once in two.
     assert np.mean(X[:, 0] != 50.0) == pytest.approx(0.5, abs=0.03)
@@ -157,7 +174,9 @@ def test_parameters_out_of_range_are_named(parameters: dict, message: str) -> No
 
 
 def test_fixed_rates_give_the_search_of_2005() -> None:
-    algorithm = HarmonySearch(hmcr=0.9, par=0.3, bandwidth=0.01, n_offsprings=1, local_search=False)
+    algorithm = HarmonySearch(
+        hmcr=0.9, par=0.3, bandwidth=0.01, global_best=0.0, n_offsprings=1, local_search=False
+    )
     res = minimize(get_problem("sphere", n_var=3), algorithm, ("n_evals", 2000), seed=1)
     assert res.F[0] < 1e-4
     assert res.algorithm.n_gen == 2 + 1980

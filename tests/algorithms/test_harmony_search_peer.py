@@ -49,6 +49,7 @@ def ours(name: str, hmcr: float) -> np.ndarray:
             hmcr=hmcr,
             par=(0.35, 0.99),
             bandwidth=(0.1, 1e-3),
+            global_best=0.0,
             n_offsprings=1,
             local_search=False,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -169,11 +170,56 @@ def test_searches_start_inside_their_window(cls: type[Algorithm]) -> None:
     assert max(opened) <= 0.6
 
 
+class Plateau(Problem):
+    """The same value everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(n_var=5, n_obj=1, xl=0.0, xu=1.0)
+
+    def _evaluate(self, X: np.ndarray, out: dict, *args: object, **kwargs: object) -> None:
+        out["F"] = np.ones(len(X))
+
+
+@BOTH
+def test_searches_that_gain_nothing_become_rare(cls: type[Algorithm]) -> None:
+    def searches(backoff: float) -> int:
+        algorithm = cls(local_search_backoff=backoff)
+        algorithm.setup(Plateau(), termination=("n_evals", 4000), seed=1)
+        n_opened = 0
+        while algorithm.has_next():
+            running = algorithm._search
+            algorithm.next()
+            n_opened += algorithm._search is not None and algorithm._search is not running
+        return n_opened
+
+    assert searches(0.0) == 1
+    assert 1 < searches(0.5) < searches(1.0)
+
+
+@BOTH
+def test_a_search_that_finds_a_new_best_restores_the_chance(cls: type[Algorithm]) -> None:
+    algorithm = cls(local_search_backoff=0.5)
+    algorithm.setup(get_problem("rastrigin", n_var=5), termination=("n_evals", 4000), seed=3)
+    n_failed, best_at_start = [], np.inf
+    while algorithm.has_next():
+        best = algorithm.opt[0].F[0] if algorithm.opt is not None else np.inf
+        running, before = algorithm._search, algorithm._n_failed
+        algorithm.next()
+        n_failed.append(algorithm._n_failed)
+        if algorithm._search is not running:
+            if running is not None:
+                assert algorithm._n_failed == (0 if best < best_at_start else before + 1)
+            best_at_start = best
+    assert max(n_failed) > 1
+    assert any(a > 0 and b == 0 for a, b in pairwise(n_failed))
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"local_search_rate": -1.0}, "local_search_rate: expected values in"),
+        ({"local_search_backoff": 1.5}, "local_search_backoff: expected values in"),
         ({"local_search_margin": (1e-3, 0.0)}, "local_search_margin: expected values in"),
         ({"local_search_window": (0.5, 1.5)}, "local_search_window: expected values in"),
         ({"local_search_window": 0.5}, "local_search_window: expected"),
