@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pymoo.core.evaluator import Evaluator
 from pymoo.core.problem import Problem
+from pymoo.optimize import minimize
 
+from algorithms._variables import Variables
 from gridproblems.study import Study
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "algorithms"))
@@ -20,6 +23,7 @@ import engineering
 import functions
 import problem_sets
 import tune
+import variants
 from peers import PEERS, Peer
 from scoring import compare_groups, compare_medians, scores
 
@@ -296,6 +300,44 @@ def _installed_peers() -> dict[str, Any]:
             continue
         found[name] = make
     return found
+
+
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_variants_run_on_every_kind_of_variable(name: str) -> None:
+    for problem in (PROBLEMS["sphere 5-D"](), PROBLEMS["mixed sphere 10-D"](), PROBLEMS["g06"]()):
+        result = minimize(problem, tune.make_variant(name, problem, 600), ("n_evals", 600), seed=1)
+        assert result.algorithm.evaluator.n_eval == 600
+        middle = problem.evaluate(
+            (problem.xl + problem.xu)[None, :] // 2, return_as_dictionary=True
+        )
+        assert result.F[0] < middle["F"][0, 0] or middle["G"].max() > 0
+
+
+def test_an_opposition_start_holds_the_better_half() -> None:
+    algorithm = variants.OppositionMVMO(n_particles=4, sampling=np.eye(4) * 3.0 - 1.0)
+    problem = functions.ShiftedRotated(functions.sphere, 4)
+    problem.x_opt = np.full(4, 1.0)
+    algorithm.setup(problem, termination=("n_evals", 100), seed=1)
+    infills = algorithm.ask()
+    np.testing.assert_array_equal(infills.get("X")[4:], 1.0 - np.eye(4) * 3.0)
+    Evaluator().eval(problem, infills)
+    algorithm.tell(infills=infills)
+    # (2, -1, -1, -1) has 1 + 3 * 4 = 13, the opposite (-2, 1, 1, 1) has 9.
+    np.testing.assert_allclose(algorithm.pop.get("F"), 9.0)
+
+
+def test_pitches_of_the_variants() -> None:
+    variables = Variables(Problem(n_var=2, xl=0.0, xu=100.0))
+    memory = np.array([[2.0, 4.0], [3.0, 8.0], [4.0, 9.0]])
+    notes, rs = np.tile(memory[1], (2000, 1)), np.random.default_rng(1)
+    ends = variants.towards_extremes(variables, memory, notes, np.ones(2), rs)
+    np.testing.assert_allclose(ends.min(axis=0), [2.0, 4.0], atol=0.02)
+    np.testing.assert_allclose(ends.max(axis=0), [4.0, 9.0], atol=0.02)
+    moved = variants.by_differences(variables, memory, notes, np.full(2, 1e-9), rs) - notes
+    # A quarter of (1, 4), (1, 1) and (2, 5) or minus these, none in a third: 1/2 * 2/3.
+    assert (np.abs(moved[:, 0]) > 1e-6).mean() == pytest.approx(1 / 3, abs=0.03)
+    slopes = moved[np.abs(moved[:, 0]) > 1e-3]
+    assert set(np.round(slopes[:, 1] / slopes[:, 0], 3)) == {1.0, 2.5, 4.0}
 
 
 @pytest.mark.parametrize("name", tune.SPACES)

@@ -1,6 +1,6 @@
 """Chooses parameters of the algorithms on the training problems.
 
-    python benchmarks/algorithms/tune.py compare hs 'hs?same_harmony=0.5' --seeds 7 --dims 10
+    python benchmarks/algorithms/tune.py compare hs 'hs?same_harmony=0.5' hs-opposition --seeds 7
     python benchmarks/algorithms/tune.py select hs --configurations 32 --seeds 16
 
 `compare` shows medians and mean ranks of variants, `select` searches the space below: all
@@ -30,6 +30,7 @@ from problem_sets import Groups, training
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 from scoring import compare_groups, mean_ranks
+from variants import VARIANTS
 
 from algorithms import ALGORITHMS
 from gridproblems.study import Study
@@ -166,7 +167,7 @@ def make_variant(spec: str, problem: Problem, n_evals: int) -> Algorithm:
         except json.JSONDecodeError:
             parsed = value
         parameters[key] = tuple(parsed) if isinstance(parsed, list) else parsed
-    return ALGORITHMS[name](problem, **parameters)
+    return {**ALGORITHMS, **VARIANTS}[name](problem, **parameters)
 
 
 def _groups(dims: str, group: str) -> Groups:
@@ -187,7 +188,8 @@ def _run(variants: list[str], groups: Groups, seeds: int, evals: int, jobs: int)
 def _code_version() -> str:
     """Changes with every change of the algorithms."""
     digest = hashlib.sha256()
-    for path in sorted((ROOT / "algorithms").glob("*.py")):
+    variants = Path(__file__).with_name("variants.py")
+    for path in [*sorted((ROOT / "algorithms").glob("*.py")), variants]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:10]
 
