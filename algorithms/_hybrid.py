@@ -23,6 +23,8 @@ from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
 FIRST_LEVEL_QUANTILE = 0.2
 N_TRIES = 20
+WINDOW_REAL = (0.2, 0.9)
+WINDOW_MIXED = (0.5, 0.9)
 
 
 class HybridAlgorithm(MixedVariableAlgorithm):
@@ -38,8 +40,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         local_search: bool | None = None,
         local_search_rate: float = 0.3,
         local_search_backoff: float = 0.7,
-        local_search_window: tuple[float, float] = (0.2, 0.9),
-        local_search_margin: tuple[float, float] = (1e-3, 1e-5),
+        local_search_window: tuple[float, float] | None = None,
+        local_search_margin: tuple[float, float] = (1e-3, 1e-7),
         neighbour_search: bool | None = None,
         epsilon: float = 0.0,
         ref_dirs: np.ndarray | int | None = None,
@@ -56,7 +58,9 @@ class HybridAlgorithm(MixedVariableAlgorithm):
                 that found a new best point, so that few evaluations go into plateaus and into
                 local optima (rewarding searches by what they gain: Ong & Keane 2004,
                 doi:10.1109/TEVC.2003.819944). 1: none. [0, 1]
-            local_search_window: Progress between which a local search may start.
+            local_search_window: Progress between which a local search may start. None: 0.2 and 0.9
+                where all variables are real, else 0.5 and 0.9, as a search also fits the real
+                variables to the others, which then are harder to change.
             local_search_margin: Distance that local searches keep from inequality constraints, in
                 the unit of the constraints; shrinks exponentially with progress. Wide margins
                 leave room for rounded variables, narrow ones come closer to the optimum. > 0
@@ -89,7 +93,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self.avoid_repeats = avoid_repeats
         check_range("local_search_rate", local_search_rate, 0.0, np.inf)
         check_range("local_search_backoff", local_search_backoff, 0.0, 1.0)
-        check_pair("local_search_window", local_search_window, 0.0, 1.0)
+        if local_search_window is not None:
+            check_pair("local_search_window", local_search_window, 0.0, 1.0)
         check_pair("local_search_margin", local_search_margin, 1e-300, np.inf)
         check_range("epsilon", epsilon, 0.0, 1.0)
 
@@ -108,6 +113,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             raise ValueError("neighbour_search: the problem offers no neighbours")
         moving = self.variables.real & (self.variables.span > 0)
         self._is_local = one and moving.any() if self.local_search is None else self.local_search
+        window = WINDOW_REAL if self.variables.real.all() else WINDOW_MIXED
+        self._window = self.local_search_window or window
         self._is_neighbour = offered if self.neighbour_search is None else self.neighbour_search
         self._seen = SeenVectors() if self.avoid_repeats and not moving.any() else None
         self._waiting: Any = Population.empty()
@@ -233,7 +240,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         """The best member that no search has started from or ended at, if one is to start."""
         if not self._is_local:
             return None
-        first, last = self.local_search_window
+        first, last = self._window
         chance = self.local_search_rate * self._n_proposals() / len(self.variables)
         chance *= self.local_search_backoff**self._n_failed
         if not first <= self.progress() <= last or self.random_state.random() >= chance:

@@ -51,6 +51,8 @@ SPACES: dict[str, dict[str, list[Any]]] = {
         "n_offsprings": [5, 1, 10],
         "local_search_rate": [0.3, 0.1, 1.0],
         "local_search_backoff": [0.7, 1.0, 0.5],
+        "local_search_window": [None, [0.0, 1.0], [0.2, 0.9], [0.5, 0.9]],
+        "local_search_margin": [[1e-3, 1e-7], [1e-3, 1e-5]],
     },
     "mvmo": {
         "n_particles": [10, 1, 5, 20],
@@ -68,8 +70,8 @@ SPACES: dict[str, dict[str, list[Any]]] = {
         "mutated": [[0.5, 0.0], [0.3, 0.0], [0.7, 0.1]],
         "local_search_rate": [0.3, 0.1, 1.0],
         "local_search_backoff": [0.7, 1.0, 0.5],
-        "local_search_window": [[0.2, 0.9], [0.0, 1.0], [0.5, 0.95]],
-        "local_search_margin": [[1e-3, 1e-5], [1e-4, 1e-6], [1e-3, 1e-7]],
+        "local_search_window": [None, [0.0, 1.0], [0.2, 0.9], [0.5, 0.9]],
+        "local_search_margin": [[1e-3, 1e-7], [1e-4, 1e-6], [1e-3, 1e-5]],
     },
 }
 #: Share of the parameters in which a drawn configuration differs from the default.
@@ -90,6 +92,7 @@ def compare(
     dims: Dims = "10",
     group: Group = "functions,constrained,mixed,grid",
     jobs: Jobs = 1,
+    out: Annotated[Path | None, typer.Option(help="Markdown file for the ranks")] = None,
 ) -> None:
     """Prints median gaps and mean ranks of variants on the training problems."""
     groups = _groups(dims, group)
@@ -100,8 +103,11 @@ def compare(
         typer.echo("median gap, % (of 1 where the optimum is 0)")
         typer.echo(gaps.loc[ordered, variants].to_string(float_format=lambda v: f"{v:.3g}"))
         if len(variants) > 1:
+            ranks = _ranks(results, groups, variants)
             typer.echo("\nmean rank")
-            typer.echo(_ranks(results, groups, variants).to_string(float_format="{:.2f}".format))
+            typer.echo(ranks.to_string(float_format="{:.2f}".format))
+            if out:
+                out.write_text(_markdown(ranks, seeds, evals, dims), encoding="utf-8")
 
 
 @app.command()

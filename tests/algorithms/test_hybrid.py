@@ -156,6 +156,18 @@ def test_local_search_is_the_default_with_real_variables_and_one_objective(
 
 
 @BOTH
+def test_searches_start_later_with_variables_that_are_not_real(cls: type[Algorithm]) -> None:
+    variables = {"x": Real(bounds=(0, 1)), "k": Integer(bounds=(0, 9))}
+    mixed = Problem(vars=variables, n_obj=1, xl=np.zeros(2), xu=np.array([1.0, 9.0]))
+    windows = []
+    for problem, given in ((get_problem("sphere"), None), (mixed, None), (mixed, (0.1, 0.3))):
+        algorithm = cls(local_search_window=given)
+        algorithm.setup(problem, termination=("n_evals", 10), seed=1)
+        windows.append(algorithm._window)
+    assert windows == [(0.2, 0.9), (0.5, 0.9), (0.1, 0.3)]
+
+
+@BOTH
 def test_searches_start_inside_their_window(cls: type[Algorithm]) -> None:
     algorithm = cls(local_search_window=(0.5, 0.6), local_search_rate=100.0)
     algorithm.setup(get_problem("rosenbrock", n_var=4), termination=("n_evals", 2000), seed=1)
