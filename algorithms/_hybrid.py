@@ -24,7 +24,7 @@ from algorithms.neighbours import NeighbourSearch, offers_neighbours
 FIRST_LEVEL_QUANTILE = 0.2
 N_TRIES = 20
 WINDOW_REAL = (0.2, 0.9)
-WINDOW_MIXED = (0.5, 0.9)
+WINDOW_MIXED = (0.35, 0.9)
 
 
 class HybridAlgorithm(MixedVariableAlgorithm):
@@ -59,7 +59,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
                 local optima (rewarding searches by what they gain: Ong & Keane 2004,
                 doi:10.1109/TEVC.2003.819944). 1: none. [0, 1]
             local_search_window: Progress between which a local search may start. None: 0.2 and 0.9
-                where all variables are real, else 0.5 and 0.9, as a search also fits the real
+                where all variables are real, else 0.35 and 0.9, as a search also fits the real
                 variables to the others, which then are harder to change.
             local_search_margin: Distance that local searches keep from inequality constraints, in
                 the unit of the constraints; shrinks exponentially with progress. Wide margins

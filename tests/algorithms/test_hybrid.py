@@ -164,7 +164,7 @@ def test_searches_start_later_with_variables_that_are_not_real(cls: type[Algorit
         algorithm = cls(local_search_window=given)
         algorithm.setup(problem, termination=("n_evals", 10), seed=1)
         windows.append(algorithm._window)
-    assert windows == [(0.2, 0.9), (0.5, 0.9), (0.1, 0.3)]
+    assert windows == [(0.2, 0.9), (0.35, 0.9), (0.1, 0.3)]
 
 
 @BOTH
