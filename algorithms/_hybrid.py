@@ -119,6 +119,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self._seen = SeenVectors() if self.avoid_repeats and not moving.any() else None
         self._waiting: Any = Population.empty()
         self._search: LocalSearch | NeighbourSearch | None = None
+        self._asked: np.ndarray
         self._begun: Individual
         self._found: Individual
         self._level = self._first_level = 0.0
@@ -173,7 +174,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self._set_level()
         X = self._search_on()
         if X is not None:
-            return self.variables.population(X[: self.affordable(len(X))])
+            self._asked = X[: self.affordable(len(X))]
+            return self.variables.population(self._asked)
         X = self._propose()
         if self._seen is not None:
             X = self._seen.exchange(X, self.variables, self.random_state)
@@ -188,6 +190,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         X = self.variables.vectors(ind.X for ind in infills)
         if self._seen is not None:
             self._seen.update(X)
+        if isinstance(self._search, LocalSearch):
+            X = self._asked  # problems may have put vectors into another form
         self._search.tell(X, *infills.get("F", "G", "H", "CV"))
         best = infills[best_of(infills)][0]
         if (best.cv, best.f) < (self._found.cv, self._found.f):

@@ -182,6 +182,30 @@ def test_searches_start_inside_their_window(cls: type[Algorithm]) -> None:
     assert max(opened) <= 0.6
 
 
+class Sorted(Problem):
+    """Distance from (0.2, 0.5, 0.7) in any order."""
+
+    def __init__(self) -> None:
+        super().__init__(n_var=3, n_obj=1, xl=0.0, xu=1.0)
+
+    def _evaluate(self, X: np.ndarray, out: dict, *args: object, **kwargs: object) -> None:
+        out["F"] = ((np.sort(X, axis=1) - np.array([0.2, 0.5, 0.7])) ** 2).sum(axis=1)
+
+
+@BOTH
+def test_problems_may_put_vectors_into_another_form(cls: type[Algorithm]) -> None:
+    algorithm = cls()
+    algorithm.setup(Sorted(), termination=("n_evals", 1000), seed=1)
+    while algorithm.has_next():
+        infills = algorithm.ask()
+        algorithm.evaluator.eval(algorithm.problem, infills)
+        for individual in infills:
+            individual.X = np.sort(individual.X)
+        algorithm.tell(infills=infills)
+    assert algorithm.opt[0].F[0] < 1e-10
+    np.testing.assert_allclose(algorithm.opt[0].X, [0.2, 0.5, 0.7], atol=1e-5)
+
+
 class Plateau(Problem):
     """The same value everywhere."""
 
