@@ -114,7 +114,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         moving = self.variables.real & (self.variables.span > 0)
         self._is_local = one and moving.any() if self.local_search is None else self.local_search
         window = WINDOW_REAL if self.variables.real.all() else WINDOW_MIXED
-        self._window = self.local_search_window or window
+        self._window = window if self.local_search_window is None else self.local_search_window
         self._is_neighbour = offered if self.neighbour_search is None else self.neighbour_search
         self._seen = SeenVectors() if self.avoid_repeats and not moving.any() else None
         self._waiting: Any = Population.empty()

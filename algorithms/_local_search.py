@@ -180,7 +180,7 @@ class Descent:
 
     def _values(self, x: np.ndarray) -> Values:
         key = x.tobytes()
-        if key not in self._known:
+        while key not in self._known:
             _wait_for(x[None])
         return self._known[key]
 
@@ -203,8 +203,7 @@ class Descent:
             steps = np.where(outside, -self.steps, self.steps)
             X = np.repeat(x[None], len(steps), axis=0)
             X[np.arange(len(steps)), self.moving] += steps
-            missing = [row for row in X if row.tobytes() not in self._known]
-            if missing:
+            while missing := [row for row in X if row.tobytes() not in self._known]:
                 _wait_for(np.array(missing))
             base = self._values(x)
             near = [self._known[row.tobytes()] for row in X]

@@ -85,6 +85,20 @@ def test_an_interrupted_search_asks_for_the_same_points() -> None:
     np.testing.assert_array_equal(whole.get("X"), parts.get("X"))
 
 
+def test_what_was_not_evaluated_is_asked_for_again() -> None:
+    problem = get_problem("g7")
+    start = np.full(10, 3.0)
+    search = LocalSearch(Variables(problem), start)
+    pop = Evaluator().eval(problem, Population.new(X=start[None]))
+    search.tell(start[None], *pop.get("F", "G", "H", "CV"))
+    X = search.ask()
+    assert X is not None
+    assert len(X) == 10
+    pop = Evaluator().eval(problem, Population.new(X=X[:4]))  # the budget ended here
+    search.tell(X[:4], *pop.get("F", "G", "H", "CV"))
+    np.testing.assert_array_equal(search.ask(), X[4:])
+
+
 def test_the_thread_that_asks_may_change() -> None:
     problem = get_problem("g7")
     start = np.full(10, 3.0)
