@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -150,7 +151,8 @@ def _study(
     if (ready is None) == (not problems):
         raise ValueError("expected problems, such as orpd:ieee39, or --study, not both")
     if ready is None:
-        names = [name.strip() for name in algorithms.split(",") if name.strip()]
+        outside_brackets = r",(?![^\[]*\])"
+        names = [name.strip() for name in re.split(outside_brackets, algorithms) if name.strip()]
         return Study(path, problems, names, seeds, evals)
     made = lookup("study", ready, STUDIES)
     return Study(path, made.problems, made.algorithms, made.seeds, made.n_evals)

@@ -24,6 +24,7 @@ from gridproblems.study import Results, Study
 from gridproblems.study.ready import STUDIES
 from gridproblems.study.report import how_to_repeat, verdict, write_report
 from gridproblems.study.run import Outcome
+from gridproblems.study.specs import algorithm_of, problem_of
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for command in (cli_study.compare, cli_study.report, cli_study.export):
@@ -103,6 +104,18 @@ def test_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_dry_run_of_a_finished_study_has_nothing_to_do(done: Path) -> None:
     assert "0 of 8 runs to do, about 0 s" in compared(done, "--dry-run").stdout
+
+
+def test_parameters_that_are_pairs(tmp_path: Path) -> None:
+    named = "hs?par=[0.3,0.9]&bandwidth=[0.5,1e-3],mvmo?mutated=[0.4,0.1]"
+    arguments = ["orpd:ieee6", "--algorithms", named, "--seeds", "1", "--evals", "60", "--dry-run"]
+    result = invoke("compare", *arguments, "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 2 runs to do" in result.stdout
+    problem = problem_of("orpd:ieee6")
+    made = algorithm_of("hs?par=[0.3,0.9]&bandwidth=[0.5,1e-3]", problem, 60)
+    assert made.par == (0.3, 0.9)
+    assert made.bandwidth == (0.5, 1e-3)
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
     """Makes the algorithm of a specification, for one run.
 
     Args:
-        spec: A name in ``algorithms.ALGORITHMS``, with parameters as ``"hs?pop_size=20"``, or a
-            pickled callable of (problem, n_evals).
+        spec: A name in ``algorithms.ALGORITHMS``, with parameters as ``"hs?pop_size=20"`` (lists
+            are pairs: ``"hs?par=[0.3,0.9]"``), or a pickled callable of (problem, n_evals).
         problem: What it is to solve.
         n_evals: The budget of the run.
 
@@ -79,7 +79,8 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
     from algorithms import ALGORITHMS
 
     name, parameters = _parsed(spec)
-    return lookup("algorithm", name, ALGORITHMS)(problem, **parameters)
+    pairs = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    return lookup("algorithm", name, ALGORITHMS)(problem, **pairs)
 
 
 def _written(key: str, value: Any) -> str:
