@@ -34,7 +34,7 @@ from variants import VARIANTS
 
 from algorithms import ALGORITHMS
 from gridproblems.study import Study
-from gridproblems.study.analyse import table
+from gridproblems.study.analyse import run_table, table
 from gridproblems.study.results import Results
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,7 @@ SPACES: dict[str, dict[str, list[Any]]] = {
         "local_search_margin": [[1e-3, 1e-7], [1e-4, 1e-6], [1e-3, 1e-5]],
     },
 }
+CSV_COLUMNS = ["problem", "algorithm", "seed", "evaluations", "feasible", "value", "gap_percent"]
 #: Share of the parameters in which a drawn configuration differs from the default.
 SHARE_CHANGED = 0.4
 app = typer.Typer(add_completion=False)
@@ -82,6 +83,7 @@ Evals = Annotated[int, typer.Option(help="Evaluations of a run")]
 Dims = Annotated[str, typer.Option(help="Dimensions of the functions")]
 Group = Annotated[str, typer.Option(help="functions, constrained, mixed, grid; or several")]
 Jobs = Annotated[int, typer.Option(help="Processes")]
+Csv = Annotated[Path | None, typer.Option(help="CSV file to write, one line per run")]
 
 
 @app.command()
@@ -93,10 +95,13 @@ def compare(
     group: Group = "functions,constrained,mixed,grid",
     jobs: Jobs = 1,
     out: Annotated[Path | None, typer.Option(help="Markdown file for the ranks")] = None,
+    csv: Csv = None,
 ) -> None:
     """Prints median gaps and mean ranks of variants on the training problems."""
     groups = _groups(dims, group)
     results = _run(variants, groups, seeds, evals, jobs)
+    if csv:
+        run_table(results)[CSV_COLUMNS].to_csv(csv, index=False, float_format="%.8g")
     gaps = table(results).pivot(index="problem", columns="algorithm", values="gap_percent")
     ordered = [name for problems in groups.values() for name in problems]
     with pd.option_context("display.width", 250, "display.max_columns", None):
@@ -119,6 +124,7 @@ def select(
     dims: Dims = "5,10,20,40",
     group: Group = "functions,constrained,mixed,grid",
     jobs: Jobs = 1,
+    csv: Csv = None,
 ) -> None:
     """Searches the space of an algorithm and writes the table of the best."""
     groups = _groups(dims, group)
@@ -134,6 +140,8 @@ def select(
         best = ranks.index[: max(2, (len(left) + 1) // 2)]
         left = list(dict.fromkeys([algorithm, *best]))
         n_seeds = min(2 * n_seeds, seeds)
+    if csv:
+        run_table(results)[CSV_COLUMNS].to_csv(csv, index=False, float_format="%.8g")
     path = TABLES / f"algorithms_tuning_{algorithm}.md"
     path.write_text(_markdown(ranks, n_seeds, evals, dims), encoding="utf-8")
     typer.echo(f"written: {path.relative_to(ROOT)}")
