@@ -10,6 +10,7 @@ from functools import partial
 
 import functions
 from engineering import GearTrain, PressureVessel, SpeedReducer, TwoTriangles
+from pymoo.core.problem import Problem
 from pymoo.problems import get_problem
 
 from gridproblems.study.specs import ProblemSpec
@@ -22,7 +23,8 @@ DIMENSIONS = (5, 10, 20, 40)
 def training(dimensions: Sequence[int] = DIMENSIONS, instance: int = 1) -> Groups:
     """What defaults are chosen on."""
     return {
-        "functions": _rotated(
+        "functions": _instances(
+            functions.ShiftedRotated,
             (
                 "sphere",
                 "ellipsoid",
@@ -37,7 +39,13 @@ def training(dimensions: Sequence[int] = DIMENSIONS, instance: int = 1) -> Group
             instance,
         ),
         "constrained": _cec2006("g06", "g07", "g09"),
-        "mixed": _partly_whole(("sphere", "ellipsoid", "rastrigin"), (10, 20), instance),
+        "mixed": _instances(
+            functions.PartlyWhole,
+            ("sphere", "ellipsoid", "rastrigin"),
+            (10, 20),
+            instance,
+            "mixed ",
+        ),
         "grid": {"orpd:ieee14": "orpd:ieee14", "orpd:ieee30": "orpd:ieee30"},
     }
 
@@ -49,9 +57,11 @@ def judging(dimensions: Sequence[int] = DIMENSIONS, instance: int = 1) -> Groups
         f"lunacek {n_var}-D": partial(functions.Lunacek, n_var, instance) for n_var in dimensions
     }
     return {
-        "functions": _rotated(names, dimensions, instance) | lunacek,
+        "functions": _instances(functions.ShiftedRotated, names, dimensions, instance) | lunacek,
         "constrained": _cec2006("g01", "g02", "g04", "g10") | {"g18": TwoTriangles},
-        "mixed": _partly_whole(("griewank", "different_powers"), (10, 20), instance)
+        "mixed": _instances(
+            functions.PartlyWhole, ("griewank", "different_powers"), (10, 20), instance, "mixed "
+        )
         | {
             "pressure vessel": PressureVessel,
             "speed reducer": SpeedReducer,
@@ -67,24 +77,17 @@ def judging(dimensions: Sequence[int] = DIMENSIONS, instance: int = 1) -> Groups
     }
 
 
-def _rotated(
-    names: Sequence[str], dimensions: Sequence[int], instance: int
+def _instances(
+    cls: type[Problem],
+    names: Sequence[str],
+    dimensions: Sequence[int],
+    instance: int,
+    prefix: str = "",
 ) -> dict[str, ProblemSpec]:
+    """Of functions by name, as problems of a class."""
     return {
-        f"{name.replace('_', ' ')} {n_var}-D": partial(
-            functions.ShiftedRotated, getattr(functions, name), n_var, instance
-        )
-        for name in names
-        for n_var in dimensions
-    }
-
-
-def _partly_whole(
-    names: Sequence[str], dimensions: Sequence[int], instance: int
-) -> dict[str, ProblemSpec]:
-    return {
-        f"mixed {name.replace('_', ' ')} {n_var}-D": partial(
-            functions.PartlyWhole, getattr(functions, name), n_var, instance
+        f"{prefix}{name.replace('_', ' ')} {n_var}-D": partial(
+            cls, getattr(functions, name), n_var, instance
         )
         for name in names
         for n_var in dimensions

@@ -36,6 +36,7 @@ from algorithms import ALGORITHMS
 from gridproblems.study import Study
 from gridproblems.study.analyse import run_table, table
 from gridproblems.study.results import Results
+from gridproblems.study.specs import name_and_parameters
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "docs" / "tables"
@@ -100,8 +101,7 @@ def compare(
     """Prints median gaps and mean ranks of variants on the training problems."""
     groups = _groups(dims, group)
     results = _run(variants, groups, seeds, evals, jobs)
-    if csv:
-        run_table(results)[CSV_COLUMNS].to_csv(csv, index=False, float_format="%.8g")
+    _write_runs(results, csv)
     gaps = table(results).pivot(index="problem", columns="algorithm", values="gap_percent")
     ordered = [name for problems in groups.values() for name in problems]
     with pd.option_context("display.width", 250, "display.max_columns", None):
@@ -140,8 +140,7 @@ def select(
         best = ranks.index[: max(2, (len(left) + 1) // 2)]
         left = list(dict.fromkeys([algorithm, *best]))
         n_seeds = min(2 * n_seeds, seeds)
-    if csv:
-        run_table(results)[CSV_COLUMNS].to_csv(csv, index=False, float_format="%.8g")
+    _write_runs(results, csv)
     path = TABLES / f"algorithms_tuning_{algorithm}.md"
     path.write_text(_markdown(ranks, n_seeds, evals, dims), encoding="utf-8")
     typer.echo(f"written: {path.relative_to(ROOT)}")
@@ -172,15 +171,7 @@ def _spec(algorithm: str, parameters: dict[str, Any]) -> str:
 
 def make_variant(spec: str, problem: Problem, n_evals: int) -> Algorithm:
     """The algorithm of ``name?parameter=value``; lists become pairs."""
-    name, _, text = spec.partition("?")
-    parameters: dict[str, Any] = {}
-    for pair in filter(None, text.split("&")):
-        key, _, value = pair.partition("=")
-        try:
-            parsed = json.loads(value)
-        except json.JSONDecodeError:
-            parsed = value
-        parameters[key] = tuple(parsed) if isinstance(parsed, list) else parsed
+    name, parameters = name_and_parameters(spec)
     return {**ALGORITHMS, **VARIANTS}[name](problem, **parameters)
 
 
@@ -197,6 +188,11 @@ def _run(variants: list[str], groups: Groups, seeds: int, evals: int, jobs: int)
     study = Study(path, problems, makers, seeds, evals)
     study.run(jobs)
     return study.results()
+
+
+def _write_runs(results: Results, csv: Path | None) -> None:
+    if csv:
+        run_table(results)[CSV_COLUMNS].to_csv(csv, index=False, float_format="%.8g")
 
 
 def _code_version() -> str:

@@ -78,9 +78,18 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
         return made
     from algorithms import ALGORITHMS
 
+    name, parameters = name_and_parameters(spec)
+    return lookup("algorithm", name, ALGORITHMS)(problem, **parameters)
+
+
+def name_and_parameters(spec: str) -> tuple[str, dict[str, Any]]:
+    """The parts of ``name?parameter=value&...`` of an algorithm; lists become pairs.
+
+    Raises:
+        ValueError: A parameter without a name or an equals sign.
+    """
     name, parameters = _parsed(spec)
-    pairs = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
-    return lookup("algorithm", name, ALGORITHMS)(problem, **pairs)
+    return name, {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
 
 
 def _written(key: str, value: Any) -> str:
