@@ -187,12 +187,10 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             if self._is_neighbour:
                 self._waiting = infills[best_of(infills)]
             return
-        X = self.variables.vectors(ind.X for ind in infills)
         if self._seen is not None:
-            self._seen.update(X)
-        if isinstance(self._search, LocalSearch):
-            X = self._asked  # problems may have put vectors into another form
-        self._search.tell(X, *infills.get("F", "G", "H", "CV"))
+            self._seen.update(self.variables.vectors(ind.X for ind in infills))
+        # What was asked for: a problem may have put the individuals into another form.
+        self._search.tell(self._asked, *infills.get("F", "G", "H", "CV"))
         best = infills[best_of(infills)][0]
         if (best.cv, best.f) < (self._found.cv, self._found.f):
             best.set("searched", True)
