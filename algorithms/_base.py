@@ -146,7 +146,10 @@ def check_range(name: str, value: Any, low: float, high: float) -> None:
     Raises:
         ValueError: Names the argument, the range and what came.
     """
-    array = np.asarray(value, dtype=float)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        array = np.array(np.nan)  # no number, so in no range
     if not np.all((array >= low) & (array <= high)):
         raise ValueError(f"{name}: expected values in [{low}, {high}], got {value!r}")
 

@@ -36,7 +36,7 @@ from algorithms import ALGORITHMS
 from gridproblems.study import Study
 from gridproblems.study.analyse import run_table, table
 from gridproblems.study.results import Results
-from gridproblems.study.specs import name_and_parameters
+from gridproblems.study.specs import lookup, name_and_parameters
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "docs" / "tables"
@@ -172,7 +172,7 @@ def _spec(algorithm: str, parameters: dict[str, Any]) -> str:
 def make_variant(spec: str, problem: Problem, n_evals: int) -> Algorithm:
     """The algorithm of ``name?parameter=value``; lists become pairs."""
     name, parameters = name_and_parameters(spec)
-    return {**ALGORITHMS, **VARIANTS}[name](problem, **parameters)
+    return lookup("algorithm", name, {**ALGORITHMS, **VARIANTS})(problem, **parameters)
 
 
 def _groups(dims: str, group: str) -> Groups:

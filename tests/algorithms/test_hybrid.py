@@ -256,6 +256,7 @@ def test_a_search_that_finds_a_new_best_restores_the_chance(cls: type[Algorithm]
     [
         ({"local_search_rate": -1.0}, "local_search_rate: expected values in"),
         ({"local_search_backoff": 1.5}, "local_search_backoff: expected values in"),
+        ({"local_search_backoff": "much"}, "local_search_backoff: expected values in .* 'much'"),
         ({"local_search_margin": (1e-3, 0.0)}, "local_search_margin: expected values in"),
         ({"local_search_window": (0.5, 1.5)}, "local_search_window: expected values in"),
         ({"local_search_window": 0.5}, "local_search_window: expected"),
