@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from markdown_lines import head, line
 from scoring import FLOOR_PERCENT, compare_groups, compare_medians, mean_ranks, scores
 
 from gridproblems.study.analyse import (
@@ -118,16 +119,14 @@ def _rank_table(results: Results, groups: Names, algorithms: Sequence[str]) -> l
         return []
     first, overall = next(iter(compared.items()))
     columns = {name: mean_ranks(comparison) for name, comparison in compared.items()}
-    lines = _head(["mean rank", *columns])
+    lines = head(["mean rank", *columns])
     for algorithm in overall.algorithms:
         ranks = [f"{column[algorithm]:.2f}" for column in columns.values()]
-        lines.append(_line([f"`{algorithm}`", *ranks]))
+        lines.append(line([f"`{algorithm}`", *ranks]))
     lines.append(
-        _line(["critical difference", *(f"{c.critical_difference:.2f}" for c in compared.values())])
+        line(["critical difference", *(f"{c.critical_difference:.2f}" for c in compared.values())])
     )
-    lines.append(
-        _line(["pairs of problem and seed", *(str(c.n_blocks) for c in compared.values())])
-    )
+    lines.append(line(["pairs of problem and seed", *(str(c.n_blocks) for c in compared.values())]))
     text = f"{first[0].upper()}{first[1:]}: {in_words(overall)}"
     medians = compare_medians(results, groups[first], algorithms)
     if medians is not None:
@@ -162,9 +161,9 @@ def _gap_table(results: Results, problems: Sequence[str], algorithms: Sequence[s
     if not problems:
         return []
     gaps = _medians(results, problems, algorithms)
-    lines = _head(["median gap [%]", *(f"`{name}`" for name in algorithms)])
+    lines = head(["median gap [%]", *(f"`{name}`" for name in algorithms)])
     for problem in gaps.index:
-        lines.append(_line([problem, *_bold_best(gaps.loc[problem].to_numpy(), FLOOR_PERCENT)]))
+        lines.append(line([problem, *_bold_best(gaps.loc[problem].to_numpy(), FLOOR_PERCENT)]))
     return [*lines, "", "Where the best known value is 0, 100 % stands for a value of 1.", ""]
 
 
@@ -186,13 +185,13 @@ def _family_table(
     }
     columns = {name: rivals for name, rivals in others.items() if name in algorithms and rivals}
     found = {name: _against_best(results, gaps, name, rivals) for name, rivals in columns.items()}
-    lines = _head(
+    lines = head(
         ["median of f − f_opt", *(f"`{a}`" for a in algorithms)]
         + [f"`{name}` better than the best other" for name in columns]
     )
     for i, problem in enumerate(problems):
         lines.append(
-            _line(
+            line(
                 [
                     problem.removesuffix(" 10-D"),
                     *_bold_best(gaps.loc[problem].to_numpy(), FLOOR_PERCENT / 100.0),
@@ -241,14 +240,14 @@ def _target_tables(
             f"({reference.status}), "
             f"{int(mine.runs.max())} seeds.",
             "",
-            *_head(["algorithm", "median gap [%]", "worst gap [%]", "within 1 %", "within 0.1 %",
+            *head(["algorithm", "median gap [%]", "worst gap [%]", "within 1 %", "within 0.1 %",
                     "within 0.01 %", "evaluations to 0.1 %", "to 0.01 %"]),
         ]  # fmt: skip
         best = float(reference.points[0, 0])
         for name, row in mine.iterrows():
             worst = 100.0 * (row.worst - best) / (abs(best) or 1.0)
             lines.append(
-                _line(
+                line(
                     [f"`{name}`", _figure(row.gap_percent), _figure(worst)]
                     + [f"{100.0 * row[f'reached_{t}%']:.0f} %" for t in ("1", "0.1", "0.01")]
                     + [_count(row[f"ert_{t}%"]) for t in ("0.1", "0.01")]
@@ -299,14 +298,6 @@ def _pictures(
             series, x_log=True, y_range=(0.0, 1.02),
         )
     ).savefig(IMAGES / f"algorithms-targets-{name}.png", dpi=110)  # fmt: skip
-
-
-def _head(names: Sequence[str]) -> list[str]:
-    return [_line(names), f"|---|{'---:|' * (len(names) - 1)}"]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _bold_best(values: np.ndarray, floor: float) -> list[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from markdown_lines import head, line
 from pymoo.problems import get_problem
 
 from gridproblems.study import Study
@@ -52,18 +53,15 @@ def main(
     study = Study(STORE, PROBLEMS, ALGORITHMS, seeds, BUDGETS)
     study.run(jobs)
     medians = study.table().pivot(index="problem", columns="algorithm", values="gap_percent")
-    lines = [
-        f"| lacking hypervolume [%], median of {seeds} runs | "
-        f"{' | '.join(f'`{name}`' for name in ALGORITHMS)} |",
-        f"|---|{'---:|' * len(ALGORITHMS)}",
-    ]
+    title = f"lacking hypervolume [%], median of {seeds} runs"
+    lines = head([title, *(f"`{name}`" for name in ALGORITHMS)])
     for problem in PROBLEMS:
         cells = (f"{abs(medians.loc[problem, name]):.2f}" for name in ALGORITHMS)
-        lines.append(f"| {problem} | {' | '.join(cells)} |")
+        lines.append(line([problem, *cells]))
     comparison = compare(study.results())
     if comparison is not None:
         ranks = dict(zip(comparison.algorithms, comparison.mean_ranks, strict=True))
-        lines.append(f"| mean rank | {' | '.join(f'{ranks[name]:.2f}' for name in ALGORITHMS)} |")
+        lines.append(line(["mean rank", *(f"{ranks[name]:.2f}" for name in ALGORITHMS)]))
         lines += ["", f"Critical difference of the ranks {comparison.critical_difference:.2f}."]
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     typer.echo(TABLE.read_text(encoding="utf-8"))

@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from markdown_lines import head, line
 from problem_sets import Groups, training
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
@@ -219,18 +220,16 @@ def _ranks(results: Results, groups: Groups, variants: list[str]) -> pd.DataFram
 
 
 def _markdown(ranks: pd.DataFrame, seeds: int, evals: int, dims: str) -> str:
-    head = ["configuration", *ranks.columns]
     lines = [
         f"Mean ranks on the training problems, {evals:,} evaluations, functions in {dims} "
         f"dimensions, seeds 1 to {seeds}.",
         "",
-        f"| {' | '.join(head)} |",
-        f"|---|{'---:|' * len(ranks.columns)}",
+        *head(["configuration", *ranks.columns]),
     ]
     for name, row in ranks.iterrows():
         label = f"`{name}`" if name != "critical difference" else str(name)
         figures = ("" if np.isnan(value) else f"{value:.2f}" for value in row)
-        lines.append(f"| {label} | {' | '.join(figures)} |")
+        lines.append(line([label, *figures]))
     return "\n".join(lines) + "\n"
 
 
