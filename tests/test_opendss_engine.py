@@ -189,7 +189,7 @@ def test_threads_survive_new_environment_variables() -> None:
     assert (result.returncode, result.stdout) == (0, "finished True\n"), result.stderr
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the crash is seen on Linux")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="platform: seen on Linux")
 def test_no_threads_where_opendss_was_loaded_by_others() -> None:
     text = THREADS_AFTER_A_CHANGED_ENVIRONMENT.split("for i in range")[0]
     result = run_python(f"import opendssdirect\n{text}\nprint(engine.releases_gil)")

@@ -89,8 +89,8 @@ def test_kw_given_as_mw() -> None:
         warn_of_kw(feeder, {"load": pd.DataFrame([[200.0]])})
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="platform: simbench needs Python 3.11")
 def test_simbench_series_move_the_taps_too() -> None:
-    pytest.importorskip("simbench")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package itself
         net, series = simbench_net("1-LV-rural1--0-sw", slice(40, 60))

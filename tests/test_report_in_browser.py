@@ -1,11 +1,10 @@
 """The report in a real browser, as a reader sees it: charts drawn, nothing fetched, no error.
 
-Playwright drives a Chromium that the system has, or the one of ``playwright install chromium``.
+Playwright drives the browser of ``conftest.py``.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,23 +19,8 @@ from pymoo.problems import get_problem
 from gridproblems.study import Results, Study
 from gridproblems.study.report import write_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 NASTY = '<img src=x onerror=alert(1)> & "quotes" </script> $x_1$ <b>bold</b>'
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SWITCHING = "reconfiguration:case33bw?objectives=p_loss_kw,switching_actions"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    with playwright.sync_playwright() as p:
-        try:
-            started = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no browser: {error.message.splitlines()[0]}")
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ harmony replaced. It reflects at bounds where ours clips, so the optima lie insi
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from pymoo.optimize import minimize
@@ -15,6 +17,8 @@ from scipy.stats import mannwhitneyu
 
 from algorithms import HarmonySearch
 
+if not sys.platform.startswith("linux"):
+    pytest.skip("platform: pygmo comes built for Linux only", allow_module_level=True)
 pygmo = pytest.importorskip("pygmo")
 N_RUNS, MEMORY, N_HARMONIES = 50, 20, 230
 
