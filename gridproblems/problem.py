@@ -356,7 +356,7 @@ class GridProblem(ElementwiseProblem):
             F[:, i] = objective(settings, state)
         parts = [constraint(settings, state) for constraint in self.constraints]
         g = np.concatenate([np.full((n, 1), -1.0), *parts], axis=1)
-        if self.aggregate:
+        if self.aggregate and self._kinds:
             g = np.concatenate([g[:, :1], self._aggregated(g[:, 1:])], axis=1)
         return F, g
 
