@@ -141,7 +141,8 @@ class NearestTree(Loops):
     def snap(self, x: FloatArray) -> FloatArray:
         """Positions of the open lines of radial configurations."""
         whole = super().snap(x).astype(np.int64)
-        repair(whole, self._edges, self._lengths, self._graph.edges, self._graph.n_nodes)
+        graph = self._graph
+        repair(whole, self._edges, self._lengths, graph.edges, graph.switchable, graph.n_nodes)
         return whole.astype(float)
 
     def encode(self, closed: BoolArray) -> FloatArray:
@@ -159,6 +160,7 @@ def _require_tree(graph: SwitchingGraph, closed: BoolArray) -> None:
 
 
 CODINGS = ("nearest_tree", "spanning_tree", "loops")
+_ALWAYS_CLOSED, _ALWAYS_OPEN = -1, -2
 
 
 def make_coding(name: str, net: pandapowerNet, graph: SwitchingGraph) -> Coding:
@@ -207,21 +209,23 @@ class SwitchingCodec:
         #: Period of each snapshot, shape (n_snapshots,).
         self.period = np.arange(self.n_snapshots) * n_periods // self.n_snapshots
 
-        whole: dict[int, int] = {}  # line: edge, -1 where it is always closed
+        whole: dict[int, int] = {}  # line: edge, _ALWAYS_CLOSED or _ALWAYS_OPEN
         switches: dict[int, int] = {}
         edge_of = {int(line): e for e, line in enumerate(graph.lines) if line >= 0}
-        for line in (*edge_of, *graph.always_closed):
+        edge_of.update(dict.fromkeys(graph.always_closed, _ALWAYS_CLOSED))
+        edge_of.update(dict.fromkeys(graph.always_open, _ALWAYS_OPEN))
+        for line, edge in edge_of.items():
             own = line_switches(net, line)
-            switches.update(dict.fromkeys(own, edge_of.get(line, -1)))
+            switches.update(dict.fromkeys(own, edge))
             if not own:
-                whole[line] = edge_of.get(line, -1)
+                whole[line] = edge
         kinds = ((("line", "in_service"), whole), (("switch", "closed"), switches))
         self.fields = (
             *(Field(*key, tuple(edges)) for key, edges in kinds if edges),
             *self._series.fields,
         )
         self.has_switches = bool(switches)
-        #: Edge of each status, -1 for those that stay closed.
+        #: Edge of each status, `_ALWAYS_CLOSED` or `_ALWAYS_OPEN` for those that never change.
         self._edge = np.array([*whole.values(), *switches.values()], dtype=np.int64)
         places = {int(e): i for i, e in enumerate(self._edge)}
         self._place = np.array([places.get(e, -1) for e in range(len(graph.edges))])
@@ -251,7 +255,7 @@ class SwitchingCodec:
         n_values = n_status + self._series.values.shape[-1]
         values = np.empty((*closed.shape[:-2], self.n_snapshots, n_values))
         statuses = closed[..., self.period, :][..., self._edge]
-        statuses[..., self._edge < 0] = True
+        statuses[..., self._edge < 0] = self._edge[self._edge < 0] == _ALWAYS_CLOSED
         values[..., :n_status] = statuses
         values[..., n_status:] = self._series.values
         return Settings(self.fields, values)
@@ -335,13 +339,14 @@ def match_loops(opened, loop_edges, lengths):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def repair(x, loop_edges, lengths, edges, n_nodes):  # type: ignore[no-untyped-def]
+def repair(x, loop_edges, lengths, edges, switchable, n_nodes):  # type: ignore[no-untyped-def]
     """Moves positions on loops until the open edges leave a spanning tree, in place.
 
     Args:
         x: Positions, shape (n, n_loops).
         loop_edges, lengths: See `match_loops`.
         edges: Nodes of each edge, shape (n_edges, 2).
+        switchable: Which edges can open, shape (n_edges,).
         n_nodes: Number of nodes.
     """
     n_loops = len(lengths)
@@ -362,8 +367,11 @@ def repair(x, loop_edges, lengths, edges, n_nodes):  # type: ignore[no-untyped-d
                     break
                 closed[e] = True
         above[:] = np.arange(n_nodes)
+        for e in range(len(edges)):
+            if not switchable[e]:
+                join(above, edges[e, 0], edges[e, 1])
         for e in range(len(edges)):  # loops whose edges all had to stay closed: open any others
-            if closed[e]:
+            if closed[e] and switchable[e]:
                 closed[e] = join(above, edges[e, 0], edges[e, 1])
         x[row] = match_loops(np.flatnonzero(~closed), loop_edges, lengths)
 

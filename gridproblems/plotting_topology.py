@@ -47,7 +47,8 @@ def plot_feeder(problem: Reconfiguration, x: Any, *, snapshot: int = 0) -> Figur
     for axes, (name, settings, state), current in zip(panels, states, currents, strict=True):
         closed = problem.codec.closed_in(settings)
         row = closed[min(snapshot, len(closed) - 1)]
-        open_lines = sorted(problem.graph.lines[~row].tolist())
+        graph = problem.graph
+        open_lines = sorted([*graph.lines[~row].tolist(), *graph.always_open])
         points = _draw(
             axes, problem.net, positions, state.vm_pu[snapshot], current / widest, open_lines
         )

@@ -26,6 +26,7 @@ _BRANCHES = {
     "impedance": (("from_bus", "to_bus"),),
     "trafo3w": (("hv_bus", "mv_bus"), ("hv_bus", "lv_bus")),
 }
+_LOADS = ("load", "asymmetric_load", "motor", "ward", "xward", "storage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class SwitchingGraph:
 
     Nodes are buses, joined where closed couplers join them; all external grids are node 0, so that
     feeders of several sources are radial together. Edges are the branches on at least one loop
-    when everything switchable is closed; all other branches are the same in every tree.
+    when everything switchable is closed; all other branches are the same in every tree. Parallel
+    branches that cannot open, such as two transformers side by side, are one edge.
 
     Attributes:
         edges: The nodes of each edge, shape (n_edges, 2).
@@ -43,6 +45,8 @@ class SwitchingGraph:
         r_pu: Series resistance of each edge. [p.u. of the net's base power]
         n_nodes: Number of nodes.
         always_closed: Lines outside the graph that must be closed, as loads are behind them.
+        always_open: Lines outside the graph that must be open, as what cannot open joins their
+            ends: both at sources, at one bus, or beside a transformer, say.
         node_of_bus: Node of each row of the bus table, -1 for buses no tree can reach.
     """
 
@@ -52,6 +56,7 @@ class SwitchingGraph:
     r_pu: FloatArray
     n_nodes: int
     always_closed: tuple[int, ...]
+    always_open: tuple[int, ...]
     node_of_bus: IntArray
 
     @property
@@ -65,9 +70,18 @@ class SwitchingGraph:
         return self.lines >= 0
 
     def n_spanning_trees(self) -> int:
-        """Number of radial configurations, by Kirchhoff's theorem in whole numbers."""
-        laplacian = [[0] * self.n_nodes for _ in range(self.n_nodes)]
-        for a, b in self.edges.tolist():
+        """Number of radial configurations, by Kirchhoff's theorem in whole numbers.
+
+        Nodes joined by edges that cannot open are one, so that all trees counted have these.
+        """
+        joined = np.arange(self.n_nodes)
+        for a, b in self.edges[~self.switchable].tolist():
+            join(joined, a, b)
+        tops = [int(top(joined, a)) for a in range(self.n_nodes)]
+        number_of = {a: i for i, a in enumerate(dict.fromkeys(tops))}
+        laplacian = [[0] * len(number_of) for _ in number_of]
+        for ends in self.edges[self.switchable].tolist():
+            a, b = (number_of[tops[end]] for end in ends)
             laplacian[a][a] += 1
             laplacian[b][b] += 1
             laplacian[a][b] -= 1
@@ -126,10 +140,13 @@ def switching_graph(net: pandapowerNet, switchable: Sequence[int] | None = None)
     node, source = _joined_buses(net)
     graph = nx.MultiGraph()
     graph.add_nodes_from(node.tolist())
+    dead = set(net.bus.index[~net.bus.in_service.astype(bool)])
     for table, ends in _BRANCHES.items():
         for element in net[table].index:
+            if dead.intersection(net[table].at[element, c] for pair in ends for c in pair):
+                continue
             line = int(element) if table == "line" and element in lines else -1
-            closed = _is_closed(net, table, element)
+            closed = is_closed(net, table, element)
             if line < 0 and not closed:
                 continue
             for start, end in ends:
@@ -173,7 +190,9 @@ def branches(net: pandapowerNet, graph: SwitchingGraph) -> Branches:
         for element in net[table].index:
             edge = edge_of.get(int(element), -1) if table == "line" else -1
             always = table == "line" and element in graph.always_closed
-            if edge < 0 and not always and not _is_closed(net, table, element):
+            if table == "line" and element in graph.always_open:
+                continue
+            if edge < 0 and not always and not is_closed(net, table, element):
                 continue
             for start, end in columns:
                 ends.append([place[net[table].at[element, c]] for c in (start, end)])
@@ -225,6 +244,11 @@ def _switchable_lines(net: pandapowerNet, asked: Sequence[int] | None) -> set[in
             raise ValueError(
                 f"{label_of(net, 'line', line)}: no impedance (r and x are 0); model it as a switch"
             )
+        if not row.in_service and (own.element == line).any():
+            raise ValueError(
+                f"switchable: {label_of(net, 'line', line)} is out of service and has switches of "
+                "its own; put it in service and open them, or leave it out"
+            )
     return {int(line) for line in lines}
 
 
@@ -233,7 +257,7 @@ def line_switches(net: pandapowerNet, line: int) -> list[int]:
     return net.switch.index[(net.switch.et == "l") & (net.switch.element == line)].tolist()
 
 
-def _is_closed(net: pandapowerNet, table: str, element: int) -> bool:
+def is_closed(net: pandapowerNet, table: str, element: int) -> bool:
     if not net[table].at[element, "in_service"]:
         return False
     kind = {"line": "l", "trafo": "t", "trafo3w": "t3"}.get(table)
@@ -261,23 +285,11 @@ def _reduced(
     alive = nx.node_connected_component(graph, source)
     lost = [load for at, loads in loaded.items() if at not in alive for load in loads]
     if lost:
-        raise ValueError(f"{label_of(net, 'load', lost[0])}: no configuration can supply it")
+        raise ValueError(f"{label_of(net, *lost[0])}: no configuration can supply it")
     graph = graph.subgraph(alive).copy()
-    always_closed = []
-    for a, b in list(nx.bridges(nx.Graph(graph))):
-        if graph.number_of_edges(a, b) > 1:
-            continue
-        (data,) = graph[a][b].values()
-        if data["closed"]:
-            continue
-        key = next(iter(graph[a][b]))
-        graph.remove_edge(a, b, key)
-        beyond = set(graph) - nx.node_connected_component(graph, source)
-        if any(loaded.get(n) for n in beyond):
-            graph.add_edge(a, b, key, **data)
-            always_closed.append(data["line"])
-        else:
-            graph.remove_nodes_from(beyond)
+    _merge_parallel(net, graph, len(node))
+    always_open = _open_for_good(graph, len(node))
+    always_closed = _closed_for_good(graph, source, set(loaded))
     bridges = [(a, b) for a, b in nx.bridges(nx.Graph(graph)) if graph.number_of_edges(a, b) == 1]
     joined = np.arange(len(node))
     for a, b in bridges:
@@ -290,8 +302,11 @@ def _reduced(
         number_of.setdefault(n, len(number_of))
     edges = sorted(graph.edges(data=True), key=lambda e: (e[2]["line"] < 0, e[2]["line"]))
     if not any(data["line"] >= 0 for *_, data in edges):
-        raise ValueError("nothing to reconfigure: no switchable line is on a loop")
-    result = SwitchingGraph(
+        raise ValueError(
+            "nothing to reconfigure: no switchable line is on a loop that another can open"
+            + f" (lines {list(always_open)} have to stay open)" * bool(always_open)
+        )
+    return SwitchingGraph(
         edges=np.array(
             [[number_of[of_node[a]], number_of[of_node[b]]] for a, b, _ in edges], dtype=np.int64
         ),
@@ -299,25 +314,83 @@ def _reduced(
         closed=np.array([data["closed"] for *_, data in edges], dtype=bool),
         r_pu=np.array([data["r_pu"] for *_, data in edges]),
         n_nodes=len(number_of),
-        always_closed=tuple(always_closed),
+        always_closed=always_closed,
+        always_open=always_open,
         node_of_bus=np.array(
             [number_of[of_node[n]] if n in of_node else -1 for n in node.tolist()], dtype=np.int64
         ),
     )
-    tree = result.nearest_tree(result.closed)
-    for e in np.flatnonzero(~tree & ~result.switchable):
-        table, element = edges[e][2]["table"], edges[e][2]["element"]
-        raise ValueError(
-            f"{label_of(net, table, element)}: on a loop that no switchable line can open"
-        )
-    return result
 
 
-def _loads_by_node(net: pandapowerNet, node: IntArray) -> dict[int, list[int]]:
+def _merge_parallel(net: pandapowerNet, graph: nx.MultiGraph, n_nodes: int) -> None:
+    """Makes one edge of parallel branches that cannot open, with the resistance of all.
+
+    Raises:
+        ValueError: Other loops of branches that cannot open.
+    """
+    joined = np.arange(n_nodes)
+    first: dict[tuple[int, int], dict[str, float]] = {}
+    for a, b, key, data in list(graph.edges(keys=True, data=True)):
+        if data["line"] >= 0:
+            continue
+        pair = (min(a, b), max(a, b))
+        if a == b:  # at one bus, or at two sources: the same in every tree
+            graph.remove_edge(a, b, key)
+        elif pair in first:
+            r1, r2 = first[pair]["r_pu"], data["r_pu"]
+            first[pair]["r_pu"] = r1 * r2 / (r1 + r2) if r1 + r2 else 0.0
+            graph.remove_edge(a, b, key)
+        elif join(joined, a, b):
+            first[pair] = data
+        else:
+            raise ValueError(
+                f"{label_of(net, data['table'], data['element'])}: on a loop that no switchable "
+                "line can open"
+            )
+
+
+def _open_for_good(graph: nx.MultiGraph, n_nodes: int) -> tuple[int, ...]:
+    """Takes out the switchable lines between nodes that what cannot open joins."""
+    joined = np.arange(n_nodes)
+    for a, b, line in graph.edges(data="line"):
+        if line < 0:
+            join(joined, a, b)
+    removed = []
+    for a, b, key, line in list(graph.edges(keys=True, data="line")):
+        if line >= 0 and top(joined, a) == top(joined, b):
+            graph.remove_edge(a, b, key)
+            removed.append(line)
+    return tuple(sorted(removed))
+
+
+def _closed_for_good(graph: nx.MultiGraph, source: int, loaded: set[int]) -> tuple[int, ...]:
+    """Open lines on no loop: those that loads need, and what is behind the others goes."""
+    needed = []
+    for a, b in list(nx.bridges(nx.Graph(graph))):
+        if not graph.has_edge(a, b) or graph.number_of_edges(a, b) > 1:
+            continue
+        (key, data), *_ = graph[a][b].items()
+        if data["closed"]:
+            continue
+        graph.remove_edge(a, b, key)
+        beyond = set(graph) - nx.node_connected_component(graph, source)
+        if beyond & loaded:
+            graph.add_edge(a, b, key, **data)
+            needed.append(data["line"])
+        else:
+            graph.remove_nodes_from(beyond)
+    return tuple(needed)
+
+
+def _loads_by_node(net: pandapowerNet, node: IntArray) -> dict[int, list[tuple[str, int]]]:
+    """Table and index of everything at each node that has to be supplied."""
     place = {bus: i for i, bus in enumerate(net.bus.index)}
-    loads: dict[int, list[int]] = {}
-    for load in net.load.index[net.load.in_service.astype(bool)]:
-        loads.setdefault(int(node[place[net.load.at[load, "bus"]]]), []).append(int(load))
+    loads: dict[int, list[tuple[str, int]]] = {}
+    for table in _LOADS:
+        elements = net[table] if table in net else net.load.iloc[:0]
+        for element in elements.index[elements.in_service.astype(bool)]:
+            at = int(node[place[elements.at[element, "bus"]]])
+            loads.setdefault(at, []).append((table, int(element)))
     return loads
 
 

@@ -344,6 +344,73 @@ def test_a_meshed_start_becomes_the_nearest_tree() -> None:
     assert problem.base_state.solved
 
 
+def like_simbench() -> pandapowerNet:
+    """33 buses behind two transformers side by side, a second source, a line between sources."""
+    net = pn.case33bw()
+    net.bus["vn_kv"] = 10.0
+    net.load["scaling"] = 0.2
+    hv = pp.create_buses(net, 2, 110.0)
+    net.ext_grid["bus"] = hv[0]
+    pp.create_ext_grid(net, hv[1])
+    for _ in range(2):
+        pp.create_transformer(net, hv[0], 0, "25 MVA 110/10 kV")
+    pp.create_line_from_parameters(net, *hv, 1.0, 0.1, 0.4, 0.0, max_i_ka=1.0)
+    return net
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_parallel_transformers_and_a_line_between_sources(coding: str) -> None:
+    with pytest.warns(UserWarning, match=r"not radial; taken .* with lines \[37\] open"):
+        problem = Reconfiguration(like_simbench(), ("p_loss_kw", "switching_actions"), coding)
+    assert not problem.base_settings.get("line", "in_service")[37]
+    for x in problem.snap(vectors(problem, 8)):
+        settings = problem.decode(x)
+        assert not settings.get("line", "in_service")[37]
+        opened = problem.open_lines(x)[0]
+        assert 37 in opened
+        if coding != "loops":
+            np.testing.assert_array_equal(
+                problem.decode(problem.encode_open_lines(opened)).values, settings.values
+            )
+        if problem.solve(x).solved:
+            applied = problem.apply(x)
+            loss_mw = applied.res_line.pl_mw.sum() + applied.res_trafo.pl_mw.sum()
+            assert problem.evaluate(x)[0][0] == pytest.approx(1e3 * loss_mw, abs=1e-4)
+    moves = problem.neighbours(problem.base_x)
+    assert len(moves) > 10
+    assert (problem.evaluate(moves)[0][:, 1] == 2).all()
+
+
+def test_the_nearest_tree_leaves_closed_what_cannot_open() -> None:
+    """Where the loops beside it have opened all other sides of a loop with the fixed line 5."""
+    net = ring(4)
+    ends = [(3, 2), (1, 0), (0, 2), (3, 0), (1, 0), (2, 1)]
+    net.line[["from_bus", "to_bus"]] = ends[:4]
+    for a, b in ends[4:]:
+        pp.create_line_from_parameters(net, a, b, 1.0, 1.0, 1.0, 0.0, max_i_ka=1.0)
+    net.line["in_service"] = [True, True, False, False, False, True]
+    problem = Reconfiguration(net, switchable=range(5))
+    graph = problem.graph
+    for positions in itertools.product(*(range(int(most) + 1) for most in problem.xu)):
+        x = problem.snap(np.array(positions, dtype=float))
+        (closed,) = problem.codec.closed(x)
+        assert closed[~graph.switchable].all()
+        np.testing.assert_array_equal(graph.nearest_tree(closed), closed)
+
+
+def test_faults_on_lines_that_are_always_open_interrupt_nobody() -> None:
+    net = ring(4)
+    net.line["failure_rate_per_year"], net.line["repair_hours"] = 1.0, 1.0
+    before = Reconfiguration(net, ("saifi_per_year",)).base_values()
+    pp.create_ext_grid(net, 1)
+    net.line.loc[0, "in_service"] = False
+    shorter = Reconfiguration(net, ("saifi_per_year",)).base_values()
+    pp.create_line_from_parameters(net, 0, 1, 1.0, 1.0, 1.0, 0.0, 1.0)
+    net.line["failure_rate_per_year"], net.line["repair_hours"] = 1.0, 1.0
+    with pytest.warns(UserWarning, match="not radial"):
+        assert Reconfiguration(net, ("saifi_per_year",)).base_values() == shorter < before
+
+
 def islanded() -> pandapowerNet:
     net = pn.case33bw()
     net.line.loc[5, "in_service"] = False

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandapower as pp
+import pandapower.networks as pn
 import pytest
 
 from gridproblems import Reconfiguration
@@ -76,3 +78,22 @@ def test_pieces_find_the_same_and_go_on_where_they_were(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first[2], again[2])
     np.testing.assert_array_equal(first[3], again[3])
     assert first[2].min() == pytest.approx(466.126733, abs=1e-6)
+
+
+def test_what_cannot_open_stays_closed() -> None:
+    """Two transformers side by side feed a mesh of which some lines have no switch."""
+    net = pn.case33bw()
+    hv = pp.create_bus(net, 110.0)
+    net.ext_grid["bus"] = hv
+    for _ in range(2):
+        pp.create_transformer(net, hv, 0, "25 MVA 110/20 kV")
+    problem = Reconfiguration(net, switchable=[1, 2, 4, 6, 9, 19, 24, *range(32, 37)])
+    opened = np.concatenate(list(enumeration.trees_from(problem, ())))
+    assert len(np.unique(opened, axis=0)) == len(opened) == problem.graph.n_spanning_trees() > 10
+    assert problem.graph.switchable[opened].all()
+    by_pieces = [
+        trees
+        for first in enumeration.pieces_of(problem)
+        for trees in enumeration.trees_from(problem, first)
+    ]
+    assert len(np.concatenate(by_pieces)) == len(opened)

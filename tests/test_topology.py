@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import networkx as nx
@@ -13,6 +14,7 @@ from nets import feeder, two_bus
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.topology import (
+    SwitchingGraph,
     count_loops_and_islands,
     demand_mva,
     estimate_exchanges,
@@ -183,6 +185,106 @@ def fixed_loop() -> pandapowerNet:
 def test_bad_nets_are_refused(make: Callable[[], pandapowerNet], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         switching_graph(make())
+
+
+def trees_by_trying(graph: SwitchingGraph) -> list[tuple[int, ...]]:
+    """The lines open in each radial configuration, by trying all sets of them."""
+    found = []
+    for lines in itertools.combinations(graph.lines[graph.switchable].tolist(), graph.n_loops):
+        closed = nx.MultiGraph()
+        closed.add_nodes_from(range(graph.n_nodes))
+        edges = graph.edges[~np.isin(graph.lines, lines)].tolist()
+        closed.add_edges_from(edges)
+        if nx.is_connected(closed):
+            found.append(lines)
+    return found
+
+
+def beside_transformers() -> pandapowerNet:
+    """A ring of lines 0 to 3 behind two transformers side by side, and line 4 beside a coupler."""
+    net = ring(4)
+    hv = pp.create_bus(net, 110.0)
+    net.ext_grid["bus"] = hv
+    for _ in range(2):
+        pp.create_transformer(net, hv, 0, "25 MVA 110/10 kV")
+    twin = pp.create_bus(net, 10.0)
+    pp.create_switch(net, 2, twin, et="b")
+    pp.create_line_from_parameters(net, 2, twin, 1.0, 1.0, 1.0, 0.0, 1.0)
+    return net
+
+
+def between_sources() -> pandapowerNet:
+    """Sources at buses 0 and 2, which line 4 joins: the ring is two loops at one node."""
+    net = ring(4, ((0, 2),))
+    pp.create_ext_grid(net, 2)
+    return net
+
+
+def some_lines_fixed() -> pandapowerNet:
+    """Of the 16 trees of a ring of 4 with both chords those that keep lines 0 and 4 closed."""
+    net = ring(4, ((0, 2), (1, 3)))
+    net.line["in_service"] = True
+    for line in (1, 2, 3, 5):
+        pp.create_switch(net, net.line.from_bus[line], line, et="l")
+    return net
+
+
+def parallel_cables_on_a_loop() -> pandapowerNet:
+    """Lines 0 and 4 are side by side and cannot open; lines 1 to 3 close the loop."""
+    net = ring(4, ((0, 1),))
+    net.line["in_service"] = True
+    for line in (1, 2, 3):
+        pp.create_switch(net, line, line, et="l")
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "n_trees", "always_open"),
+    [
+        (beside_transformers, 4, (4,)),
+        (between_sources, 4, (4,)),
+        (some_lines_fixed, 3, (1,)),
+        (parallel_cables_on_a_loop, 3, ()),
+    ],
+)
+def test_what_cannot_open_is_closed_in_every_tree(
+    make: Callable[[], pandapowerNet], n_trees: int, always_open: tuple[int, ...]
+) -> None:
+    graph = switching_graph(make())
+    trees = trees_by_trying(graph)
+    assert (len(trees), graph.always_open) == (n_trees, always_open)
+    assert graph.n_spanning_trees() == n_trees
+    loops = graph.short_loops()
+    assert len(loops) == graph.n_loops
+    assert min(map(len, loops)) > 1
+
+
+def test_parallel_cables_share_the_current() -> None:
+    graph = switching_graph(parallel_cables_on_a_loop())
+    assert graph.r_pu[~graph.switchable] == pytest.approx([0.005])
+
+
+def test_lines_at_a_bus_out_of_service_are_no_way() -> None:
+    net = ring(5, ((1, 3),))
+    net.load = net.load[net.load.bus != 2]
+    net.bus.loc[2, "in_service"] = False
+    graph = switching_graph(net)
+    assert graph.lines.tolist() == [0, 3, 4, 5]
+
+
+def test_all_that_takes_power_has_to_be_supplied() -> None:
+    net = ring(4)
+    far = pp.create_bus(net, 10.0)
+    pp.create_motor(net, far, pn_mech_mw=0.1, cos_phi=0.9)
+    with pytest.raises(ValueError, match="motor 0: no configuration can supply it"):
+        switching_graph(net)
+
+
+def test_a_line_that_its_switches_cannot_close_is_refused() -> None:
+    net = ring()
+    pp.create_switch(net, 3, 3, et="l")
+    with pytest.raises(ValueError, match="switchable: line 3 is out of service and has switches"):
+        switching_graph(net, [0, 3])
 
 
 def test_unknown_switchable_line() -> None:

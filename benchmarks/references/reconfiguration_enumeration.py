@@ -70,10 +70,13 @@ def connected(edges, closed, above):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def next_trees(edges, n_nodes, opened, depth, first_depth, found):  # type: ignore[no-untyped-def]
+def next_trees(  # type: ignore[no-untyped-def]
+    edges, n_switchable, n_nodes, opened, depth, first_depth, found
+):
     """Continues the search from a state and fills ``found`` with trees.
 
     Args:
+        n_switchable: How many edges can open; they come first.
         opened: Edges opened so far, in ascending order, shape (n_loops,); the state, changed.
         depth: How many of them there are.
         first_depth: Where the search ends: the first edges are given.
@@ -82,9 +85,9 @@ def next_trees(edges, n_nodes, opened, depth, first_depth, found):  # type: igno
     Returns:
         Number of trees found, and the depth to go on from, below ``first_depth`` at the end.
     """
-    n_loops, n_edges = len(opened), len(edges)
+    n_loops = len(opened)
     above = np.empty(n_nodes, dtype=np.int64)
-    closed = np.ones(n_edges, dtype=np.bool_)
+    closed = np.ones(len(edges), dtype=np.bool_)
     for i in range(depth):
         closed[opened[i]] = False
     n = 0
@@ -100,13 +103,13 @@ def next_trees(edges, n_nodes, opened, depth, first_depth, found):  # type: igno
         else:
             e = opened[depth - 1] + 1 if opened[depth] < 0 else opened[depth] + 1
         opened[depth] = -1
-        while e < n_edges:
+        while e < n_switchable:
             closed[e] = False
             if connected(edges, closed, above):
                 break
             closed[e] = True
             e += 1
-        if e < n_edges:
+        if e < n_switchable:
             opened[depth] = e
             depth += 1
             if depth < n_loops:
@@ -121,6 +124,7 @@ def next_trees(edges, n_nodes, opened, depth, first_depth, found):  # type: igno
 def trees_from(problem: Reconfiguration, first: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Batches of opened edges, (n, n_loops), of all trees that open these edges first."""
     graph = problem.graph
+    n_switchable = int(graph.switchable.sum())
     opened = np.full(graph.n_loops, -1, dtype=np.int64)
     opened[: len(first)] = first
     closed = np.ones(len(graph.edges), dtype=bool)
@@ -130,7 +134,9 @@ def trees_from(problem: Reconfiguration, first: tuple[int, ...]) -> Iterator[np.
     found = np.empty((TOGETHER, graph.n_loops), dtype=np.int64)
     depth = len(first)
     while depth >= len(first):
-        n, depth = next_trees(graph.edges, graph.n_nodes, opened, depth, len(first), found)
+        n, depth = next_trees(
+            graph.edges, n_switchable, graph.n_nodes, opened, depth, len(first), found
+        )
         if n:
             yield found[:n]
 
@@ -179,12 +185,18 @@ def front(f: np.ndarray) -> list[int]:
     return rows
 
 
+def pieces_of(problem: Reconfiguration) -> list[tuple[int, ...]]:
+    """The edges that each piece of work opens first."""
+    n_switchable = int(problem.graph.switchable.sum())
+    return list(itertools.combinations(range(n_switchable), min(2, problem.graph.n_loops)))
+
+
 def enumerate_case(
     case: str, objectives: tuple[str, ...], best: int, jobs: int, folder: Path | None
 ) -> tuple[int, int, np.ndarray, np.ndarray]:
     """All trees of a case: number, failed ones, and what is worth keeping of them."""
     problem = problem_of(case, objectives)
-    pieces = list(itertools.combinations(range(len(problem.graph.edges)), 2))
+    pieces = pieces_of(problem)
     store = None if folder is None else folder / f"{case}-{len(objectives)}.json"
     done: dict[str, Any] = {}
     if store is not None and store.exists():
@@ -280,12 +292,12 @@ def main(
         objectives = OBJECTIVES[:1] if losses_only else OBJECTIVES
         problem = problem_of(name, objectives)
         expected = problem.graph.n_spanning_trees()
-        piece(name, objectives, (0, 1), best)  # compiled before the clock starts
+        piece(name, objectives, pieces_of(problem)[0], best)  # compiled before the clock starts
         start = time.perf_counter()
         n_trees, n_failed, f, opened = enumerate_case(name, objectives, best, jobs, checkpoint)
         seconds = time.perf_counter() - start
         if n_trees != expected:
-            raise SystemExit(f"{name}: met {n_trees} of {expected} spanning trees")
+            raise SystemExit(f"{name}: met {n_trees} of {expected} radial configurations")
         typer.echo(
             f"{name}: {n_trees} radial configurations, {n_failed} without a solution, "
             f"{seconds:.1f} s with {jobs} processes"

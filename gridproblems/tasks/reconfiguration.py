@@ -29,6 +29,7 @@ from gridproblems.topology import (
     demand_mva,
     estimate_exchanges,
     incidence,
+    is_closed,
     line_switches,
     switching_graph,
 )
@@ -43,8 +44,9 @@ class Reconfiguration(NetProblem):
     """Opens and closes lines of a net so that it stays radial and supplies every load.
 
     Every candidate is a radial configuration: all external grids count as one source, and the
-    closed branches form a spanning tree. Lines with switches are switched by them, others by
-    ``in_service``.
+    closed branches form a spanning tree. Parallel branches that cannot open, such as two
+    transformers side by side, count as one; a line that what cannot open already bridges is open in
+    every candidate. Lines with switches are switched by them, others by ``in_service``.
 
     Args:
         case: Name of a packaged case (`gridproblems.cases.CASES`), a pandapower net, or the path
@@ -114,8 +116,9 @@ class Reconfiguration(NetProblem):
         self.hours = hours
         self.graph = switching_graph(net, switchable)
         self._base_closed = self.graph.nearest_tree(self.graph.closed)
-        if not np.array_equal(self._base_closed, self.graph.closed):
-            opened = self.graph.lines[self.graph.closed & ~self._base_closed].tolist()
+        opened = self.graph.lines[self.graph.closed & ~self._base_closed].tolist()
+        opened += [line for line in self.graph.always_open if is_closed(net, "line", line)]
+        if opened or not np.array_equal(self._base_closed, self.graph.closed):
             warnings.warn(
                 f"the net is not radial; taken as present configuration with lines {opened} open",
                 stacklevel=2,
@@ -183,7 +186,8 @@ class Reconfiguration(NetProblem):
     def open_lines(self, x: ArrayLike | Mapping[str, Any]) -> list[list[int]]:
         """Lines (index of ``net.line``) that a vector opens, one list per period."""
         closed = self.codec.closed(self._checked(x))
-        return [sorted(self.graph.lines[~row].tolist()) for row in closed]
+        always = self.graph.always_open
+        return [sorted([*self.graph.lines[~row].tolist(), *always]) for row in closed]
 
     def encode_open_lines(self, lines: Sequence[int]) -> FloatArray:
         """A vector that opens exactly these lines, in every period.
@@ -193,6 +197,8 @@ class Reconfiguration(NetProblem):
         """
         closed = np.ones(len(self.graph.edges), dtype=bool)
         for line in lines:
+            if line in self.graph.always_open:
+                continue
             edges = np.flatnonzero(self.graph.lines == line)
             if line < 0 or not len(edges):
                 raise ValueError(f"line {line} cannot open: it is on no loop, or not switchable")
