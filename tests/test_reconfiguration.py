@@ -19,7 +19,7 @@ from test_topology import ring
 
 from algorithms import MVMO, HarmonySearch, NeighbourMutation
 from gridproblems import PowerFlowNotConverged, Reconfiguration, UnsupportedByEngine
-from gridproblems.codings import CODINGS
+from gridproblems.codings import CODINGS, repair
 from gridproblems.problem import FAILED_F, FAILED_G
 
 TREE_CODINGS = ("nearest_tree", "spanning_tree")
@@ -382,20 +382,18 @@ def test_parallel_transformers_and_a_line_between_sources(coding: str) -> None:
 
 
 def test_the_nearest_tree_leaves_closed_what_cannot_open() -> None:
-    """Where the loops beside it have opened all other sides of a loop with the fixed line 5."""
-    net = ring(4)
-    ends = [(3, 2), (1, 0), (0, 2), (3, 0), (1, 0), (2, 1)]
-    net.line[["from_bus", "to_bus"]] = ends[:4]
-    for a, b in ends[4:]:
-        pp.create_line_from_parameters(net, a, b, 1.0, 1.0, 1.0, 0.0, max_i_ka=1.0)
-    net.line["in_service"] = [True, True, False, False, False, True]
-    problem = Reconfiguration(net, switchable=range(5))
-    graph = problem.graph
-    for positions in itertools.product(*(range(int(most) + 1) for most in problem.xu)):
-        x = problem.snap(np.array(positions, dtype=float))
-        (closed,) = problem.codec.closed(x)
-        assert closed[~graph.switchable].all()
-        np.testing.assert_array_equal(graph.nearest_tree(closed), closed)
+    """Where other loops have opened both sides of a triangle beside its fixed side, edge 5."""
+    edges = np.array([(3, 2), (1, 0), (0, 2), (3, 0), (1, 0), (2, 1)])
+    switchable = np.arange(6) < 5
+    loops = np.array([[0, 2, 3], [4, 1, -1], [2, 1, -1]])
+    lengths = np.array([3, 2, 2])
+    for positions in itertools.product(range(3), range(2), range(2)):
+        x = np.array([positions])
+        repair(x, loops, lengths, edges, switchable, 4)
+        assert (x >= 0).all()
+        opened = loops[np.arange(3), x[0]]
+        assert nx.is_tree(nx.Graph(np.delete(edges, opened, axis=0).tolist()))
+        assert len(set(opened)) == 3
 
 
 def test_faults_on_lines_that_are_always_open_interrupt_nobody() -> None:
