@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint
 from gridproblems.controls import Codec, Variable, bounds
 from gridproblems.engines import Engine
+from gridproblems.fingerprint import derived, fingerprint_of, fingerprint_of_arguments, grid_of
 from gridproblems.objectives import (
     OBJECTIVES,
     Objective,
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 
 FAILED_F = 1e9
 FAILED_G = 1e3
+#: Arguments that change no result, or whose content `GridProblem.fingerprint` takes from elsewhere.
+_NOT_TOLD = frozenset(
+    {"aggregate", "best_known", "codec", "engine", "n_jobs", "name", "objectives"}
+)
+_Made = TypeVar("_Made", bound="GridProblem")
 _MAX_TOGETHER = 1024  # power flows in one call of the engine
 
 
@@ -111,6 +118,15 @@ class GridProblem(ElementwiseProblem):
     OBJECTIVES: Mapping[str, Objective] = OBJECTIVES
     OBJECTIVE_METHODS: Mapping[str, str] = MappingProxyType({})
 
+    _arguments = ""
+
+    def __new__(cls: type[_Made], *args: Any, **kwargs: Any) -> _Made:
+        """Remembers the fingerprint of the arguments of a task; its grid counts by content."""
+        made = super().__new__(cls)
+        grid = next(iter(inspect.signature(cls).parameters), "")
+        made._arguments = fingerprint_of_arguments(cls, args, kwargs, _NOT_TOLD | {grid})
+        return made
+
     def __init__(
         self,
         codec: Codec,
@@ -171,6 +187,35 @@ class GridProblem(ElementwiseProblem):
             },
         }
         return tuple(resolve_objective(objective, known) for objective in objectives)
+
+    def fingerprint(self) -> str:
+        """What the results depend on, as a text that is equal for equal content.
+
+        Grid (the content of the net or feeder, not where it came from), the variables and what they
+        set, objectives, constraints, engine and all further arguments of the task; the same in
+        every process and on every machine.
+        """
+        middle = (self.xl + self.xu) / 2.0
+        settings = [self.codec.decode(self.codec.snap(x)) for x in (self.xl, middle, self.xu)]
+        return fingerprint_of(
+            {
+                "task": type(self),
+                "arguments": self._arguments,
+                "grid": grid_of(self),
+                "engine": self.engine_name or type(self.engine),
+                "variables": self.codec.variables,
+                "fields": settings[0].fields,
+                "values": [derived(s.values) for s in settings],
+                "objectives": [
+                    (o.name, o.unit, getattr(o.function, "__func__", o.function))
+                    for o in self.objectives
+                ],
+                "constraints": [
+                    (type(c), c.names, getattr(c, "limits", None)) for c in self.constraints
+                ],
+                "aggregate": self.aggregate,
+            }
+        )
 
     # -- from x to the grid and back ------------------------------------------------------
 
