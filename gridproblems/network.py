@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandapower as pp
 import pandapower.topology
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.cases import CASES, Case, load_case
 from gridproblems.constraints import Limit, Radial
+from gridproblems.net_json import read_net
 
 _BRANCH_ENDS = {
     "line": ("from_bus", "to_bus"),
@@ -34,31 +34,32 @@ _CHECKED_COLUMNS = {
 
 
 def load_net(source: pandapowerNet | str | Path) -> pandapowerNet:
-    """A private copy of a net, or the net in a pandapower JSON file.
+    """A private copy of a net, or the net in a pandapower JSON file; nothing in a file runs.
 
     Raises:
-        ValueError: The file is a pickle (it could run code), does not exist or holds no net.
+        ValueError: The file is a pickle (it could run code), does not exist, holds no net or
+            something that a net does not need (`read_net`).
     """
     if isinstance(source, pandapowerNet):
         return copy.deepcopy(source)
+    if not isinstance(source, (str, Path)):
+        raise ValueError(
+            "case: expected a pandapower net or the path of its JSON file, got "
+            f"{type(source).__name__}"
+        )
     path = Path(source)
     if path.suffix.lower() in (".p", ".pkl", ".pickle"):
         raise ValueError(
             f"{path}: pickle files can run code and are refused; "
             "save the net with pandapower.to_json"
         )
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    text = path.read_bytes()
-    if not text.lstrip()[:1] == b"{":
-        raise ValueError(f"{path}: expected a pandapower JSON file (pandapower.to_json)")
     try:
-        net = pp.from_json_string(text.decode("utf-8"))
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a pandapower JSON file: {error}") from error
-    if not isinstance(net, pandapowerNet):
-        raise ValueError(f"{path}: holds a {type(net).__name__}, expected a pandapower net")
-    return net
+        is_file = path.is_file()
+    except OSError:  # a name that no file can have
+        is_file = False
+    if not is_file:
+        raise ValueError(f"{path}: no such file")
+    return read_net(path)
 
 
 def check_net(net: pandapowerNet) -> None:
