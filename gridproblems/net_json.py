@@ -83,10 +83,10 @@ _GONE = object()  # stands for a value that is left out
 
 
 class _Refused(ValueError):
-    """What is wrong, and where in the file."""
+    """What is wrong, and where in the file (empty: the file as a whole)."""
 
     def __init__(self, place: str, reason: str) -> None:
-        super().__init__(f"{place}: {reason}")
+        super().__init__(f"{place}: {reason}" if place else reason)
 
 
 def read_net(path: Path) -> pandapowerNet:
@@ -120,7 +120,7 @@ def read_net(path: Path) -> pandapowerNet:
         raise ValueError(f"{path}: expected a pandapower JSON file (pandapower.to_json)")
     cleaner = _Cleaner()
     try:
-        safe_text = cleaner.net(_parse(text, "file"))
+        safe_text = cleaner.net(_parse(text, ""))
     except _Refused as error:
         raise ValueError(f"{path}: {error}") from error
     net = _decode(safe_text, path)
@@ -208,18 +208,20 @@ class _Cleaner:
             _Refused: No net, or something that a net does not need.
         """
         if _is_typed(document):
-            if _pair(document, "file") not in _NETS:
-                raise _Refused("file", f"holds a {_named(document)}, expected a pandapower net")
-            _only_keys(document, {"_object"}, "file")
+            if _pair(document, "") not in _NETS:
+                raise _Refused(
+                    "", f"holds an object of {_named(document)}, expected a pandapower net"
+                )
+            _only_keys(document, {"_object"}, "")
             content = document.get("_object")
             if isinstance(content, str):  # as written by early versions
-                content = _parse(content, "file")
+                content = _parse(content, "")
         else:
             content = document
         if not isinstance(content, dict) or _is_typed(content):
-            raise _Refused("file", "expected a pandapower net, an object of named tables")
+            raise _Refused("", "expected a pandapower net, an object of named tables")
         if "bus" not in content:
-            raise _Refused("file", "holds no pandapower net: no table of buses")
+            raise _Refused("", "not a pandapower net: no table of buses")
         cleaned = {}
         for name, value in content.items():
             place = f"net.{_text(name, 'net', 1)}"
@@ -229,7 +231,7 @@ class _Cleaner:
             if found is not _GONE and not name.startswith("_"):  # pandapower's own, made anew
                 cleaned[name] = found
         if _is_typed(document):
-            (module, class_name) = _pair(document, "file")
+            (module, class_name) = _pair(document, "")
             return json.dumps({"_module": module, "_class": class_name, "_object": cleaned})
         return json.dumps(cleaned)
 

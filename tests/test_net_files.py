@@ -291,8 +291,14 @@ ATTACKS: dict[str, tuple[Callable[[Document], Any], str]] = {
         ),
         "net.thing.net.thing, row 0: ",
     ),
-    "root is an instance": (lambda d: INSTANCE, "file: holds a the class 'pandapower.io_utils'"),
-    "root is a function": (lambda d: FUNCTION, "file: holds a the class 'netfile_payload'"),
+    "root is an instance": (
+        lambda d: INSTANCE,
+        "net.json: holds an object of the class 'pandapower.io_utils'",
+    ),
+    "root is a function": (
+        lambda d: FUNCTION,
+        "net.json: holds an object of the class 'netfile_payload'",
+    ),
     "root of early versions": (
         lambda d: {"bus": {"name": {"0": FUNCTION}}, "version": 1.2},
         "net.bus.name.0: ",
@@ -303,7 +309,7 @@ ATTACKS: dict[str, tuple[Callable[[Document], Any], str]] = {
     ),
     "duplicate key that hides a function": (
         lambda d: '{"bus": ' + json.dumps(FUNCTION) + ', "bus": {}}',
-        "file: the key 'bus' occurs twice",
+        "net.json: the key 'bus' occurs twice",
     ),
     "duplicate key in a table": (
         lambda d: with_table(d, lambda t: t.__setitem__("_object", '{"data": 1, "data": []}')),
@@ -315,7 +321,7 @@ ATTACKS: dict[str, tuple[Callable[[Document], Any], str]] = {
     ),
     "endlessly deep lists": (
         lambda d: '{"bus": ' + "[" * 100_000 + "]" * 100_000 + "}",
-        "file: nested deeper than",
+        "net.json: nested deeper than",
     ),
     "deep text": (
         lambda d: with_entry(d, "[" * 100_000 + "]" * 100_000),
@@ -323,7 +329,7 @@ ATTACKS: dict[str, tuple[Callable[[Document], Any], str]] = {
     ),
     "endless number": (
         lambda d: '{"bus": ' + "9" * 5_000 + "}",
-        "file: the number 999999999999... has 5000 digits",
+        "net.json: the number 999999999999... has 5000 digits",
     ),
     "pickle": (lambda d: "\x80\x04cos\nsystem\n", "expected a pandapower JSON file"),
     "list": (lambda d: json.dumps([FUNCTION]), "expected a pandapower JSON file"),
