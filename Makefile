@@ -3,7 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench docs figures clean
+
+# Random inputs of every way in: each works or ends in one clear line. About 20 minutes.
+FUZZ_INPUTS ?= 10000
+FUZZ_SEED ?= 1
+
+.PHONY: demo test fuzz bench docs figures clean
 
 # The main job: about two minutes; look at the pictures and the report it leaves in results/.
 demo: $(VENV)/.installed
@@ -16,6 +21,9 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzzing.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/pytest benchmarks/speed --benchmark-enable --benchmark-only
