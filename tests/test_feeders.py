@@ -127,11 +127,16 @@ def test_a_master_file_that_compiles_another(tmp_path: Path) -> None:
         ("Redirect nowhere.dss", r"master\.dss:1: the file .*nowhere\.dss does not exist"),
         ("! first\nRedirect master.dss", r"master\.dss:2: master\.dss redirects to itself"),
         ("Redirect", r"master\.dss:1: Redirect names no file"),
-        (f"{CIRCUIT}New Line.l2 bus9=a", r"master\.dss:7: OpenDSS refuses .*Unknown parameter"),
-        ("New Foo.x b=1", r"master\.dss:1: OpenDSS refuses 'New Foo\.x b=1': .*\"Foo\" not found"),
+        (f"{CIRCUIT}New Line.l2 bus9=a", r"master\.dss:7: class line has no property 'bus9'"),
+        ("New Foo.x b=1", r"master\.dss:1: OpenDSS has no class 'Foo'"),
+        (f"{CIRCUIT}New Line.l1 bus1=a", r"master\.dss:7: OpenDSS refuses .*Duplicate new"),
         (f"{CIRCUIT}Edit RegControl.nope vreg=3", r"master\.dss:7: .*'Edit .*\"nope\" not found"),
         (f"{CIRCUIT}Load.nope.kW=3", r"master\.dss:7: OpenDSS refuses .*\"nope\" not found"),
         (f"{CIRCUIT}New LoadShape.x mult=(file=no.csv)", r"master\.dss:7: .*no\.csv"),
+        (f"{CIRCUIT}Load.end.kW=3\n~ usermodel=x.so", "class load has no property 'usermodel'"),
+        (f"{CIRCUIT}Load.end.kW=3\n~ x.so", r"master\.dss:8: OpenDSS refuses .*x\.so"),
+        (f"{CIRCUIT}New Generator.g 3 end 12.47 x.so", r"master\.dss:7: OpenDSS refuses .*x\.so"),
+        (f"{CIRCUIT}New PVSystem.p bus1=end kva=5 x.so", r"master\.dss:7: OpenDSS refuses .*x\.so"),
         ("Set DefaultBaseFrequency=60", "feeder master: its commands build no circuit"),
         ("New Circuit.x\nNew Line.l bus1=sourcebus bus2=b", "bus sourcebus has no nominal voltage"),
         ("New Circuit.x = = 3", r"master\.dss:1: .* cannot be read"),
@@ -152,14 +157,8 @@ def test_unknown_feeders() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "Export Voltages",
-        "expo voltages",
-        "Show Voltages LN Nodes",
         "Save Circuit",
-        "Dump",
-        "Plot Profile",
         "DOScmd 'rm file'",
-        "FileEdit master.dss",
         "CD ..",
         "Set DataPath=..",
         "Set datap=..",
@@ -171,11 +170,9 @@ def test_unknown_feeders() -> None:
         "New Generator.g bus1=end UserModel=evil.so",
         "New Generator.g bus1=end userm=evil.so",
         "New Generator.g bus1=end shaftmodel='x' usermodel = 'evil.so'",
-        "~ usermodel=evil.so",
-        "~ evil.so",
         "Generator.g.UserModel=evil.so",
-        "New PVSystem.p bus1=end kva=5 evil.so",
-        "New Generator.g 3 end 12.47 evil.so",
+        "New PVSystem.p bus1=end class=5 evil.so",
+        "New Generator.g d=3 evil.so",
         "New RegControl.r debugtrace=yes",
         "New LoadShape.s npts=2 mult=[1 1] action=dblsave",
         "New EnergyMeter.m Line.l1 1 Save",
@@ -183,7 +180,6 @@ def test_unknown_feeders() -> None:
         "New Generator.g @x=evil.so",
         "Distribute kw=100",
         "Rephase",
-        "Visualize what=voltages element=Line.l1",
     ],
 )
 def test_commands_that_write_or_run_things_are_refused(tmp_path: Path, command: str) -> None:
@@ -211,7 +207,7 @@ def test_commands_of_circuits_pass(tmp_path: Path, command: str) -> None:
 def test_trusted_feeders_run_every_command(tmp_path: Path) -> None:
     out = tmp_path / "v.csv"
     master = written(tmp_path, f"{CIRCUIT}Solve\nExport Voltages {out}\n")
-    with pytest.raises(ValueError, match="'export' is refused"):
+    with pytest.warns(UserWarning, match="left out what only reports"):
         solve(master)
     assert not out.exists()
     assert solve(master, trust=True).solved

@@ -10,11 +10,12 @@ what a freshly built circuit gives. A feeder with controls of other kinds is bui
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -599,21 +600,50 @@ def new_context() -> Any:
 def build(dss: Any, feeder: Feeder) -> None:
     """Builds the feeder in a context, in place of what is in there.
 
+    What the commands of a trusted feeder write without a whole path goes to a temporary folder of
+    the context: two contexts cannot have the same file open. OpenDSS writes some of it to the
+    working directory of the process, which is that folder during such a command.
+
     Raises:
         ValueError: A command fails; the message has file, line and OpenDSS's words.
     """
     dss.Text.Command("Clear")
-    folder = ""
+    dss.Text.Command(f'Set DataPath="{_folder_of(dss)}"')
     for command in feeder.commands:
-        if command.folder and command.folder != folder:
-            folder = command.folder
-            _run(dss, f'Set DataPath="{folder}"', command)
-        if command.edited:
-            _run(dss, f"Select {command.edited}", command)
-        _run(dss, command.text, command)
+        if command.selects:
+            _run(dss, f"Select {command.selects}", command)
+        with _inside(_folder_of(dss)) if command.by_trust else nullcontext():
+            _run(dss, command.text, command)
     if not dss.Basic.NumCircuits():
         raise ValueError(f"feeder {feeder.name}: its commands build no circuit")
     dss.Text.Command("MakeBusList")
+
+
+_folders: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+_folder_of_process: dict[int, tempfile.TemporaryDirectory[str]] = {}
+
+
+def _folder_of(dss: Any) -> str:
+    """The folder of a context for what OpenDSS writes, removed when Python ends."""
+    with _creation_lock:
+        if dss not in _folders:
+            process = os.getpid()  # a forked process must not use its parent's
+            if process not in _folder_of_process:
+                _folder_of_process[process] = tempfile.TemporaryDirectory(prefix="gridproblems-")
+            _folders[dss] = tempfile.mkdtemp(dir=_folder_of_process[process].name)
+        return _folders[dss]
+
+
+@contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Changes the working directory of the process, of one thread at a time."""
+    with _creation_lock:
+        here = os.getcwd()
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(here)
 
 
 def _run(dss: Any, text: str, command: Command) -> None:
@@ -625,7 +655,9 @@ def _run(dss: Any, text: str, command: Command) -> None:
     except DSSException as error:
         message = str(error.args[-1])
     words = " ".join(message.split())
-    raise ValueError(f"{command.where}: OpenDSS refuses {command.text!r}: {words}")
+    raise ValueError(
+        f"{command.where}: OpenDSS refuses {(command.line or command.text)!r}: {words}"
+    )
 
 
 def _reset_commands(dss: Any, circuit: Circuit) -> list[tuple[str, str]]:

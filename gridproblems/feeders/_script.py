@@ -1,120 +1,26 @@
 """An OpenDSS script as a list of commands, read with the files it redirects to and checked.
 
 A feeder file is a program: OpenDSS runs its commands as they come, and some of them write, delete
-or run things. Only commands, options and properties that describe or solve a circuit pass; what
-passes is run as it was read here, not from the file once more.
+or run things. Only what describes or solves a circuit passes (see `_check`), and OpenDSS is told
+what was checked, not the file once more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-OBJECT_VERBS = frozenset({"new", "edit", "more", "m", "~", "batchedit"})
-OPTION_VERBS = frozenset({"set", "solve"})
-PLAIN_VERBS = frozenset(
-    {
-        "?",
-        "addbusmarker",
-        "allocateloads",
-        "buildy",
-        "buscoords",
-        "calcv",
-        "calcvoltagebases",
-        "clear",
-        "clearall",
-        "clearbusmarkers",
-        "close",
-        "disable",
-        "enable",
-        "init",
-        "interpolate",
-        "latlongcoords",
-        "makebuslist",
-        "open",
-        "reset",
-        "select",
-        "setbusxy",
-        "setkvbase",
-        "setloadandgenkv",
-    }
-)
-REDIRECT_VERBS = frozenset({"redirect", "compile"})
-OPTIONS = frozenset(
-    {
-        "%growth",
-        "%mean",
-        "%normal",
-        "%stddev",
-        "algorithm",
-        "allocationfactors",
-        "allowduplicates",
-        "basefrequency",
-        "cfactors",
-        "cktmodel",
-        "controlmode",
-        "defaultbasefrequency",
-        "defaultdaily",
-        "defaultyearly",
-        "earthmodel",
-        "emergvmaxpu",
-        "emergvminpu",
-        "frequency",
-        "genmult",
-        "h",
-        "hour",
-        "ldcurve",
-        "loadmodel",
-        "loadmult",
-        "loadshapeclass",
-        "longlinecorrection",
-        "markcapacitors",
-        "markercode",
-        "markpvsystems",
-        "markregulators",
-        "markswitches",
-        "marktransformers",
-        "maxcontroliter",
-        "maxiterations",
-        "miniterations",
-        "mode",
-        "neglectloady",
-        "nodewidth",
-        "normvmaxpu",
-        "normvminpu",
-        "number",
-        "random",
-        "sec",
-        "stepsize",
-        "switchmarkercode",
-        "time",
-        "tolerance",
-        "transmarkercode",
-        "transmarkersize",
-        "trapezoidal",
-        "voltagebases",
-        "year",
-        "zonelock",
-    }
-)
-#: Properties that load programs or write files. OpenDSS takes beginnings of names for the whole.
-REFUSED_PROPERTIES = ("action", "debugtrace", "dynadata", "dynadll", "userdata", "usermodel")
-HARMLESS_ACTIONS = frozenset({"clear", "close", "normalize", "open", "reset", "trip"})
-#: No class has one of `REFUSED_PROPERTIES` among its first two, which may come without a name.
-MAX_UNNAMED = 2
+from gridproblems.feeders._check import Checker, Refused, Told, Unknown
+from gridproblems.feeders._syntax import Token, Unreadable, tokens
 
-_TOKEN = re.compile(
-    r"""\s*,?\s*
-    (?:(?P<name>(?:(?!//)[^\s=,!"'(\[{])+)\s*=\s*)?
-    (?P<value>"[^"]*"|'[^']*'|\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|(?:(?!//)[^\s,=!])+)""",
-    re.VERBOSE,
-)
-_QUOTES = "\"'()[]{}"
-_COMMENT = re.compile(
-    r"""(?:"[^"]*"|'[^']*'|\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|(?!//)[^!])*""", re.VERBOSE
-)
+MAX_FILES = 10_000  # files that redirect to each other twice would never end
+MAX_COMMANDS = 5_000_000
+MAX_SHOWN = 20
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_FILE_END = "\x00\x0c\x1a"  # old editors and record files end so
 
 
 @dataclass(frozen=True)
@@ -125,64 +31,185 @@ class Command:
         text: What OpenDSS is told.
         where: File and line, for messages.
         folder: Where paths in the line start, empty if it has none.
+        line: The line as it is in the file.
+        selects: Object that an ``Edit`` names, in quotes; OpenDSS passes over one that does not
+            exist.
+        by_trust: Whether the line would be refused or left out in a feeder that is not trusted.
     """
 
     text: str
     where: str = ""
     folder: str = ""
-
-    @property
-    def edited(self) -> str:
-        """The object that an ``Edit`` names and OpenDSS passes over if it does not exist."""
-        if not self.text.lower().startswith("edit"):
-            return ""
-        (_, verb), *rest = _tokens(self.text)
-        return rest[0][1] if verb.lower() == "edit" and rest else ""
+    line: str = ""
+    selects: str = ""
+    by_trust: bool = False
 
 
 def read_script(path: Path, trust: bool) -> tuple[Command, ...]:
     """The commands of a script and of the files it redirects to, in the order they run.
+
+    Commands that only report are left out, with one warning that lists them.
 
     Args:
         path: The master file.
         trust: Let every command pass, also those that write files or run programs.
 
     Raises:
-        ValueError: A file is missing, redirects to itself, or has a command that is not for
-            circuits; the message names file and line.
+        ValueError: A file is missing or redirects to itself, or lines may do more than describe a
+            circuit, or OpenDSS would not understand them; the message names all with file and line.
     """
-    commands, _ = _read(path.expanduser().resolve(), trust, "", ())
-    return commands
+    path = path.expanduser().resolve()
+    reader = _Reader(trust, Checker(path.parent, False), Checker(path.parent, True))
+    reader.read(path, "", ())
+    reader.complain()
+    if reader.reports:
+        warnings.warn(
+            f"feeder {path.stem}: left out what only reports: {_shown(reader.reports, '; ')}",
+            stacklevel=4,
+        )
+    return tuple(reader.commands)
 
 
-def _read(
-    path: Path, trust: bool, asked_by: str, above: tuple[Path, ...]
-) -> tuple[tuple[Command, ...], Path]:
-    """Commands of one file, and the folder in which a script that compiles it goes on."""
-    if not path.is_file():
-        raise ValueError(f"{asked_by or 'feeder'}: the file {path} does not exist")
-    if path in above:
-        raise ValueError(f"{asked_by}: {path.name} redirects to itself")
-    commands: list[Command] = []
-    folder = path.parent
-    for where, line in _lines(path):
-        tokens = list(_tokens(line))
-        name, verb = tokens[0] if tokens else ("", "")
-        if not name and verb.lower() in REDIRECT_VERBS:
-            if len(tokens) < 2:
-                raise ValueError(f"{where}: {verb} names no file")
-            found = _find(folder, tokens[1][1])
-            inner, end = _read(found, trust, where, (*above, path))
-            commands += inner
-            if verb.lower() == "compile":
-                folder = end
-            continue
-        if not trust:
-            if _TOKEN.sub("", line).strip(", \t"):
-                raise ValueError(f"{where}: {line!r} cannot be read: expected name=value pairs")
-            _check(tokens, where)
-        commands.append(Command(line, where, str(folder)))
-    return tuple(commands), folder
+@dataclass
+class _Reader:
+    """Reads files line by line into commands and collects what is wrong with them."""
+
+    trust: bool
+    checker: Checker
+    trusting: Checker
+    commands: list[Command] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
+    n_files: int = 0
+
+    def read(self, path: Path, asked_by: str, above: tuple[Path, ...]) -> Path:
+        """Reads one file; returns the folder in which a script that compiles it goes on."""
+        self.n_files += 1
+        if self.n_files > MAX_FILES or len(self.commands) > MAX_COMMANDS:
+            raise ValueError(
+                f"{asked_by}: more than {MAX_FILES} redirections or {MAX_COMMANDS} commands"
+            )
+        if not path.is_file():
+            self.unknown.append(f"{asked_by or 'feeder'}: the file {path} does not exist")
+            return path.parent
+        if path in above:
+            self.unknown.append(f"{asked_by}: {path.name} redirects to itself")
+            return path.parent
+        folder = path.parent
+        for where, line in _lines(path):
+            parts = self._parts(where, line)
+            if not parts:
+                continue
+            inner, is_compile = self._redirection(parts, where)
+            if inner:
+                end = self.read(_find(folder, inner), where, (*above, path))
+                folder = end if is_compile else folder
+            elif self.trust and (moved := self._moved(parts)):
+                folder = (folder / moved.replace("\\", "/")).resolve()
+            else:
+                self._take(parts, where, folder, line)
+        return folder
+
+    def _parts(self, where: str, line: str) -> list[Token]:
+        """The tokens of a line, none where it cannot be read."""
+        try:
+            if _CONTROL.search(line):
+                raise Unreadable("it has control characters")
+            return list(tokens(line))
+        except Unreadable as error:
+            if not self.trust:
+                self.unknown.append(f"{where}: {line!r} cannot be read: {error}")
+                return []
+        return [Token("", line)]
+
+    def _redirection(self, parts: Sequence[Token], where: str) -> tuple[str, bool]:
+        """The file that a line redirects to, empty if it does not, and whether it compiles it."""
+        head = parts[0]
+        verb = "" if head.name else self._verb(head)
+        if verb not in {"redirect", "compile"}:
+            return "", False
+        if len(parts) < 2:
+            self.unknown.append(f"{where}: {head.value} names no file")
+            return "", False
+        return parts[1].value, verb == "compile"
+
+    def _moved(self, parts: Sequence[Token]) -> str:
+        """Folder that a trusted line changes to, empty if it does not.
+
+        The paths of the lines after it start there; what OpenDSS writes does not go there.
+        """
+        verb = "" if parts[0].name else self._verb(parts[0])
+        if verb == "cd" and len(parts) > 1:
+            return parts[1].value
+        if verb == "set" and len(parts) == 2 and "datapath".startswith(parts[1].name.lower()):
+            return parts[1].value if len(parts[1].name) > len("da") else ""
+        return ""
+
+    def _verb(self, head: Token) -> str:
+        try:
+            return self.checker.verb(head)
+        except Unknown:
+            return ""
+
+    def _take(self, parts: Sequence[Token], where: str, folder: Path, line: str) -> None:
+        """Adds a line's command, or what is wrong with it."""
+        by_trust = False
+        try:
+            told = self.checker.tell(parts, folder)
+        except Refused as error:
+            told, by_trust = Told(), True
+            if not self.trust:
+                self.refused.append(f"{where}: {error}")
+        except Unknown as error:
+            told, by_trust = Told(), True
+            if not self.trust:
+                self.unknown.append(f"{where}: {error}")
+        if told.report and not self.trust:
+            self.reports.append(f"{where} {line}")
+        if self.trust:
+            by_trust = by_trust or bool(told.report)
+            trusted = self._trusted(parts, folder, line)
+            told = trusted if by_trust else told
+        if told.text:
+            self.commands.append(
+                Command(told.text, where, str(folder), line, told.selects, by_trust)
+            )
+
+    def _trusted(self, parts: Sequence[Token], folder: Path, line: str) -> Told:
+        """What OpenDSS is told for a trusted line: its own words, unless files are in it."""
+        try:
+            told = self.trusting.tell(parts, folder)
+        except (Refused, Unknown):
+            return Told(line)
+        return told if told.has_files else Told(line)
+
+    def complain(self) -> None:
+        """Raises ValueError if anything is wrong."""
+        messages = list(self.unknown)
+        if len(self.refused) == 1:
+            messages.append(f"{self.refused[0]} {_REFUSED}; {_HINT}")
+        elif self.refused:
+            messages.append(
+                f"{len(self.refused)} lines are refused, each {_REFUSED[len('is refused, ') :]}:\n"
+                f"{_shown(self.refused, chr(10))}\n{_HINT}"
+            )
+        if messages:
+            raise ValueError(_shown(messages, "\n"))
+
+
+_REFUSED = "is refused, as it may write files or run programs"
+_HINT = (
+    "pass trust=True (on the command line: --option trust=true) if you know where the feeder "
+    "comes from"
+)
+
+
+def _shown(lines: Sequence[str], separator: str) -> str:
+    """The first lines, and how many more there are."""
+    more = len(lines) - MAX_SHOWN
+    shown = [*lines[:MAX_SHOWN], f"and {more} more"] if more > 0 else lines
+    return separator.join(shown)
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -193,7 +220,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """File and line of each command, and its text without comments."""
+    """File and line of each line that is not blank and not in a block of comments, and its text."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
@@ -205,58 +232,6 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         if in_block:
             in_block = "*/" not in line
             continue
-        match = _COMMENT.match(line)
-        command = match.group().strip(", \t") if match else ""
+        command = line.strip(f", \t{_FILE_END}")
         if command:
             yield f"{path.name}:{number}", command
-
-
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """Name and value pairs of a command, the name empty where there is none."""
-    for match in _TOKEN.finditer(text):
-        value = match["value"]
-        if value[0] in _QUOTES:
-            value = value[1:-1]
-        yield (match["name"] or "").lower(), value.strip()
-
-
-def _check(tokens: list[tuple[str, str]], where: str) -> None:
-    """Raises ValueError for what is not on the lists."""
-    (name, verb), *rest = tokens
-    verb = verb.lower()
-    if any("@" in part for token in tokens for part in token):
-        raise _refused(where, "variables (@)")
-    if name:
-        _check_property(name.rpartition(".")[2], tokens[0][1], where)
-        _check_properties(rest, where, MAX_UNNAMED)
-    elif verb in OBJECT_VERBS:
-        named = verb in {"new", "edit", "batchedit"}
-        _check_properties(rest[1:] if named else rest, where, MAX_UNNAMED if named else 0)
-    elif verb in OPTION_VERBS:
-        for option, _ in rest:
-            if option not in OPTIONS:
-                raise _refused(where, f"the option {option!r}" if option else "a nameless option")
-    elif verb not in PLAIN_VERBS:
-        raise _refused(where, f"the command {verb!r}")
-
-
-def _check_properties(tokens: list[tuple[str, str]], where: str, n_unnamed: int) -> None:
-    for place, (name, value) in enumerate(tokens):
-        if name:
-            _check_property(name, value, where)
-            n_unnamed = 0
-        elif place >= n_unnamed:
-            raise _refused(where, f"the value {value!r} without the name of its property")
-
-
-def _check_property(name: str, value: str, where: str) -> None:
-    for refused in REFUSED_PROPERTIES:
-        if refused.startswith(name) and value.lower() not in HARMLESS_ACTIONS:
-            raise _refused(where, f"the property {name!r}")
-
-
-def _refused(where: str, what: str) -> ValueError:
-    return ValueError(
-        f"{where}: {what} is refused, as it may write files or run programs; "
-        "pass trust=True if you know where the feeder comes from"
-    )
