@@ -96,17 +96,18 @@ def grid_of(problem: Any) -> Any:
     feeder = getattr(problem, "feeder", None)
     if feeder is None:
         return getattr(problem, "net", None)
-    return [[command.text, _files_named(command)] for command in feeder.commands]
+    return [_without_paths(command) for command in feeder.commands]
 
 
-def _files_named(command: Any) -> list[str]:
-    """SHA-256 of the files that a line of a feeder's script names, in their order."""
-    found = []
-    for word in re.split(r"[\s=,()\[\]{}\"']+", command.text):
-        path = Path(command.folder or ".", word)
-        if "." in word and command.folder and path.is_file():
-            found.append(hashlib.sha256(path.read_bytes()).hexdigest())
-    return found
+def _without_paths(command: Any) -> list[str]:
+    """A command of a feeder, with the SHA-256 of the files that it reads in place of their paths."""
+    text = command.text
+    digests = []
+    for path in command.files:
+        text = text.replace(path, "")
+        if Path(path).is_file():
+            digests.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    return [text, *digests]
 
 
 def derived(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -268,13 +268,13 @@ class Told:
         text: The command, empty if there is nothing to tell.
         selects: Object that must exist, in quotes, for OpenDSS passes over an ``Edit`` of another.
         report: The command if it is a report, which is left out.
-        has_files: Whether it reads files, given by their whole path.
+        files: Whole paths of the files that it reads, as they are in the text.
     """
 
     text: str = ""
     selects: str = ""
     report: str = ""
-    has_files: bool = False
+    files: tuple[str, ...] = ()
 
 
 class Checker:
@@ -290,7 +290,7 @@ class Checker:
         self._root = root
         self._trust = trust
         self._folder = root
-        self._has_files = False
+        self._files: list[str] = []
         self._object: tuple[str, str] | None = None
 
     def tell(self, parts: Sequence[Token], folder: Path) -> Told:
@@ -304,7 +304,7 @@ class Checker:
             Refused: It may write files or run programs.
             Unknown: OpenDSS would not understand it.
         """
-        self._folder, self._has_files = folder, False
+        self._folder, self._files = folder, []
         if any("@" in part for token in parts for part in (token.name, token.value)):
             self._object = None
             raise Refused("variables (@)")
@@ -326,7 +326,7 @@ class Checker:
             return Told(f'Select "{kind}.{name}"{_joined(parts[2:])}')
         self._object = None
         if verb in COORDINATE_VERBS:
-            return Told(f'{verb} "{self._file(_value(parts, verb))}"', has_files=True)
+            return Told(f'{verb} "{self._file(_value(parts, verb))}"', files=tuple(self._files))
         if verb in PLAIN_VERBS:
             for token in parts[1:]:
                 self._checked(token)
@@ -350,7 +350,7 @@ class Checker:
                 raise Refused(f"{verb} after no object")
             kind, name = self._object
             text = f'Edit "{kind}.{name}"{self._properties(kind, parts)}'
-            return Told(text, has_files=self._has_files)
+            return Told(text, files=tuple(self._files))
         self._object = None
         kind, name = self._kind_and_name(parts[:1])
         if kind == "circuit":
@@ -358,12 +358,12 @@ class Checker:
                 return Told()  # OpenDSS does nothing
             self._object = ("vsource", "source")
             text = f'New "circuit.{name}"{self._properties("vsource", parts[1:], CIRCUIT_BUS1)}'
-            return Told(text, has_files=self._has_files)
+            return Told(text, files=tuple(self._files))
         if verb != "batchedit":
             self._object = (kind, name)
         selects = f'"{kind}.{name}"' if verb == "edit" else ""
         text = f'{verb.capitalize()} "{kind}.{name}"{self._properties(kind, parts[1:])}'
-        return Told(text, selects, has_files=self._has_files)
+        return Told(text, selects, files=tuple(self._files))
 
     def _property_edit(self, head: Token, others: Sequence[Token]) -> Told:
         """``Class.Name.Property=value``; the unnamed values after it follow that property."""
@@ -377,7 +377,7 @@ class Checker:
         self._object = (kind, name)
         parts = [Token(wanted, head.value, head.quote), *others]
         text = f'Edit "{kind}.{name}"{self._properties(kind, parts)}'
-        return Told(text, f'"{kind}.{name}"', has_files=self._has_files)
+        return Told(text, f'"{kind}.{name}"', files=tuple(self._files))
 
     def _kind_and_name(self, parts: Sequence[Token]) -> tuple[str, str]:
         """Class and name of an object, ``Class.Name`` or ``object=Class.Name``."""
@@ -437,8 +437,8 @@ class Checker:
             found = self._folder / token.value.replace("\\", "/")
             if not found.is_file():
                 return token.text
-            self._has_files = True
-            return f'"{found.resolve()}"'
+            self._files.append(str(found.resolve()))
+            return f'"{self._files[-1]}"'
         if name in READ_FILES:
             return f'"{self._file(token.value)}"'
         return self._checked(token)
@@ -523,7 +523,6 @@ class Checker:
             Unknown: There is no such file.
             Refused: It is neither below the folder of the master file nor below that of the script.
         """
-        self._has_files = True
         path = (self._folder / name.replace("\\", "/")).resolve()
         inside = any(path.is_relative_to(folder) for folder in (self._root, self._folder))
         if not self._trust and not inside:
@@ -532,6 +531,7 @@ class Checker:
             raise Unknown(f"the file {path} does not exist")
         if '"' in str(path):
             raise Refused(f"the quote in the path {path}")
+        self._files.append(str(path))
         return path
 
 

@@ -35,6 +35,7 @@ class Command:
         selects: Object that an ``Edit`` names, in quotes; OpenDSS passes over one that does not
             exist.
         by_trust: Whether the line would be refused or left out in a feeder that is not trusted.
+        files: Whole paths of the data files that the line reads, as they are in the text.
     """
 
     text: str
@@ -43,6 +44,7 @@ class Command:
     line: str = ""
     selects: str = ""
     by_trust: bool = False
+    files: tuple[str, ...] = ()
 
 
 def read_script(path: Path, trust: bool) -> tuple[Command, ...]:
@@ -173,7 +175,7 @@ class _Reader:
             told = trusted if by_trust else told
         if told.text:
             self.commands.append(
-                Command(told.text, where, str(folder), line, told.selects, by_trust)
+                Command(told.text, where, str(folder), line, told.selects, by_trust, told.files)
             )
 
     def _trusted(self, parts: Sequence[Token], folder: Path, line: str) -> Told:
@@ -182,7 +184,7 @@ class _Reader:
             told = self.trusting.tell(parts, folder)
         except (Refused, Unknown):
             return Told(line)
-        return told if told.has_files else Told(line)
+        return told if told.files else Told(line)
 
     def complain(self) -> None:
         """Raises ValueError if anything is wrong."""
