@@ -13,7 +13,6 @@ import functools
 import hashlib
 import inspect
 import math
-import re
 import sys
 import sysconfig
 import types
@@ -100,7 +99,7 @@ def grid_of(problem: Any) -> Any:
 
 
 def _without_paths(command: Any) -> list[str]:
-    """A command of a feeder, with the SHA-256 of the files that it reads in place of their paths."""
+    """A command of a feeder, with the SHA-256 of each file that it reads in place of its path."""
     text = command.text
     digests = []
     for path in command.files:
