@@ -23,7 +23,7 @@ from gridproblems.engines._reference import apply_settings, runpp_options
 from gridproblems.errors import PowerFlowNotConverged, UnsupportedByEngine
 from gridproblems.objectives import Objective, ObjectiveFunction
 from gridproblems.problem import GridProblem
-from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
+from gridproblems.state import BusBranchSolution, FloatArray, GridState, Settings, SettingsMapping
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,6 +112,17 @@ class NetProblem(GridProblem):
                 value = float(np.abs(np.array(control.options) - value).argmin())
             x[i] = value
         return self.codec.snap(np.nan_to_num(x))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        base = self.base_state
+        self.base_state = GridState(
+            base.layout, base.values, base.converged, base.n_unsupplied, self._base_solution
+        )
+
+    def _base_solution(self, row: int) -> BusBranchSolution:
+        """Bus/branch solution of the base case after pickling, solved again when asked for."""
+        return self.engine.solve(self.base_settings).bus_branch(row)
 
     def base_values(self) -> FloatArray:
         """Objectives of the net as given, (n_obj,); NaN where its power flow fails."""

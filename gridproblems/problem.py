@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
 
+from gridproblems import _summary
 from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint
 from gridproblems.controls import Codec, Variable, bounds
@@ -142,7 +143,7 @@ class GridProblem(ElementwiseProblem):
         name: str = "",
         best_known: BestKnown | None = None,
     ) -> None:
-        self.name = name
+        self._name = name
         self.codec = codec
         self.engine, self.engine_name, self.engine_note = engine, engine_name, engine_note
         self.objectives = self._resolved(objectives)
@@ -218,6 +219,24 @@ class GridProblem(ElementwiseProblem):
         )
 
     # -- from x to the grid and back ------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """What the problem is called.
+
+        A property, where pymoo has a method of this name that only its ``__str__`` calls: objects
+        of pymoo that copy a problem's attributes keep their own method.
+        """
+        return self._name
+
+    def __str__(self) -> str:
+        return _summary.as_text(self)
+
+    def __repr__(self) -> str:
+        return _summary.as_line(self)
+
+    def _repr_html_(self) -> str:
+        return _summary.as_html(self)
 
     @property
     def objective_names(self) -> tuple[str, ...]:

@@ -204,6 +204,14 @@ class GridState:
         self.n_unsupplied = n_unsupplied
         self._solution = solution
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the bus/branch solution, which holds what only its engine can use."""
+        return {**self.__dict__, "_solution": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.values.flags.writeable = False
+
     @property
     def solved(self) -> Any:
         """Whether every snapshot converged and supplies every load; (n_candidates,) of a batch."""
@@ -247,7 +255,10 @@ class GridState:
             ValueError: The engine has no bus/branch model.
         """
         if self._solution is None:
-            raise ValueError("this engine gives no bus admittance matrix; use another one")
+            raise ValueError(
+                "this state has no bus admittance matrix: its engine gives none, or it was copied "
+                "or stored; solve again, or use another engine"
+            )
         return self._solution(row)
 
     def __getitem__(self, quantity: str) -> FloatArray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import html
+import pickle
 import re
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
 from pymoo.algorithms.soo.nonconvex.de import DE
 from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.algorithms.soo.nonconvex.pso import PSO
+from pymoo.constraints.as_penalty import ConstraintsAsPenalty
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.mixed import MixedVariableGA
 from pymoo.optimize import minimize
@@ -150,11 +153,30 @@ def test_order_repetition_copies_and_threads_change_nothing(problem: GridProblem
     backwards = [value[::-1] for value in problem.evaluate(x[::-1])]
     copied = copy.deepcopy(problem).evaluate(x)
     pickled = cloudpickle.loads(cloudpickle.dumps(problem)).evaluate(x)
+    plainly = pickle.loads(pickle.dumps(problem))
+    again = pickle.loads(pickle.dumps(plainly))
+    shallow = copy.copy(problem)
     one_by_one = problem.evaluate(x[5])
-    for f2, g2 in (backwards, copied, pickled):
+    stored = [p.evaluate(x) for p in (plainly, again, shallow)]
+    for p in (plainly, again, shallow):
+        np.testing.assert_array_equal(p.base_values(), problem.base_values())
+    for f2, g2 in (backwards, copied, pickled, *stored):
         np.testing.assert_array_equal(f, f2)
         np.testing.assert_array_equal(g, g2)
     np.testing.assert_array_equal(f[5], one_by_one[0])
+
+
+def test_a_problem_says_what_it_consists_of(problem: GridProblem) -> None:
+    text, line, table = str(problem), repr(problem), problem._repr_html_()
+    for name in (*problem.objective_names, *problem._kinds, problem.engine_name):
+        assert name in text
+        assert html.escape(name) in table
+    assert next(iter(problem.vars)) in text
+    assert f"{problem.codec.n_snapshots} power flow" in text
+    assert problem.name in line
+    assert f"{problem.n_var} variables" in line
+    assert "\n" not in line
+    assert problem.name in str(ConstraintsAsPenalty(problem))
 
 
 def test_engine_of_the_problem_agrees_with_apply(problem: GridProblem) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -148,3 +149,33 @@ def test_the_callers_net_is_never_changed() -> None:
     assert net.trafo.tap_pos.tolist() == [0, 5, -3]
     net.load["p_mw"] = 0.0
     assert problem.net.load.p_mw.sum() > 0
+
+
+def twice_the_losses(settings: Settings, state: GridState) -> float:
+    return 2.0 * float(state.p_loss_mw.sum())
+
+
+def test_callables_of_a_module_are_pickled_with_the_problem() -> None:
+    problem = ReactivePowerDispatch("ieee14", twice_the_losses)
+    again = pickle.loads(pickle.dumps(problem))
+    assert again.evaluate(problem.base_x)[0] == problem.evaluate(problem.base_x)[0]
+    assert again.objective_names == ("twice_the_losses",)
+
+
+def test_a_stored_state_says_that_its_matrix_is_gone() -> None:
+    problem = ReactivePowerDispatch("ieee14")
+    state = problem.solve(problem.base_x)
+    again = pickle.loads(pickle.dumps(state))
+    np.testing.assert_array_equal(again.vm_pu, state.vm_pu)
+    with pytest.raises(ValueError, match=r"no bus admittance matrix: .* copied or stored"):
+        again.bus_branch(0)
+    with pytest.raises(ValueError, match="read-only"):
+        again.vm_pu[:] = 1.0
+
+
+def test_names_from_a_net_are_escaped_in_notebooks() -> None:
+    net = two_bus()
+    net.name = "<script>alert(1)</script>"
+    table = ReactivePowerDispatch(net)._repr_html_()
+    assert "&lt;script&gt;" in table
+    assert "<script" not in table
