@@ -36,7 +36,12 @@ class LinearEstimate:
         values = np.nan_to_num(state.values)
         self.solved = bool(state.solved)
         self._layout = state.layout
-        self._has_external_grid = len(net.ext_grid) > 0
+        slacks = [
+            (f"{table}_p_mw", row)
+            for table in ("ext_grid", "gen")
+            for row in np.flatnonzero(net[table].get("slack", net[table].in_service).astype(bool))
+        ]
+        self._exchange = state.layout.slices[slacks[0][0]].start + slacks[0][1] if slacks else None
         self._values, self._value_slopes = values[0], (values[1:] - values[0]) / step
         self._drop, self._drop_slopes = drop[0], (drop[1:] - drop[0]) / step
         size = np.abs(drop[0])
@@ -69,8 +74,8 @@ class LinearEstimate:
         losses = state[..., slices["line_loss_mw"]]
         more = drop2 @ self._loss_per_drop2 - losses.sum(axis=-1)
         losses[:] = drop2 * self._loss_per_drop2
-        if self._has_external_grid:  # which of several does not matter to their sum
-            state[..., slices["ext_grid_p_mw"].start] += more
+        if self._exchange is not None:  # which of several does not matter to their sum
+            state[..., self._exchange] += more
         shape = state.shape[:-1]
         return GridState(
             self._layout, state, np.ones(shape, dtype=bool), np.zeros(shape, dtype=np.int64)

@@ -41,12 +41,12 @@ class OverTime:
         return 1e3 * self.hours * state.p_loss_mw.sum(axis=-1)
 
     def exchange_energy_kwh(self, settings: Settings, state: GridState) -> Any:
-        """Energy through the external grids, drawn and fed in alike. [kWh]"""
-        return 1e3 * self.hours * np.abs(state.ext_grid_p_mw.sum(axis=-1)).sum(axis=-1)
+        """Energy through external grids and slack generators, drawn and fed in alike. [kWh]"""
+        return 1e3 * self.hours * np.abs(state.exchange_mw).sum(axis=-1)
 
     def exchange_peak_kw(self, settings: Settings, state: GridState) -> Any:
-        """Largest power through the external grids, drawn or fed in. [kW]"""
-        return 1e3 * np.abs(state.ext_grid_p_mw.sum(axis=-1)).max(axis=-1)
+        """Largest power through external grids and slack generators, drawn or fed in. [kW]"""
+        return 1e3 * np.abs(state.exchange_mw).max(axis=-1)
 
 
 def check_hours(hours: float) -> float:

@@ -131,13 +131,20 @@ class Layout:
 
     Args:
         lengths: Number of elements of each quantity, in the order of the rows.
-        is_load_bus: Which buses have a voltage that no machine holds, shape (n_buses,).
+        is_load_bus: Which buses have a voltage that no machine holds in the base case, neither at
+            the bus nor at one that a closed coupler joins to it, shape (n_buses,).
+        is_slack_gen: Which generators are slacks, shape (n_gens,).
     """
 
     def __init__(
-        self, lengths: Mapping[str, int], is_load_bus: NDArray[np.bool_] | None = None
+        self,
+        lengths: Mapping[str, int],
+        is_load_bus: NDArray[np.bool_] | None = None,
+        is_slack_gen: NDArray[np.bool_] | None = None,
     ) -> None:
-        self.is_load_bus = np.zeros(0, dtype=np.bool_) if is_load_bus is None else is_load_bus
+        none = np.zeros(0, dtype=np.bool_)
+        self.is_load_bus = none if is_load_bus is None else is_load_bus
+        self.is_slack_gen = none if is_slack_gen is None else is_slack_gen
         self.slices: dict[str, slice] = {}
         start = 0
         for quantity, length in lengths.items():
@@ -184,7 +191,9 @@ class GridState:
         layout: Where each quantity stands in ``values``.
         values: Shape (..., n_snapshots, layout.n_values); quantities are views of it.
         converged: Shape (..., n_snapshots).
-        n_unsupplied: Number of loads in service on buses without supply, shape (..., n_snapshots).
+        n_unsupplied: Number of consumers in service on buses without supply, shape
+            (..., n_snapshots): loads, also asymmetric ones, motors, wards, storages, and ends of
+            DC lines.
         solution: Gives the bus/branch solution of a power flow, by its row, when an objective asks
             for it; None where the engine has none.
     """
@@ -329,6 +338,12 @@ class GridState:
     def ext_grid_q_mvar(self) -> FloatArray:
         """Reactive power from external grids, (..., n_snapshots, n_ext_grids). [Mvar]"""
         return self["ext_grid_q_mvar"]
+
+    @property
+    def exchange_mw(self) -> FloatArray:
+        """Active power from all slacks, external grids and generators, (..., n_snapshots). [MW]"""
+        slack_gens = self.gen_p_mw.compress(self.layout.is_slack_gen, axis=-1)
+        return self.ext_grid_p_mw.sum(axis=-1) + slack_gens.sum(axis=-1)
 
     @property
     def p_loss_mw(self) -> FloatArray:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandapower as pp
+import pandas as pd
 from numpy.typing import NDArray
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 from pandapower.build_branch import _calc_branch_values_from_trafo_df, _trafo_df_from_trafo3w
@@ -31,10 +32,11 @@ from pandapower.pypower.idx_brch import (
     T_BUS,
     TAP,
 )
-from pandapower.pypower.idx_bus import BASE_KV, BS, CID_P, CID_Q, CZD_P, CZD_Q, GS, PD, QD, VA
-from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN, SL_FAC, VG
+from pandapower.pypower.idx_bus import BASE_KV, BS, CID_P, CID_Q, CZD_P, CZD_Q, GS, PD, QD
+from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN
 from pandapower.pypower.makeYbus import branch_vectors
 from scipy.sparse import csc_matrix
+from scipy.sparse.linalg import splu
 
 from gridproblems.engines._kernels import (
     FROM_END,
@@ -46,7 +48,13 @@ from gridproblems.engines._kernels import (
     assemble,
     prepare_all,
 )
-from gridproblems.engines._reference import layout_of, runpp_options
+from gridproblems.engines._reference import (
+    bus_groups,
+    consumers,
+    depends_on_voltage,
+    layout_of,
+    runpp_options,
+)
 from gridproblems.state import BusBranchSolution, Field, FloatArray, Layout
 
 #: Columns that are numbers of the compiled model; every other column changes its structure.
@@ -74,6 +82,60 @@ SECTIONS = (
     ("tap", "tap_pos"),
     ("status", "in_service"),
 )
+#: Tables whose elements are not, or not only, numbers of a bus/branch model.
+UNREPRESENTED_TABLES = (
+    "dcline",
+    "svc",
+    "tcsc",
+    "ssc",
+    "vsc",
+    "vsc_stacked",
+    "vsc_bipolar",
+    "line_dc",
+    "bus_dc",
+    "load_dc",
+    "source_dc",
+)
+ANY = object()
+#: Options of ``net.user_pf_options`` that the compiled model follows, with their values; it is
+#: built by ``runpp`` and so follows all that only change numbers or the start.
+REPRESENTED_OPTIONS: dict[str, Any] = {
+    **dict.fromkeys(
+        (
+            "calculate_voltage_angles",
+            "trafo_model",
+            "switch_rx_ratio",
+            "voltage_depend_loads",
+            "init",
+            "init_vm_pu",
+            "init_va_degree",
+            "max_iteration",
+            "tolerance_mva",
+            "delta_q",
+            "tdpf_delay_s",
+            "tdpf_update_r_theta",
+            "numba",
+            "lightsim2grid",
+            "v_debug",
+            "use_umfpack",
+            "permc_spec",
+        ),
+        ANY,
+    ),
+    "algorithm": ("nr",),
+    "trafo_loading": ("current",),
+    "trafo3w_losses": ("hv", "mv", "lv"),  # "star" puts a shunt inside the transformer
+    "check_connectivity": (True,),
+    "enforce_p_lims": (False,),
+    "enforce_q_lims": (False,),
+    "distributed_slack": (False,),
+    "consider_line_temperature": (False,),
+    "neglect_open_switch_branches": (False,),
+    "tdpf": (False,),
+    "run_control": (False,),
+    "recycle": (None, False),
+    "only_v_results": (False,),
+}
 _STATUS_COLUMNS = ("in_service", "closed")
 _INJECTION_SIGN = {"gen": 1.0, "sgen": 1.0, "load": -1.0, "storage": -1.0}
 MAX_TAPS = 20_001
@@ -111,13 +173,6 @@ def is_numeric(net: pandapowerNet, field: Field) -> bool:
     return True
 
 
-def depends_on_voltage(net: pandapowerNet) -> bool:
-    """Whether loads in service have shares of constant impedance or constant current."""
-    factors = [c for c in net.load.columns if c.startswith("const_")]
-    in_service = net.load.in_service.astype(bool)
-    return bool((net.load.loc[in_service, factors].to_numpy(dtype=float) != 0).any())
-
-
 def unsupported_reason(net: pandapowerNet, *, constant_power: bool = True) -> str | None:
     """Why the bus/branch model cannot stand for this net, or None.
 
@@ -127,18 +182,54 @@ def unsupported_reason(net: pandapowerNet, *, constant_power: bool = True) -> st
     """
     if constant_power and depends_on_voltage(net):
         return "loads depend on voltage (const_z/const_i percent)"
-    for table in ("dcline", "svc", "tcsc", "ssc", "vsc", "line_dc", "bus_dc"):
+    for table in UNREPRESENTED_TABLES:
         if table in net and len(net[table]):
             return f"the net has elements in table {table!r}"
-    options = {k: v for k, v in net.get("user_pf_options", {}).items() if v}
-    for option in ("enforce_q_lims", "distributed_slack", "consider_line_temperature", "tdpf"):
-        if options.get(option):
-            return f"the net asks for the power flow option {option!r}"
+    for option, value in net.get("user_pf_options", {}).items():
+        plain = REPRESENTED_OPTIONS.get(option, ())
+        if plain is not ANY and value not in plain:
+            return f"the net asks for the power flow option {option}={value!r}"
+    return _unequal_slacks(net)
+
+
+def _unequal_slacks(net: pandapowerNet) -> str | None:
+    """Names slack machines at one bus between which ``runpp`` does not share in equal parts.
+
+    By slack weight it shares only what the DC power flow before has not shared already. Whether
+    machines and couplers between their buses are in service does not count here, for settings may
+    change it.
+    """
+    group_of = bus_groups(net, net.switch.et == "b")
+    at_bus: dict[int, list[tuple[str, int]]] = {}
+    for table in ("ext_grid", "gen"):
+        is_slack = net[table].get("slack", pd.Series(True, net[table].index)).astype(bool)
+        for element in net[table].index[is_slack]:
+            at_bus.setdefault(group_of[net[table].at[element, "bus"]], []).append((table, element))
+    for machines in at_bus.values():
+        weights = [float(net[t].at[e, "slack_weight"]) for t, e in machines]
+        equal = len(set(weights)) == 1 and (machines[-1][0] == "ext_grid" or not any(weights))
+        if len(machines) > 1 and not equal:
+            names = " and ".join(
+                f"{t} {e} (slack_weight {w:g})" for (t, e), w in zip(machines, weights, strict=True)
+            )
+            return f"{names} share the power of a slack bus in unequal parts"
     return None
 
 
-class NoBranchInService(Exception):
-    """No branch connects anything to a voltage source."""
+class NothingToSolve(Exception):
+    """No branch connects anything to a voltage source, or pandapower refuses the net."""
+
+
+class DCBranches(NamedTuple):
+    """Branches of the DC power flow in which ``runpp`` finds the angles it starts with.
+
+    Susceptances (p.u.) and phase shifts (rad) per branch, and per row of ``Arrays.tap_y_pu``.
+    """
+
+    b_pu: FloatArray
+    shift_rad: FloatArray
+    tap_b_pu: FloatArray
+    tap_shift_rad: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +238,7 @@ class CompiledModel:
 
     layout: Layout
     n_unsupplied: int
-    load_bus: IntArray  # model bus of every load in service that has supply
+    consumer_bus: IntArray  # model bus of every consumer in service that has supply
     reference: NDArray[np.int32]
     pv: NDArray[np.int32]
     pq: NDArray[np.int32]
@@ -161,6 +252,10 @@ class CompiledModel:
     branch_position: IntArray  # (n_branches, 4) places in the matrix data
     diagonal_position: IntArray
     varying_branch: IntArray
+    # set-points of machines at one bus, (n_pairs, 2): places in the parameters, -1 where fixed
+    paired_place: IntArray
+    paired_setpoint_pu: FloatArray
+    dc: DCBranches | None  # None where ``runpp`` does not start from a DC power flow
 
 
 def compile_model(net: pandapowerNet, fields: tuple[Field, ...]) -> tuple[CompiledModel, IntArray]:
@@ -175,20 +270,36 @@ def compile_model(net: pandapowerNet, fields: tuple[Field, ...]) -> tuple[Compil
         where the value has no effect (an element out of service or without supply).
 
     Raises:
-        NoBranchInService: The net has no branch to solve for.
+        NothingToSolve: The net has no branch to solve for, or ``runpp`` refuses it.
     """
     base = net
     net = copy.deepcopy(net)
     for field in fields:
         if field.column in _STATUS_COLUMNS:
             net[field.table].loc[list(field.elements), field.column] = True
-    pp.rundcpp(net)
-    va_start_degree = net._ppc["bus"][:, VA]
-    with contextlib.suppress(LoadflowNotConverged):  # the model is built all the same
-        pp.runpp(net, **runpp_options(net))
-    if "bus" not in net._ppc["internal"]:
-        raise NoBranchInService
-    return _Compiler(base, net, fields, va_start_degree).compile()
+    _translate(net)
+    start = None
+    if any(not (net[f.table][f.column] == base[f.table][f.column]).all() for f in fields):
+        start = copy.deepcopy(base)
+        with contextlib.suppress(NothingToSolve):
+            _translate(start)
+    return _Compiler(base, net, fields, start).compile()
+
+
+def _translate(net: pandapowerNet) -> None:
+    """Lets pandapower build its model of a net and where it would start, in ``net._ppc``.
+
+    Raises:
+        NothingToSolve: See `compile_model`.
+    """
+    try:
+        pp.runpp(net, **{**runpp_options(net), "max_iteration": 0})
+    except LoadflowNotConverged:
+        pass
+    except UserWarning as error:
+        raise NothingToSolve(str(error)) from None
+    if "V" not in net._ppc["internal"]:
+        raise NothingToSolve
 
 
 def bus_branch_solution(
@@ -214,18 +325,66 @@ def bus_branch_solution(
     )
 
 
+def equal_setpoints(model: CompiledModel, parameters: FloatArray) -> NDArray[np.bool_]:
+    """Whether machines at one bus have one set-point, as ``runpp`` demands, shape (n_rows,)."""
+    if not len(model.paired_place):
+        return np.ones(len(parameters), dtype=np.bool_)
+    setpoint = np.repeat(model.paired_setpoint_pu[np.newaxis], len(parameters), axis=0)
+    varies = model.paired_place >= 0
+    setpoint[:, varies] = parameters[:, model.paired_place[varies]]
+    return np.asarray(np.isclose(setpoint[..., 1], setpoint[..., 0]).all(axis=-1))
+
+
+def dc_start(
+    model: CompiledModel,
+    dc: DCBranches,
+    parameters: FloatArray,
+    v_pu: ComplexArray,
+    s_pu: ComplexArray,
+    shunt_pu: ComplexArray,
+    y_pu: ComplexArray,
+) -> ComplexArray:
+    """Where ``runpp`` starts this very power flow: angles of its DC power flow.
+
+    Args:
+        model: The model; every bus must be connected to a slack.
+        dc: Its DC branches.
+        parameters, v_pu, s_pu, shunt_pu, y_pu: Of one power flow, see `_kernels.prepare`; the
+            magnitudes of the voltages and the angles of the slacks stay.
+    """
+    a = model.arrays
+    b, shift = dc.b_pu.copy(), dc.shift_rad.copy()
+    if len(a.tap_branch):
+        position = parameters[a.sections[7] : a.sections[8]] - a.tap_first
+        row = a.tap_row + np.rint(position).astype(np.int64)[a.tap_changer]
+        b[a.tap_branch], shift[a.tap_branch] = dc.tap_b_pu[row], dc.tap_shift_rad[row]
+    b[y_pu[:, 1] == 0] = 0.0  # open
+    f, t = a.branch_from, a.branch_to
+    p = s_pu.real - shunt_pu.real
+    np.add.at(p, f, b * shift)
+    np.subtract.at(p, t, b * shift)
+    places = np.concatenate([f, f, t, t]), np.concatenate([f, t, f, t])
+    matrix = csc_matrix((np.concatenate([b, -b, -b, b]), places), (len(p), len(p)))
+    angle = np.angle(v_pu)
+    free = np.concatenate([model.pv, model.pq])
+    of_free = matrix[free]
+    known = of_free[:, model.reference] @ angle[model.reference]
+    angle[free] = splu(of_free[:, free].tocsc()).solve(p[free] - known)
+    start: ComplexArray = np.abs(v_pu) * np.exp(1j * angle)
+    return start
+
+
 class _Compiler:
-    """Reads one solved pandapower net; `compile` returns what Newton and the sweep need."""
+    """Reads a net that pandapower has translated; `compile` returns what the engines need."""
 
     def __init__(
         self,
         base: pandapowerNet,
         net: pandapowerNet,
         fields: tuple[Field, ...],
-        va_start_degree: FloatArray,
+        start: pandapowerNet | None,
     ) -> None:
-        self.base, self.net, self.fields = base, net, fields
-        self.va_start_degree = va_start_degree
+        self.base, self.net, self.fields, self.start = base, net, fields, start
         self.internal: dict[str, Any] = net._ppc["internal"]
         self.bus, self.gen, self.branch = (
             self.internal[table].real for table in ("bus", "gen", "branch")
@@ -270,7 +429,7 @@ class _Compiler:
 
         status_branch = np.array([self._switched(t, e)[0] for t, e in status], dtype=np.int64)
         status_end = np.array([self._switched(t, e)[1] for t, e in status], dtype=np.int64)
-        tap = self._tap_tables(taps)
+        tap, tap_rows = self._tap_tables(taps)
         varying = np.union1d(tap["tap_branch"], status_branch).astype(np.int64)
         shunt_bus = np.array([self._bus_of("shunt", e) for e in shunts], dtype=np.int64)
         shunt_kv = np.array([self.net.shunt.at[e, "vn_kv"] for e in shunts], dtype=float)
@@ -302,17 +461,12 @@ class _Compiler:
         np.add.at(s_fixed, self.gen[:, GEN_BUS].astype(int), self.gen[:, PG])
         np.subtract.at(s_fixed, injection_bus[is_machine], injected[is_machine])
 
-        # as runpp starts: set-points and otherwise 1 p.u., angles of the DC power flow
-        v = np.exp(1j * np.deg2rad(self.va_start_degree[: self.n_bus]))
-        v[self.gen[:, GEN_BUS].astype(int)] *= self.gen[:, VG]
         weights = np.zeros(self.n_bus)
         weights[self.internal["ref"]] = 1.0 / len(self.internal["ref"])
-        load_bus = self._model_bus(
-            self.net.load.bus[self.net.load.in_service.astype(bool)].to_numpy()
-        )
+        consumer_bus = self._model_bus([bus for _, _, bus in consumers(self.net)])
         arrays = Arrays(
             base_mva=self.base_mva,
-            v_start_pu=v,
+            v_start_pu=self._start(),
             s_fixed_mva=s_fixed,
             demand_fixed_mva=demand,
             shunt_fixed_pu=y_shunt,
@@ -322,6 +476,7 @@ class _Compiler:
             branch_y_pu=branch_y,
             sections=sections,
             setpoint_bus=np.array([self._bus_of(t, e) for t, e in setpoints], dtype=np.int64),
+            setpoint_base_pu=parameters[: sections[1]],
             injection_bus=injection_bus,
             injection_sign=injection_sign,
             injection_is_machine=is_machine,
@@ -331,13 +486,14 @@ class _Compiler:
             status_end=status_end,
             row_bus=self._model_bus(self.net.bus.index.to_numpy()),
             **tap,
+            **self._mean_start(),
             **self._branch_results(),
             **machines,
         )
         model = CompiledModel(
             layout=self.layout,
-            n_unsupplied=self._n_unsupplied(),
-            load_bus=load_bus[load_bus >= 0],
+            n_unsupplied=int((consumer_bus < 0).sum()),
+            consumer_bus=consumer_bus[consumer_bus >= 0],
             reference=self.internal["ref"].astype(np.int32),
             pv=self.internal["pv"].astype(np.int32),
             pq=self.internal["pq"].astype(np.int32),
@@ -350,6 +506,8 @@ class _Compiler:
             branch_position=branch_position,
             diagonal_position=diagonal_position,
             varying_branch=varying,
+            **self._paired_setpoints(members["setpoint"]),
+            dc=self._dc_branches(tap_rows),
         )
         return model, np.array(places, dtype=np.int64)
 
@@ -392,15 +550,16 @@ class _Compiler:
     def _switched(self, table: str, element: int) -> tuple[int, int]:
         """Model branch that a status connects, and whether all of it or one end.
 
-        pandapower takes a transformer with an open switch out of service; a line with one open
-        end stays charged from the other.
+        A line with one open end stays charged from the other, and a transformer magnetised. Which
+        end a switch is at follows pandapower's ``_gather_branch_switch_info``.
         """
         if table != "switch":
             return self._branches(table, element)[0], WHOLE
         kind, branch, bus = self.net.switch.loc[element, ["et", "element", "bus"]]
         if kind == "t":
-            return self._branches("trafo", branch)[0], WHOLE
-        end = FROM_END if bus == self.net.line.at[branch, "from_bus"] else TO_END
+            end = FROM_END if bus == self.net.trafo.at[branch, "hv_bus"] else TO_END
+            return self._branches("trafo", branch)[0], end
+        end = TO_END if bus == self.net.line.at[branch, "to_bus"] else FROM_END
         return self._branches("line", branch)[0], end
 
     def _zip_share(self) -> FloatArray:
@@ -408,17 +567,23 @@ class _Compiler:
         share: FloatArray = self.bus[:, [CZD_P, CID_P, CZD_Q, CID_Q]]
         return share if share.any() else share[:0]
 
-    def _tap_tables(self, taps: list[tuple[str, int]]) -> dict[str, Any]:
-        """Branch admittances at every position of the tap changers that settings move."""
+    def _tap_tables(self, taps: list[tuple[str, int]]) -> tuple[dict[str, Any], FloatArray]:
+        """Branch admittances at every position of the tap changers that settings move.
+
+        Returns:
+            Parts of `Arrays`, and pandapower's branch of every row of the table.
+        """
         first, count, branch, changer, row = [], [], [], [], []
         tables: list[ComplexArray] = []
+        branches = [np.zeros((0, self.internal["branch"].shape[1]))]
         n_rows = 0
         for index, (table, element) in enumerate(taps):
             lowest, highest = (int(self.net[table].at[element, c]) for c in ("tap_min", "tap_max"))
             positions = np.arange(lowest, highest + 1)
             first.append(lowest)
             count.append(len(positions))
-            admittances = self._tap_admittances(table, element, positions)
+            admittances, rows = self._tap_admittances(table, element, positions)
+            branches.append(rows)
             for k, b in enumerate(self._branches(table, element)):
                 branch.append(b)
                 changer.append(index)
@@ -432,10 +597,16 @@ class _Compiler:
             "tap_changer": np.array(changer, dtype=np.int64),
             "tap_row": np.array(row, dtype=np.int64),
             "tap_y_pu": np.concatenate(tables) if tables else np.zeros((0, 4), dtype=complex),
-        }
+        }, np.concatenate(branches)
 
-    def _tap_admittances(self, table: str, element: int, positions: IntArray) -> ComplexArray:
-        """What pandapower makes of a transformer at each position, (n_windings, n, 4)."""
+    def _tap_admittances(
+        self, table: str, element: int, positions: IntArray
+    ) -> tuple[ComplexArray, FloatArray]:
+        """What pandapower makes of a transformer at each position, (n_windings, n, 4).
+
+        Returns:
+            The admittances, and pandapower's branch table with n_windings x n rows.
+        """
         n = len(positions)
         repeated = self.net[table].loc[[element] * n].copy()
         repeated["tap_pos"] = positions
@@ -463,7 +634,18 @@ class _Compiler:
         ytt, yff, yft, ytf = branch_vectors(rows, len(rows))
         admittances = np.stack([yff, yft, ytf, ytt], axis=1)
         admittances[impossible] = np.nan
-        return admittances.reshape(n_windings, n, 4)
+        return admittances.reshape(n_windings, n, 4), rows
+
+    def _dc_branches(self, tap_rows: FloatArray) -> DCBranches | None:
+        """What the DC power flow needs; None where ``runpp`` starts otherwise."""
+        start = self.net._options["init_va_degree"]
+        if not (isinstance(start, str) and start == "dc"):
+            return None
+        numbers = []
+        for rows in (self.branch, tap_rows):
+            ratio = np.where(rows[:, TAP] == 0, 1.0, rows[:, TAP])
+            numbers += [1.0 / (rows[:, BR_X] * ratio), np.deg2rad(rows[:, SHIFT])]
+        return DCBranches(*numbers)
 
     def _branch_results(self) -> dict[str, Any]:
         """Where each branch's losses and loading go, and percent per p.u. of current."""
@@ -523,7 +705,7 @@ class _Compiler:
         """Generators and external grids in service, and how they share their bus's power.
 
         The shares are pandapower's (``pypower.pfsoln``): reactive power in proportion to the
-        reactive range, the slack's active power by slack weight.
+        reactive range, the active power of a slack bus in equal parts (`_unequal_slacks`).
         """
         net, gen = self.net, self.gen
         gen_bus = gen[:, GEN_BUS].astype(int)
@@ -567,20 +749,9 @@ class _Compiler:
         is_slack = np.zeros(len(gen), dtype=bool)
         is_slack[self.gen_of_ppc_row[self.internal["ref_gens"]]] = True
         is_slack &= np.isin(gen_bus, self.internal["ref"])
-        weight = np.where(is_slack, gen[:, SL_FAC], 0.0)
-        total = np.bincount(gen_bus, weights=weight, minlength=self.n_bus)[gen_bus]
         n_slack = np.bincount(gen_bus, weights=is_slack, minlength=self.n_bus)[gen_bus]
-        p_share = np.where(
-            is_slack,
-            np.where(total > 0, weight / np.where(total > 0, total, 1), 1 / np.maximum(n_slack, 1)),
-            0.0,
-        )
-        slack_total = np.bincount(
-            gen_bus, weights=np.where(is_slack, scheduled, 0.0), minlength=self.n_bus
-        )[gen_bus]
-        p_offset = np.where(
-            is_slack, np.where(total > 0, scheduled - p_share * slack_total, 0.0), scheduled
-        )
+        p_share = np.where(is_slack, 1 / np.maximum(n_slack, 1), 0.0)
+        p_offset = np.where(is_slack, 0.0, scheduled)
         model, p_column, q_column, injection = (
             np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy()
         )
@@ -595,10 +766,49 @@ class _Compiler:
             "machine_q_share": q_share[model],
         }
 
-    def _n_unsupplied(self) -> int:
-        load = self.net.load[self.net.load.in_service.astype(bool)]
-        bus_in_service = self.net.bus.in_service.reindex(load.bus).to_numpy(dtype=bool)
-        return int((bus_in_service & (self._model_bus(load.bus) < 0)).sum())
+    def _start(self) -> ComplexArray:
+        """Where ``runpp`` starts in the base case; what is open there, as with all closed."""
+        v: ComplexArray = self.internal["V"].copy()
+        start = self.start
+        if start is not None and "V" in start._ppc["internal"]:
+            v_base = start._ppc["internal"]["V"]
+            buses = self.net.bus.index.to_numpy()
+            here, there = self.bus_lookup[buses], start._pd2ppc_lookups["bus"][buses]
+            in_both = (here >= 0) & (here < self.n_bus) & (there >= 0) & (there < len(v_base))
+            v[here[in_both]] = v_base[there[in_both]]
+        return v
+
+    def _paired_setpoints(self, setpoints: dict[tuple[str, int], int]) -> dict[str, Any]:
+        """Set-points of the first machine of a bus beside those of the others there."""
+        at_bus: dict[int, list[tuple[int, float]]] = {}
+        for table in ("ext_grid", "gen"):
+            for element, vm_pu in self.net[table].vm_pu.items():
+                bus = self._bus_of(table, element)
+                if bus >= 0:
+                    place = setpoints.get((table, element), -1)
+                    at_bus.setdefault(bus, []).append((place, float(vm_pu)))
+        pairs = np.array(
+            [(found[0], other) for found in at_bus.values() for other in found[1:]], dtype=float
+        ).reshape(-1, 2, 2)
+        return {
+            "paired_place": pairs[..., 0].astype(np.int64),
+            "paired_setpoint_pu": pairs[..., 1],
+        }
+
+    def _mean_start(self) -> dict[str, Any]:
+        """Buses that ``runpp`` starts at the mean set-point of the machines in service."""
+        options = self.base.get("user_pf_options", {})
+        by_mean = not {"init", "init_vm_pu"} & set(options)
+        mean = float(self.net._options["init_vm_pu"]) if by_mean else 1.0
+        held = np.zeros(self.n_bus, dtype=bool)
+        held[self.gen[:, GEN_BUS].astype(int)] = True
+        is_mean = by_mean & ~held & (np.abs(np.abs(self.internal["V"]) - mean) < 1e-12)
+        in_service = (self.net[table].in_service.astype(bool) for table in ("ext_grid", "gen"))
+        return {
+            "mean_start_bus": np.flatnonzero(is_mean).astype(np.int64),
+            "n_machines": sum(int(table.sum()) for table in in_service),
+            "mean_start_pu": mean,
+        }
 
 
 def _contiguous(value: Any) -> Any:

@@ -25,7 +25,7 @@ class Arrays(NamedTuple):
     """
 
     base_mva: float
-    v_start_pu: ComplexArray  # where Newton starts
+    v_start_pu: ComplexArray  # where Newton starts in the base case
     s_fixed_mva: ComplexArray
     demand_fixed_mva: ComplexArray
     shunt_fixed_pu: ComplexArray
@@ -36,6 +36,10 @@ class Arrays(NamedTuple):
     # what settings change
     sections: IntArray
     setpoint_bus: IntArray
+    mean_start_bus: IntArray  # buses that start at the mean set-point of all machines
+    n_machines: int  # how many machines that mean is over
+    mean_start_pu: float  # that mean in the base case
+    setpoint_base_pu: FloatArray
     injection_bus: IntArray
     injection_sign: FloatArray
     injection_is_machine: NDArray[np.bool_]
@@ -58,7 +62,7 @@ class Arrays(NamedTuple):
     machine_p_column: IntArray
     machine_q_column: IntArray
     machine_injection: IntArray  # its place among the injections that settings change, else -1
-    machine_p_mw: FloatArray  # scheduled power; for slack machines what they add to their share
+    machine_p_mw: FloatArray  # scheduled power, 0 for slack machines
     machine_p_share: FloatArray  # share of the slack bus's power, 0 for scheduled machines
     machine_q_mvar: FloatArray
     machine_q_share: FloatArray
@@ -76,13 +80,19 @@ def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-d
         y: Filled, shape (n_branches, 4): branch admittances. [p.u.]
 
     Returns:
-        Whether every tap position is in the table of its tap changer.
+        Whether every tap position is in the table of its tap changer; branches whose is not keep
+        the admittances of the base case.
     """
     p = parameters
     v[:] = a.v_start_pu
+    higher = 0.0
     for i in range(len(a.setpoint_bus)):
         b = a.setpoint_bus[i]
         v[b] = v[b] / abs(v[b]) * p[a.sections[0] + i]
+        higher += p[a.sections[0] + i] - a.setpoint_base_pu[i]
+    if higher != 0.0:
+        for b in a.mean_start_bus:
+            v[b] *= 1.0 + higher / (a.n_machines * a.mean_start_pu)
 
     s[:] = a.s_fixed_mva
     demand[:] = a.demand_fixed_mva
@@ -103,29 +113,39 @@ def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-d
         shunt[a.shunt_bus[i]] += p[a.sections[6] + i] * drawn * a.shunt_y_pu[i]
 
     y[:] = a.branch_y_pu
+    on_table = True
     for i in range(len(a.tap_branch)):
         changer = a.tap_changer[i]
         position = p[a.sections[7] + changer]
         step = round(position) - a.tap_first[changer]
         if step < 0 or step >= a.tap_count[changer] or position != round(position):
-            return False
+            on_table = False
+            continue
         for k in range(4):
             y[a.tap_branch[i], k] = a.tap_y_pu[a.tap_row[i] + step, k]
     for i in range(len(a.status_branch)):
         if p[a.sections[8] + i] == 0:
             open_branch(y[a.status_branch[i]], a.status_end[i])
-    return True
+    return on_table
 
 
 @njit(cache=True, nogil=True)
 def open_branch(y, end):  # type: ignore[no-untyped-def]
-    """Takes a branch out of service, or opens it at one end: the other end still charges it."""
+    """Takes a branch out of service, or opens it at one end: the other end still charges it.
+
+    An end that is open already may be opened again.
+    """
     yff, yft, ytf, ytt = y
-    y[:] = 0
-    if end == TO_END and ytt != 0:
-        y[0] = yff - yft * ytf / ytt
-    elif end == FROM_END and yff != 0:
-        y[3] = ytt - ytf * yft / yff
+    if end == WHOLE:
+        y[:] = 0
+    elif end == TO_END:
+        if yft != 0:
+            y[0] = yff - yft * ytf / ytt if ytt != 0 else 0
+        y[1:] = 0
+    else:
+        if yft != 0:
+            y[3] = ytt - ytf * yft / yff if yff != 0 else 0
+        y[:3] = 0
 
 
 @njit(cache=True, nogil=True)

@@ -19,9 +19,11 @@ from scipy.sparse.csgraph import connected_components
 
 from gridproblems.engines._compiled import (
     CompiledModel,
-    NoBranchInService,
+    NothingToSolve,
     bus_branch_solution,
     compile_model,
+    dc_start,
+    equal_setpoints,
     is_numeric,
     unsupported_reason,
 )
@@ -32,7 +34,12 @@ from gridproblems.engines._kernels import (
     prepare_all,
     read_results,
 )
-from gridproblems.engines._reference import apply_settings, layout_of, tolerance_mva
+from gridproblems.engines._reference import (
+    apply_settings,
+    layout_of,
+    max_iterations,
+    tolerance_mva,
+)
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import (
     BusBranchSolution,
@@ -43,13 +50,18 @@ from gridproblems.state import (
     Settings,
 )
 
-MAX_ITERATIONS = 10
+DEFAULT_ITERATIONS = 10  # of pandapower's Newton
+HIGH_PU = 1.2  # up here several solutions exist, and the start decides which is found
 _MAX_STRUCTURES = 64
 _MAX_ROWS = 128
 
 
 class NewtonEngine:
     """Changes numbers of the compiled model and solves it; recompiles when structure changes.
+
+    Newton starts from the angles that ``runpp`` starts with in the base case. Where it does not
+    converge from there, or ends above `HIGH_PU`, it starts again from those that ``runpp`` takes
+    for these settings, and that counts.
 
     Set-points, injections, tap positions, shunts and branch status are numbers of a model that
     pandapower built once. Anything else (switches, generators in service, positions off the
@@ -72,6 +84,8 @@ class NewtonEngine:
             raise UnsupportedByEngine(f"newton engine: {reason}")
         self._net = copy.deepcopy(net)
         self._tolerance_mva = tolerance_mva(net)
+        iterations = max_iterations(net)
+        self._max_iterations = DEFAULT_ITERATIONS if iterations == "auto" else int(iterations)
         self._models: OrderedDict[Any, _Compiled] = OrderedDict()
         self._forget_runtime()
 
@@ -81,7 +95,8 @@ class NewtonEngine:
         self._last: tuple[tuple[Field, ...], _Plan] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: self.__dict__[key] for key in ("_net", "_tolerance_mva", "_models")}
+        kept = ("_net", "_tolerance_mva", "_max_iterations", "_models")
+        return {key: self.__dict__[key] for key in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -120,7 +135,7 @@ class NewtonEngine:
             plan = _Plan(fields, structural, layout_of(self._net))
             if not any(structural):
                 n_values = sum(len(field.elements) for field in fields)
-                with contextlib.suppress(NoBranchInService):
+                with contextlib.suppress(NothingToSolve):
                     plan.compiled = self._compiled(fields, structural, np.zeros(n_values))
             last = self._last = (fields, plan)
         return last[1]
@@ -146,7 +161,7 @@ class NewtonEngine:
         """Solves one snapshot on the model that pandapower builds for its structure."""
         try:
             workspace = self._workspace(self._compiled(plan.fields, structural, values))
-        except NoBranchInService:
+        except NothingToSolve:
             row[:] = np.nan
             return _NOTHING_SOLVED, 0
         solution = workspace.solve(values[np.newaxis], row[np.newaxis])
@@ -188,7 +203,9 @@ class NewtonEngine:
         if space is None or space.compiled is not compiled:
             if len(spaces) > _MAX_STRUCTURES:
                 spaces.clear()
-            space = spaces[id(compiled)] = _Workspace(compiled, self._tolerance_mva)
+            space = spaces[id(compiled)] = _Workspace(
+                compiled, self._tolerance_mva, self._max_iterations
+            )
         return space
 
 
@@ -251,8 +268,9 @@ _NOTHING_SOLVED = _Solution(
 class _Workspace:
     """A solver and an admittance matrix of one thread for one model."""
 
-    def __init__(self, compiled: _Compiled, tolerance_mva: float) -> None:
+    def __init__(self, compiled: _Compiled, tolerance_mva: float, max_iterations: int) -> None:
         self.compiled = compiled
+        self._max_iterations = max_iterations
         m = compiled.model
         self._tolerance_pu = tolerance_mva / m.arrays.base_mva
         self._solver = NRSing_KLU()
@@ -288,25 +306,35 @@ class _Workspace:
                 structure_changes[t] |= not status.all() and _splits(m, status)
 
         converged = np.zeros(n, dtype=np.bool_)
-        for t in range(n):
-            if structure_changes[t]:
-                continue
-            self._ybus.data = ybus[t]
-            if self._solver.compute_pf(
-                self._ybus,
-                v[t],
-                s[t],
-                m.reference,
-                m.slack_weights,
-                m.pv,
-                m.pq,
-                MAX_ITERATIONS,
-                self._tolerance_pu,
-            ):
+        solvable = ~structure_changes & equal_setpoints(m, parameters)
+        for t in np.flatnonzero(solvable).tolist():
+            found = self._newton(ybus[t], v[t], s[t])
+            if m.dc is not None and (found is None or np.abs(found).max() > HIGH_PU):
+                start = dc_start(m, m.dc, parameters[t], v[t], s[t], shunt[t], y[t])
+                found = self._newton(ybus[t], start, s[t])
+            if found is not None:
                 converged[t] = True
-                v[t] = self._solver.get_V()
+                v[t] = found
         _read_results(rows, converged, v, demand, parameters, y, shunt, m.arrays)
         return _Solution(m, m.n_unsupplied, converged, structure_changes, parameters, v)
+
+    def _newton(self, ybus: ComplexArray, v: ComplexArray, s: ComplexArray) -> ComplexArray | None:
+        """Solved voltages, None where Newton's method does not converge from ``v``."""
+        m = self.compiled.model
+        self._ybus.data = ybus
+        if self._solver.compute_pf(
+            self._ybus,
+            v.copy(),  # it is overwritten
+            s,
+            m.reference,
+            m.slack_weights,
+            m.pv,
+            m.pq,
+            self._max_iterations,
+            self._tolerance_pu,
+        ):
+            return self._solver.get_V()
+        return None
 
 
 def _splits(m: CompiledModel, status: FloatArray) -> bool:

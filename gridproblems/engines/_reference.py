@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pandapower as pp
+import pandas as pd
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
+from pandapower.pypower.idx_bus import BUS_TYPE, PQ, PV
 
 from gridproblems.state import (
     QUANTITIES,
@@ -18,22 +21,93 @@ from gridproblems.state import (
     Settings,
 )
 
+#: Tables whose elements must be served, with the columns of their buses: all that draw power, but
+#: no generators of any kind, whatever the sign of their power.
+CONSUMERS = {
+    "load": ("bus",),
+    "asymmetric_load": ("bus",),
+    "motor": ("bus",),
+    "ward": ("bus",),
+    "xward": ("bus",),
+    "storage": ("bus",),
+    "dcline": ("from_bus", "to_bus"),
+}
+#: What pandapower raises where it has no solution: `UserWarning` is its refusal of a net, such as
+#: one without reference bus, or with different set-points at one bus.
+NO_SOLUTION = (LoadflowNotConverged, UserWarning)
+
 
 def runpp_options(net: pandapowerNet) -> dict[str, Any]:
-    """Options of every power flow of this package: pandapower's own Newton, tight tolerance."""
+    """Options of every power flow of this package: pandapower's own Newton, tight tolerance.
+
+    Other options are those in ``net.user_pf_options``, as in any ``runpp``.
+    """
     return {
         "lightsim2grid": False,
-        "tolerance_mva": tolerance_mva(net),
-        "calculate_voltage_angles": True,
+        # pandapower compares it with mismatches in p.u. of sn_mva
+        "tolerance_mva": tolerance_mva(net) / float(net.sn_mva),
+        "max_iteration": max_iterations(net),
     }
 
 
 def tolerance_mva(net: pandapowerNet) -> float:
-    """Largest power mismatch of a solved bus: 1e-8 MVA, less in nets of less than 100 MW."""
+    """Largest power mismatch of a solved bus: below 1e-8 MVA, less in nets under 100 MW. [MVA]"""
     load_mw = float(np.nansum(np.abs(net.load.p_mw.to_numpy(dtype=float))))
-    return 1e-8 * min(1.0, max(load_mw / 100.0, 1e-3))
+    # pandapower takes its own default of 1e-8 for an option that was not given
+    return 0.99e-8 * min(1.0, max(load_mw / 100.0, 1e-3))
 
 
+def max_iterations(net: pandapowerNet) -> int | str:
+    """Iterations of a power flow: the user's number, else pandapower's, ``"auto"``.
+
+    Where loads depend on voltage, 200: ``runpp`` leaves that out of its Jacobian and needs many.
+    """
+    options = net.get("user_pf_options", {})
+    if depends_on_voltage(net) and options.get("algorithm", "nr") == "nr":
+        return options.get("max_iteration", 200)
+    return options.get("max_iteration", "auto")
+
+
+def depends_on_voltage(net: pandapowerNet) -> bool:
+    """Whether loads in service have shares of constant impedance or constant current."""
+    if not net.get("user_pf_options", {}).get("voltage_depend_loads", True):
+        return False
+    factors = [c for c in net.load.columns if c.startswith("const_")]
+    in_service = net.load.in_service.astype(bool)
+    return bool((net.load.loc[in_service, factors].to_numpy(dtype=float) != 0).any())
+
+
+def consumers(net: pandapowerNet) -> list[tuple[str, int, int]]:
+    """Consumers in service: table, index and bus; DC lines once per end."""
+    return [
+        (table, element, bus)
+        for table, columns in CONSUMERS.items()
+        for column in columns
+        for element, bus in net[table].loc[net[table].in_service.astype(bool), column].items()
+    ]
+
+
+def bus_groups(net: pandapowerNet, joins: pd.Series) -> dict[int, int]:
+    """For each bus the first of the buses that some of the switches join it with.
+
+    Args:
+        net: The net.
+        joins: Which of its switches, all between two buses, join them.
+    """
+    graph = nx.Graph()
+    graph.add_nodes_from(net.bus.index)
+    pairs = net.switch.loc[joins, ["bus", "element"]]
+    graph.add_edges_from(pairs.itertuples(index=False, name=None))
+    return {bus: min(group) for group in nx.connected_components(graph) for bus in group}
+
+
+def fused_buses(net: pandapowerNet) -> dict[int, int]:
+    """For each bus the first of the buses that closed couplers without impedance join it with."""
+    is_coupler = (net.switch.et == "b") & net.switch.closed.astype(bool)
+    return bus_groups(net, is_coupler & ~(net.switch.z_ohm > 0))
+
+
+_ENDS = ("from_bus", "to_bus")
 _RESULTS = {
     "vm_pu": ("res_bus", "vm_pu"),
     "va_degree": ("res_bus", "va_degree"),
@@ -53,14 +127,17 @@ _RESULTS = {
 
 def layout_of(net: pandapowerNet) -> Layout:
     """The layout of the states of a net."""
-    held = [
-        bus
-        for table in ("gen", "ext_grid")
-        for bus in net[table].bus[net[table].in_service.astype(bool)]
-    ]
+    first = fused_buses(net)
+    held = {
+        first.get(bus, bus)
+        for table, columns in {"gen": ("bus",), "ext_grid": ("bus",), "dcline": _ENDS}.items()
+        for column in columns
+        for bus in net[table].loc[net[table].in_service.astype(bool), column]
+    }
     layout = Layout(
         {quantity: len(net[table]) for quantity, table in QUANTITIES.items()},
-        ~np.isin(net.bus.index.to_numpy(), held),
+        np.array([first[bus] not in held for bus in net.bus.index], dtype=np.bool_),
+        net.gen.slack.to_numpy(dtype=np.bool_),
     )
     layout.join("branch_loss_mw", "line_loss_mw", "impedance_loss_mw")
     layout.join("branch_loading_percent", "line_loading_percent", "trafo3w_loading_percent")
@@ -81,14 +158,23 @@ def apply_settings(net: pandapowerNet, settings: Settings, row: int = 0) -> None
         table.loc[list(field.elements), field.column] = values
 
 
-def unsupplied_loads(net: pandapowerNet) -> list[int]:
-    """Indices of loads in service whose bus has no voltage in a solved net."""
-    dead = ~np.isfinite(net.res_bus.vm_pu.reindex(net.load.bus).to_numpy(dtype=float))
-    return net.load.index[dead & net.load.in_service.to_numpy(dtype=bool)].tolist()
+def unsupplied(net: pandapowerNet) -> list[tuple[str, int]]:
+    """Consumers in service (`CONSUMERS`) whose bus has no voltage in a solved net."""
+    vm_pu = net.res_bus.vm_pu
+    dead = set(vm_pu.index[~np.isfinite(vm_pu.to_numpy(dtype=float))])
+    return [(table, element) for table, element, bus in consumers(net) if bus in dead]
+
+
+def has_unknowns(net: pandapowerNet) -> bool:
+    """Whether a net that ``runpp`` has run on had more to solve than buses that sources hold."""
+    return bool(np.isin(net._ppc["bus"][:, BUS_TYPE], (PQ, PV)).any())
 
 
 class ReferenceEngine:
     """Solves anything pandapower can model by ``pandapower.runpp`` on a private copy.
+
+    Settings that ``runpp`` refuses, such as those without any source, are states that did not
+    converge.
 
     Args:
         net: The base case; it is copied and never changed.
@@ -112,12 +198,12 @@ class ReferenceEngine:
             net = self._with(settings, t)
             try:
                 pp.runpp(net, **self._options)
-            except LoadflowNotConverged:
+            except NO_SOLUTION:
                 continue
-            if "V" not in net._ppc["internal"]:  # no branch in service: nothing was solved
+            if not has_unknowns(net):  # no branch in service: nothing was solved
                 continue
             converged[t] = True
-            n_unsupplied[t] = len(unsupplied_loads(net))
+            n_unsupplied[t] = len(unsupplied(net))
             models[t] = net._ppc["internal"]
             for quantity, (table, column) in _RESULTS.items():
                 values[t, self._layout.slices[quantity]] = _column(net, table, column)
@@ -133,9 +219,14 @@ class ReferenceEngine:
         """pandapower solves any settings."""
 
     def _with(self, settings: Settings, row: int) -> pandapowerNet:
-        """A net of its own for one power flow: the tables that settings change are copies."""
+        """A net of its own for one power flow: the tables that change are copies.
+
+        ``runpp`` adds generators and converters for DC lines, and may start from results.
+        """
         net = copy.copy(self._net)
-        for table in {field.table for field in settings.fields}:
+        changed = {"gen", "vsc"} | {field.table for field in settings.fields}
+        changed |= {table for table in net if table.startswith("res_")}
+        for table in changed & set(net):
             net[table] = self._net[table].copy()
         apply_settings(net, settings, row)
         return net
@@ -151,6 +242,8 @@ def _column(net: pandapowerNet, table: str, column: str) -> FloatArray:
 
 
 def _bus_branch_solution(model: dict[str, Any]) -> BusBranchSolution:
+    if not {"Ybus", "V", "pq"} <= set(model):
+        raise ValueError("the algorithm of this net's user_pf_options leaves no admittance matrix")
     ybus = model["Ybus"].tocsc()
     return BusBranchSolution(
         indptr=ybus.indptr,

@@ -17,15 +17,18 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.engines._compiled import (
     CompiledModel,
-    NoBranchInService,
+    NothingToSolve,
     bus_branch_solution,
     compile_model,
+    equal_setpoints,
     is_numeric,
     unsupported_reason,
 )
-from gridproblems.engines._kernels import IntArray, prepare, read_results
+from gridproblems.engines._kernels import IntArray, magnitude, prepare, read_results
+from gridproblems.engines._newton import HIGH_PU, NewtonEngine
+from gridproblems.engines._reference import ReferenceEngine, depends_on_voltage
 from gridproblems.errors import UnsupportedByEngine
-from gridproblems.state import Field, FloatArray, GridState, Settings
+from gridproblems.state import BusBranchSolution, Field, FloatArray, GridState, Settings
 
 MAX_ITERATIONS = 10_000  # thousands are needed only next to voltage collapse
 TOLERANCE_PU = 1e-11  # largest change of a voltage in the last sweep
@@ -39,7 +42,11 @@ class SweepEngine:
 
     Buses without path to an external grid are without supply, as in pandapower. A topology with
     loops, or a path between two external grids, is a state that did not converge: this engine
-    cannot solve it. So is a tap position off the tap changer's range.
+    cannot solve it.
+
+    Power flows with a tap position that is not whole or off the tap changer's range, and those with
+    a voltage above `HIGH_PU`, where several solutions exist, are left to the Newton engine (the
+    reference where loads depend on voltage), which gives what ``runpp`` gives.
 
     Args:
         net: The base case; it is copied and never changed.
@@ -58,6 +65,7 @@ class SweepEngine:
         self._net = copy.deepcopy(net)
         self._plans: dict[tuple[Field, ...], _Plan] = {}
         self._lock = threading.Lock()
+        self._other: NewtonEngine | ReferenceEngine | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_net": self._net, "_plans": self._plans}
@@ -65,6 +73,7 @@ class SweepEngine:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
+        self._other = None
 
     def check(self, settings: Settings) -> None:
         """Raises `UnsupportedByEngine` for fields that change more than numbers, and for loops."""
@@ -75,7 +84,7 @@ class SweepEngine:
                 )
         try:
             plan = self._plan(settings.fields)
-        except NoBranchInService:
+        except NothingToSolve:
             raise UnsupportedByEngine("sweep engine: no branch is in service") from None
         loop = _first_loop(plan, settings.rows)
         if loop:
@@ -90,9 +99,11 @@ class SweepEngine:
         values = np.empty((n, model.layout.n_values))
         converged = np.zeros(n, dtype=np.bool_)
         n_unsupplied = np.zeros(n, dtype=np.int64)
+        left = np.zeros(n, dtype=np.bool_)
         _solve_rows(
             values,
             converged,
+            left,
             n_unsupplied,
             v,
             parameters,
@@ -101,16 +112,39 @@ class SweepEngine:
             plan.incident,
             plan.switchable,
             model.reference,
-            model.load_bus,
+            model.consumer_bus,
         )
+        refused = ~equal_setpoints(model, parameters)
+        converged[refused] = left[refused] = False
+        values[refused] = np.nan
         n_unsupplied += model.n_unsupplied
+        others = np.flatnonzero(left)
+        other: GridState | None = None
+        if len(others):
+            other = self._leave(Settings(settings.fields, rows[others]))
+            values[others] = other.values
+            converged[others], n_unsupplied[others] = other.converged, other.n_unsupplied
+
+        def solution(row: int) -> BusBranchSolution:
+            if other is not None and left[row]:
+                return other.bus_branch(int(np.searchsorted(others, row)))
+            return bus_branch_solution(model, parameters[row], v[row])
+
         return GridState(
             model.layout,
             values.reshape(*shape, -1),
             converged.reshape(shape),
             n_unsupplied.reshape(shape),
-            lambda row: bus_branch_solution(model, parameters[row], v[row]),
+            solution,
         )
+
+    def _leave(self, settings: Settings) -> GridState:
+        """What the engine says that gives what ``runpp`` gives."""
+        with self._lock:
+            if self._other is None:
+                zip_loads = depends_on_voltage(self._net)
+                self._other = (ReferenceEngine if zip_loads else NewtonEngine)(self._net)
+        return self._other.solve(settings)
 
     def _plan(self, fields: tuple[Field, ...]) -> _Plan:
         with self._lock:
@@ -238,6 +272,7 @@ def _grow(y, a, incident_start, incident, reference, order, parent, place):  # t
 def _solve_rows(  # type: ignore[no-untyped-def]
     values,
     converged,
+    left,
     n_unsupplied,
     v_all,
     parameters,
@@ -246,9 +281,13 @@ def _solve_rows(  # type: ignore[no-untyped-def]
     incident,
     switchable,
     reference,
-    load_bus,
+    consumer_bus,
 ):
-    """Solves one power flow per row and fills its row of the state, NaN where there is none."""
+    """Solves one power flow per row and fills its row of the state, NaN where there is none.
+
+    Rows that are ``left`` to another engine are those with taps off the table in a grid without
+    loop, and those with a voltage above `HIGH_PU`.
+    """
     n_bus, n_branch = len(a.v_start_pu), len(a.branch_from)
     s, demand, shunt = (
         np.empty(n_bus, dtype=np.complex128),
@@ -271,7 +310,7 @@ def _solve_rows(  # type: ignore[no-untyped-def]
         rewired = row == 0 or _differ(parameters[row], parameters[row - 1], a.sections[8])
         if rewired:
             n_reached = _grow(y, a, incident_start, incident, reference, order, parent, place)
-        if n_reached > len(reference):
+        if n_reached != LOOP and _is_loaded(n_reached, y, a, switchable, place, len(reference)):
             if rewired or len(a.tap_branch):
                 _orient(n_reached, y, a, order, parent, place, above, port)
             charging[:] = shunt
@@ -279,9 +318,13 @@ def _solve_rows(  # type: ignore[no-untyped-def]
                 if y[branch, 1] == 0:  # open ends charge from the other
                     charging[a.branch_from[branch]] += y[branch, 0]
                     charging[a.branch_to[branch]] += y[branch, 3]
-            converged[row] = on_table and _sweep(
-                n_reached, len(reference), v, s, demand, charging, order, above, port, a
-            )
+            if on_table:
+                converged[row] = _sweep(
+                    n_reached, len(reference), v, s, demand, charging, order, above, port, a
+                )
+                left[row] = converged[row] and _is_high(v, place)
+            else:
+                left[row] = True
         if not converged[row]:
             values[row, :] = np.nan
             v[:] = np.nan
@@ -289,9 +332,30 @@ def _solve_rows(  # type: ignore[no-untyped-def]
         for b in range(n_bus):
             if place[b] == UNREACHED:
                 v[b] = np.nan
-        for b in load_bus:
+        for b in consumer_bus:
             n_unsupplied[row] += place[b] == UNREACHED
         read_results(values[row], v, demand, parameters[row], y, shunt, a)
+
+
+@njit(cache=True, nogil=True)
+def _is_loaded(n_reached, y, a, switchable, place, n_roots):  # type: ignore[no-untyped-def]
+    """Whether anything is connected to the slack buses, if only a branch open at its far end."""
+    n_connected = n_reached - n_roots
+    for branch in switchable:
+        if y[branch, 1] == 0:
+            at_from = y[branch, 0] != 0 and place[a.branch_from[branch]] != UNREACHED
+            at_to = y[branch, 3] != 0 and place[a.branch_to[branch]] != UNREACHED
+            n_connected += at_from + at_to
+    return n_connected > 0
+
+
+@njit(cache=True, nogil=True)
+def _is_high(v, place):  # type: ignore[no-untyped-def]
+    """Whether a bus that was reached has a voltage above `HIGH_PU`."""
+    n_high = 0
+    for b in range(len(v)):
+        n_high += place[b] != UNREACHED and magnitude(v[b]) > HIGH_PU
+    return n_high > 0
 
 
 @njit(cache=True, nogil=True)

@@ -38,7 +38,9 @@ class StorageSchedule(OverTime, NetProblem):
             of a pandapower JSON file.
         storages: Rows with ``bus``, ``power_mw`` and ``energy_mwh``, as DataFrame or mappings;
             they are added to the net. None: the storages of the net, rated ``sn_mva`` or else the
-            larger of ``max_p_mw`` and ``-min_p_mw``, with a capacity of ``max_e_mwh``.
+            larger of ``max_p_mw`` and ``-min_p_mw``, with a capacity of ``max_e_mwh``. Powers and
+            ratings are those at the bus: storages of a schedule have a ``scaling`` of 1, whatever
+            the net says.
         objectives: Any of `OBJECTIVES` and `OBJECTIVE_METHODS`, or callables of (settings, state).
         limits: Overrides the limits in the net's tables; None takes a limit away: ``vm_pu`` (low,
             high) at all buses, ``loading_percent`` of all branches.
@@ -95,6 +97,7 @@ class StorageSchedule(OverTime, NetProblem):
                 "expected a series of at least two"
             )
         table = _storages(net) if storages is None else _added(net, storages)
+        _check_series(own_series, table)
         codec = StorageCodec(table, own_series, battery_of(battery), self.hours, repair)
         self.limits, n_minus_1 = grid_constraints(
             net, limits, codec.n_snapshots if every_snapshot else None, outages
@@ -344,6 +347,7 @@ def _storages(net: pandapowerNet) -> pd.DataFrame:
     if not rows:
         raise ValueError("storages: expected at least one; the net has no storage in service")
     elements = net.storage.index[net.storage.in_service.astype(bool)]
+    net.storage.loc[elements, "scaling"] = 1.0  # powers of a schedule are those drawn
     return _checked(pd.DataFrame(rows, index=elements))
 
 
@@ -381,6 +385,21 @@ def _added(
         for _, row in table.iterrows()
     ]
     return table
+
+
+def _check_series(series: Settings, storages: pd.DataFrame) -> None:
+    """Refuses series of what a schedule sets.
+
+    Raises:
+        ValueError: A series of power or scaling of a storage of the schedule.
+    """
+    for field in series.fields:
+        taken = [element for element in field.elements if element in storages.index]
+        if field.table == "storage" and field.column in ("p_mw", "scaling") and taken:
+            raise ValueError(
+                f"series {field}: storage {taken[0]} has a schedule, which sets its power; leave "
+                "its column out, or take the storage out of service and pass others"
+            )
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
