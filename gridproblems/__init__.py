@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from gridproblems.controls import Control
 from gridproblems.economics import UnitCost
-from gridproblems.errors import GridProblemError, PowerFlowNotConverged, UnsupportedByEngine
+from gridproblems.errors import (
+    GridProblemError,
+    MissingLimits,
+    PowerFlowNotConverged,
+    UnsupportedByEngine,
+)
 from gridproblems.net_problem import NetProblem
 from gridproblems.problem import GridProblem
 from gridproblems.state import GridState, Settings
@@ -25,6 +30,7 @@ __all__ = [
     "GridProblem",
     "GridProblemError",
     "GridState",
+    "MissingLimits",
     "NetProblem",
     "PowerFlowNotConverged",
     "ReactivePowerDispatch",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridproblems._names import lookup, with_nearest
 from gridproblems.cli_study import compare, export, report
 from gridproblems.errors import GridProblemError
 
@@ -33,6 +35,23 @@ app = typer.Typer(
 INTERRUPTED = 130
 BAD_INPUT = 2
 MAX_SETTINGS = 40
+#: What a task may raise that was given something of a wrong kind.
+UNUSABLE = (TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
+#: Annotations of arguments that say all, with the types and words for them.
+PLAIN: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "None": (type(None),),
+}
+WORDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a word",
+    "None": "null",
+}
 
 
 app.command()(compare)
@@ -98,6 +117,13 @@ def solve(
         str | None, typer.Option(help="Control groups, separated by commas")
     ] = None,
     engine: Annotated[str, typer.Option(help="Power-flow engine")] = "auto",
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Limit instead of those of the grid's tables: vm_pu=0.95,1.05, "
+            "loading_percent=100, or vm_pu=none for no limit; repeatable"
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(help="Further argument of the task, for example coding=loops; repeatable"),
@@ -121,7 +147,8 @@ def solve(
             controls=_names(controls),
             engine=None if engine == "auto" else engine,
             n_jobs=jobs,
-            **_options(option or []),
+            limits=_limits(limit or []),
+            further=_options(option or []),
         )
         optimiser = _algorithm(algorithm, problem, population)
         from gridproblems._results import new_folder, write
@@ -141,21 +168,91 @@ def solve(
         raise typer.Exit(INTERRUPTED)
 
 
-def _problem(task: str, case: str, **options: Any) -> GridProblem:
+def _problem(task: str, case: str, further: Mapping[str, Any], **options: Any) -> GridProblem:
     """The problem with the options the user gave; the others keep their defaults.
 
+    Args:
+        task: Name in `PROBLEMS`.
+        case: Of a case or feeder, or a path.
+        further: What came as ``--option name=value``.
+        options: What has an option of its own on the command line, None where it was not given.
+
     Raises:
-        ValueError: The task is unknown, or has no such option.
+        ValueError: The task is unknown, has no such option, or cannot use its value.
     """
     from gridproblems import PROBLEMS
 
     given = {name: value for name, value in options.items() if value is not None}
-    make: Callable[..., GridProblem] = _lookup("task", task, PROBLEMS)
-    known = list(inspect.signature(make).parameters)[1:]
-    for name in given:
+    make: Callable[..., GridProblem] = lookup("task", task, PROBLEMS)
+    parameters = inspect.signature(make).parameters
+    known = list(parameters)[1:]
+    for name in [*given, *further]:
         if name not in known:
-            raise ValueError(f"{task} has no option {name!r}; it has: {', '.join(known)}")
-    return make(case, **given)
+            raise ValueError(f"{task} has no option {with_nearest(name, known)}")
+    for name, value in further.items():
+        if name in given:
+            raise ValueError(f"--option {name}={_text(value)}: {name} is given twice")
+        _check_type(name, value, str(parameters[name].annotation))
+    try:
+        return make(case, **given, **further)
+    except UNUSABLE as error:
+        if not further:
+            raise
+        culprits = ", ".join(f"{name}={_text(value)}" for name, value in further.items())
+        raise ValueError(
+            f"--option {culprits}: {task} cannot use that ({type(error).__name__}: {error}); "
+            f"see the arguments of {make.__name__}"
+        ) from error
+
+
+def _check_type(name: str, value: Any, annotation: str) -> None:
+    """Checks an option whose type is plain; what may be more is left to the task.
+
+    Raises:
+        ValueError: The value is of another type.
+    """
+    expected = annotation.split(" | ")
+    if not all(part in PLAIN or part.startswith("Sequence[") for part in expected):
+        return
+    kinds = {k for part in expected for k in PLAIN.get(part, (list,))}
+    if type(value) not in kinds:
+        words = " or ".join(WORDS.get(part, "a list such as [1, 2]") for part in expected)
+        raise ValueError(f"--option {name}={_text(value)}: expected {words}")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _limits(pairs: list[str]) -> dict[str, Any] | None:
+    """``["vm_pu=0.95,1.05", "loading_percent=100"]`` as the argument limits, None if empty.
+
+    Raises:
+        ValueError: A pair without a name and an equals sign, a limit given twice, or no numbers.
+    """
+    limits: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not (name and equals):
+            raise ValueError(f"--limit {pair}: expected name=value, such as vm_pu=0.95,1.05")
+        if name in limits:
+            raise ValueError(f"--limit {pair}: {name} is given twice")
+        limits[name] = _limit(pair, text)
+    return limits or None
+
+
+def _limit(pair: str, text: str) -> Any:
+    named = {"none": None, "true": True, "false": False}
+    if text.lower() in named:
+        return named[text.lower()]
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--limit {pair}: expected numbers, such as vm_pu=0.95,1.05 or loading_percent=100, "
+            "or none"
+        ) from None
+    return values[0] if len(values) == 1 else values
 
 
 def _options(pairs: list[str]) -> dict[str, Any]:
@@ -169,6 +266,8 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not (name and equals):
             raise ValueError(f"--option {pair}: expected name=value")
+        if name in options:
+            raise ValueError(f"--option {pair}: {name} is given twice")
         try:
             options[name] = json.loads(text)
         except json.JSONDecodeError:
@@ -184,7 +283,7 @@ def _algorithm(name: str, problem: GridProblem, population: int | None) -> Algor
     """
     from algorithms import ALGORITHMS
 
-    make: Callable[..., Algorithm] = _lookup("algorithm", name, ALGORITHMS)
+    make: Callable[..., Algorithm] = lookup("algorithm", name, ALGORITHMS)
     algorithm = make(problem)
     if population is None:
         return algorithm
@@ -298,12 +397,6 @@ def _cell(value: Any) -> str:
     return _number(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _lookup(kind: str, name: str, known: Mapping[str, Any]) -> Any:
-    if name not in known:
-        raise ValueError(f"{kind}: no {kind} is called {name!r}; known: {', '.join(known)}")
-    return known[name]
-
-
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
 
@@ -321,14 +414,25 @@ def _two_columns(kind: str, rows: Mapping[str, str]) -> Table:
 
 @contextmanager
 def _one_line_errors(debug: bool) -> Iterator[None]:
-    """Bad input ends in one line on stderr and exit code 2, unless the traceback is wanted."""
+    """Bad input ends in one line on stderr and exit code 2, unless the traceback is wanted.
+
+    Warnings are one line each on stderr too.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line_warning
+            yield
     except (ValueError, GridProblemError, OSError) as error:
         if debug:
             raise
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
+
+
+def _one_line_warning(
+    message: Warning | str, category: type[Warning], *where: Any, **further: Any
+) -> None:
+    typer.echo(f"Warning: {message}", err=True)
 
 
 class _Interrupt:

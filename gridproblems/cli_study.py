@@ -144,9 +144,9 @@ def _study(
     Raises:
         ValueError: Neither problems nor a ready study, or both; an unknown name.
     """
+    from gridproblems._names import lookup
     from gridproblems.study import Study
     from gridproblems.study.ready import STUDIES
-    from gridproblems.study.specs import lookup
 
     if (ready is None) == (not problems):
         raise ValueError("expected problems, such as orpd:ieee39, or --study, not both")

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._names import with_nearest
 from gridproblems._union_find import join
 from gridproblems.controls import Variable
 from gridproblems.network import label_of
@@ -176,7 +177,7 @@ def make_coding(name: str, net: pandapowerNet, graph: SwitchingGraph) -> Coding:
         return Loops(graph, graph.fundamental_loops(graph.nearest_tree(graph.closed)))
     if name == "nearest_tree":
         return NearestTree(graph, graph.short_loops())
-    raise ValueError(f"coding: unknown coding {name!r}; known: {', '.join(CODINGS)}")
+    raise ValueError(f"coding: unknown coding {with_nearest(name, CODINGS)}")
 
 
 class SwitchingCodec:

@@ -13,3 +13,7 @@ class PowerFlowNotConverged(GridProblemError):
 
 class UnsupportedByEngine(GridProblemError):
     """An engine was asked for something its model cannot represent."""
+
+
+class MissingLimits(UserWarning):
+    """A net without voltage band or loading limits is optimised, so nothing keeps it within any."""

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._names import with_nearest
 from gridproblems.cases import BestKnown
 from gridproblems.constraints import Constraint
 from gridproblems.contingency import LineOutages
@@ -236,7 +237,9 @@ def _choose_engine(
     """The engine, its name and why; ``auto`` compares up to 24 power flows with runpp."""
     if name != "auto":
         if name not in ENGINES:
-            raise ValueError(f"engine: unknown engine {name!r}; known: auto, {', '.join(ENGINES)}")
+            raise ValueError(
+                f"engine: no engine is called {with_nearest(name, ('auto', *ENGINES))}"
+            )
         engine = ENGINES[name](net)
         engine.check(base)
         return engine, name, "chosen by the caller"

@@ -12,6 +12,7 @@ import pandapower.topology
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._names import with_nearest
 from gridproblems.cases import CASES, Case, load_case
 from gridproblems.constraints import Limit, Radial
 from gridproblems.net_json import read_net
@@ -131,8 +132,8 @@ def net_of_case(case: str | Path | pandapowerNet) -> tuple[pandapowerNet, Case |
         return packaged.net(), packaged
     if isinstance(case, str) and not Path(case).suffix and not Path(case).exists():
         raise ValueError(
-            f"case: no case is called {case!r}; known cases: {', '.join(CASES)}; or pass a "
-            "pandapower net or the path of its JSON file"
+            f"case: no case is called {with_nearest(case, CASES)}; or pass a pandapower net or "
+            "the path of its JSON file"
         )
     net = load_net(case)
     check_net(net)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import splu
 
+from gridproblems._names import with_nearest
 from gridproblems.state import GridState, Settings
 
 ObjectiveFunction = Callable[[Settings, GridState], Any]
@@ -134,9 +135,7 @@ def resolve_objective(
         return objective
     if isinstance(objective, str):
         if objective not in known:
-            raise ValueError(
-                f"objectives: unknown objective {objective!r}; known: {', '.join(known)}"
-            )
+            raise ValueError(f"objectives: no objective is called {with_nearest(objective, known)}")
         return known[objective]
     if callable(objective):
         name = getattr(objective, "__name__", type(objective).__name__)

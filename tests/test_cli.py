@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandapower
 import pytest
+from nets import switched
 from typer.testing import CliRunner
 
 from algorithms import ALGORITHMS
-from gridproblems import PROBLEMS, ReactivePowerDispatch
+from gridproblems import PROBLEMS, MissingLimits, ReactivePowerDispatch
 from gridproblems.cases import CASES, load_case
 from gridproblems.cli import app
 from gridproblems.engines import ENGINES
@@ -179,11 +181,30 @@ def test_case_from_a_file_with_chosen_controls(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--case", "ieee15"), ["ieee15", "ieee14"]),
+        (("--case", "ieee15"), ["ieee15", "did you mean 'ieee", "ieee14"]),
         (("--case", "ieee6", "--algorithm", "magic"), ["algorithm", "magic", "mvmo"]),
-        (("--case", "ieee6", "--objectives", "p_loss"), ["p_loss", "p_loss_mw"]),
-        (("--case", "ieee6", "--controls", "knobs"), ["knobs", "tap"]),
-        (("--case", "ieee6", "--engine", "steam"), ["steam", "newton"]),
+        (("--case", "ieee6", "--algorithm", "mvm"), ["did you mean 'mvmo'?"]),
+        (("--case", "ieee6", "--objectives", "p_loss"), ["did you mean 'p_loss_", "p_loss_mw"]),
+        (("--case", "ieee6", "--controls", "taps"), ["taps", "did you mean 'tap'?"]),
+        (("--case", "ieee6", "--engine", "newtn"), ["newtn", "did you mean 'newton'?"]),
+        (("--case", "ieee6", "--option", "limits=3"), ["limits: expected a mapping", "got 3"]),
+        (("--case", "ieee6", "--option", "limit=3"), ["'limit'", "did you mean 'limits'?"]),
+        (("--case", "ieee6", "--option", "fixed=3"), ["--option fixed=3: orpd cannot use"]),
+        (("--case", "ieee6", "--option", "cache=[]"), ["--option cache=[]: expected true or"]),
+        (("--case", "ieee6", "--option", "aggregate"), ["aggregate: expected name=value"]),
+        (("--case", "ieee6", *("--option", "cache=1") * 2), ["cache is given twice"]),
+        (("--case", "ieee6", "--limit", "vm=0.9,1.1"), ["'vm'", "did you mean 'vm_pu'?"]),
+        (("--case", "ieee6", "--limit", "vm_pu=0.9"), ["vm_pu", "(low, high)", "got 0.9"]),
+        (("--case", "ieee6", "--limit", "vm_pu=1.1,0.9"), ["vm_pu", "(low, high)"]),
+        (("--case", "ieee6", "--limit", "vm_pu=a,b"), ["--limit vm_pu=a,b: expected numbers"]),
+        (("--case", "ieee6", "--limit", "vm_pu=nan,1"), ["vm_pu", "(low, high)"]),
+        (("--case", "ieee6", "--limit", "vm_pu"), ["--limit vm_pu: expected name=value"]),
+        (("--case", "ieee6", "--limit", "loading_percent=0"), ["one positive number, got 0"]),
+        (("--case", "ieee6", *("--limit", "vm_pu=none") * 2), ["vm_pu is given twice"]),
+        (
+            ("--case", "ieee6", "--limit", "vm_pu=none", "--option", "limits={}"),
+            ["limits is given twice"],
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -200,7 +221,65 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_unknown_task_is_named(tmp_path: Path) -> None:
     result = solve(tmp_path, "--case", "ieee6", task="opf")
     assert result.exit_code == 2
-    assert "no task is called 'opf'; known: orpd" in result.stderr
+    assert "no task is called 'opf' (did you mean 'orpd'?); known: orpd" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "words"),
+    [
+        ("placement", ("--case", "case33bw", "--option", "n_units=x"), "expected a whole number"),
+        ("placement", ("--case", "case33bw", "--option", "buses=3"), "expected a list"),
+        ("placement", ("--case", "case33bw", "--option", "kind=pvv"), "did you mean 'pv'?"),
+        (
+            "placement",
+            ("--case", "case33bw", "--option", "series=3"),
+            "series=3: placement cannot",
+        ),
+        ("reconfiguration", ("--case", "case33bw", "--option", "coding=loop"), "'loops'?"),
+        ("reconfiguration", ("--case", "case33bw", "--option", "hours=a"), "expected a number"),
+        ("reconfiguration", ("--case", "case33bw", "--limit", "radial=true"), "'radial'"),
+        ("allocation", ("--case", "lv18", "--limit", "vm_pu=3"), "(low, high), got 3"),
+        ("placement", ("--case", "lv18", "--option", "battery=3"), "battery=3: placement cannot"),
+        ("regulators", ("--feeder", "villag"), "did you mean 'village'?"),
+        ("regulators", ("--feeder", "village", "--limit", "vm_pu=3"), "(low, high), got 3"),
+        ("regulators", ("--feeder", "village", "--option", "fitness=3"), "a VoltageFitness, got 3"),
+        ("regulators", ("--feeder", "village", "--engine", "newton"), "no option 'engine'"),
+    ],
+)
+def test_bad_options_of_every_task_are_one_line(
+    tmp_path: Path, task: str, options: tuple[str, ...], words: str
+) -> None:
+    result = solve(tmp_path, *options, task=task)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert words in line
+
+
+def bare_net(tmp_path: Path) -> Path:
+    """A file with a real grid that has neither voltage bands nor loading limits."""
+    path = tmp_path / "bare.json"
+    pandapower.to_json(switched(), str(path))
+    return path
+
+
+def test_net_without_limits_warns_in_one_line_that_says_how_to_give_them(tmp_path: Path) -> None:
+    path = bare_net(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MissingLimits)
+        result = solve(tmp_path, "--case", path, "--evals", "5")
+        some = solve(tmp_path, "--case", path, "--evals", "5", "--limit", "vm_pu=0.95,1.05")
+        given = "--limit vm_pu=0.95,1.05 --limit loading_percent=100"
+        assert given in result.stderr
+        none = solve(tmp_path, "--case", path, "--evals", "5", *given.split())
+    assert [r.exit_code for r in (result, some, none)] == [0, 0, 0]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Warning: mv_oberrhein has no voltage band")
+    assert "no loading limit of lines and transformers" in line
+    (line,) = some.stderr.splitlines()
+    assert "no loading limit" in line
+    assert "voltage band" not in line
+    assert none.stderr == ""
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ from scoring import compare_groups, mean_ranks
 from variants import VARIANTS
 
 from algorithms import ALGORITHMS
+from gridproblems._names import lookup
 from gridproblems.study import Study
 from gridproblems.study.analyse import run_table, table
 from gridproblems.study.results import Results
-from gridproblems.study.specs import lookup, name_and_parameters
+from gridproblems.study.specs import name_and_parameters
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "docs" / "tables"

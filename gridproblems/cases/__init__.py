@@ -19,6 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridproblems._names import with_nearest
+
 if TYPE_CHECKING:
     from pandapower.auxiliary import pandapowerNet
 
@@ -199,7 +201,7 @@ def load_case(name: str) -> Case:
         ValueError: If there is no case of that name.
     """
     if name not in CASES:
-        raise ValueError(f"case: no case is called {name!r}; known cases: {', '.join(CASES)}")
+        raise ValueError(f"case: no case is called {with_nearest(name, CASES)}")
     data = _network(name)
     case = data["cases"][name]
     path = DATA / "best_known" / f"{name}.json"

@@ -1,6 +1,7 @@
 """Distribution feeders for OpenDSS: packaged ones by name, others from their master file.
 
->>> from gridproblems.feeders import FEEDERS, load_feeder
+>>> from gridproblems._names import with_nearest
+from gridproblems.feeders import FEEDERS, load_feeder
 >>> len(load_feeder("ieee123").commands)
 251
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gridproblems._names import with_nearest
 from gridproblems.feeders._script import Command, read_script
 from gridproblems.feeders._tables import commands_of_tables
 
@@ -57,7 +59,7 @@ def load_feeder(feeder: str | Path, trust: bool = False) -> Feeder:
     path = Path(feeder)
     if path.suffix.lower() != ".dss":
         raise ValueError(
-            f"feeder: no feeder is called {name!r}; known feeders: {', '.join(FEEDERS)}; "
+            f"feeder: no feeder is called {with_nearest(name, FEEDERS)}; "
             "or give the path of a .dss file"
         )
     return Feeder(path.stem, str(path), read_script(path, trust))

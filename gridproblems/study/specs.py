@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +10,8 @@ from typing import Any
 import cloudpickle
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
+
+from gridproblems._names import lookup, with_nearest
 
 MakeProblem = Callable[[], Problem]
 MakeAlgorithm = Callable[[Problem, int], Algorithm]
@@ -37,7 +38,6 @@ def problem_of(spec: str | bytes) -> Problem:
             raise ValueError(f"problems: expected callables that make pymoo problems, got {made!r}")
         return made
     from gridproblems import PROBLEMS
-    from gridproblems.cases import CASES
 
     name, options = _parsed(spec)
     task, colon, case = name.partition(":")
@@ -47,13 +47,13 @@ def problem_of(spec: str | bytes) -> Problem:
     parameters = list(inspect.signature(make).parameters)[1:]
     for option in options:
         if option not in parameters:
-            raise ValueError(f"problem {spec!r}: {task} has no option {known(option, parameters)}")
+            raise ValueError(
+                f"problem {spec!r}: {task} has no option {with_nearest(option, parameters)}"
+            )
     try:
         return make(case, **options)
     except ValueError as error:
-        near = difflib.get_close_matches(case, CASES, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near and near[0] != case else ""
-        raise ValueError(f"problem {spec!r}: {error}{hint}") from error
+        raise ValueError(f"problem {spec!r}: {error}") from error
 
 
 def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm:
@@ -134,25 +134,6 @@ def by_name(kind: str, specs: Mapping[str, Any] | Iterable[Any]) -> dict[str, An
         if not (isinstance(spec, str) or callable(spec)):
             raise ValueError(f"{kind} {name!r}: expected text or a callable, got {spec!r}")
     return {str(name): spec for name, spec in specs.items()}
-
-
-def lookup(kind: str, name: str, among: Mapping[str, Any]) -> Any:
-    """The entry of that name.
-
-    Raises:
-        ValueError: There is none; the nearest name is suggested.
-    """
-    if name not in among:
-        raise ValueError(f"{kind}: no {kind} is called {known(name, among)}")
-    return among[name]
-
-
-def known(name: str, among: Iterable[str]) -> str:
-    """The unknown name with the nearest known one and all others, for messages."""
-    names = list(among)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{name!r}{hint}; known: {', '.join(names)}"
 
 
 def _parsed(spec: str) -> tuple[str, dict[str, Any]]:

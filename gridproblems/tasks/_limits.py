@@ -1,18 +1,73 @@
-"""The arguments limits, every_snapshot and outages of tasks over time."""
+"""The arguments limits, every_snapshot and outages of tasks on nets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._names import with_nearest
+from gridproblems.cases import Case
 from gridproblems.constraints import Limit, StateLimits
 from gridproblems.contingency import LineOutages, outage_lines
 from gridproblems.engines._reference import layout_of
+from gridproblems.errors import MissingLimits
 from gridproblems.network import loading_limits, voltage_limits
 
 LIMITS = ("vm_pu", "loading_percent")
+_NUMBERS = {"loading_percent"}  # limits that are one number
+_SWITCHES = {"radial"}  # limits that are on or off; all others are a pair (low, high)
+_BRANCHES = {"line": "lines", "trafo": "transformers", "trafo3w": "three-winding transformers"}
+
+
+def check_limits(limits: Any, known: Collection[str] = LIMITS) -> dict[str, Any]:
+    """The argument ``limits`` of a task as a dict, checked.
+
+    Args:
+        limits: Name of a limit -> (low, high), one number, True or False, or None for no limit.
+        known: Names that the task knows.
+
+    Raises:
+        ValueError: No mapping, an unknown name, or a value that cannot be.
+    """
+    if limits is None:
+        return {}
+    if not isinstance(limits, Mapping):
+        raise ValueError(
+            'limits: expected a mapping such as {"vm_pu": [0.95, 1.05], "loading_percent": 100}, '
+            f"got {limits!r}"
+        )
+    for name, value in limits.items():
+        if name not in known:
+            raise ValueError(f"limits: no limit is called {with_nearest(str(name), known)}")
+        if value is not None:
+            _check_limit(name, value)
+    return dict(limits)
+
+
+def _check_limit(name: str, value: Any) -> None:
+    if name in _SWITCHES:
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"limits: {name}: expected True or False, got {value!r}")
+    elif name in _NUMBERS:
+        if not (_is_number(value) and value > 0):
+            raise ValueError(f"limits: {name}: expected one positive number, got {value!r}")
+    else:
+        is_pair = np.ndim(value) == 1 and len(value) == 2 and all(map(_is_number, value))
+        if not (is_pair and value[0] <= value[1]):
+            raise ValueError(
+                f"limits: {name}: expected a lower and an upper limit (low, high), got {value!r}"
+            )
+
+
+def _is_number(value: Any) -> bool:
+    real = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    return real and not math.isnan(value)
 
 
 def grid_constraints(
@@ -20,6 +75,7 @@ def grid_constraints(
     limits: Mapping[str, Any] | None,
     n_snapshots: int | None,
     outages: str | Sequence[int] | None,
+    case: Case | None,
 ) -> tuple[StateLimits, list[LineOutages]]:
     """Limits of the grid as it is, and with each of some lines out.
 
@@ -28,38 +84,72 @@ def grid_constraints(
         limits: See `grid_limits`.
         n_snapshots: Length of the series for entries of every snapshot, None for the worst one.
         outages: See `outage_lines`; None for none.
+        case: The packaged case of the net, if it is one.
 
     Raises:
         ValueError: An unknown limit, or a line that cannot be out.
     """
-    entries, layout = grid_limits(net, limits), layout_of(net)
+    entries, layout = grid_limits(net, check_limits(limits), case, stacklevel=4), layout_of(net)
     n_minus_1 = []
     if outages is not None:
         n_minus_1.append(LineOutages(outage_lines(net, outages), entries, layout))
     return StateLimits(entries, layout, n_snapshots), n_minus_1
 
 
-def grid_limits(net: pandapowerNet, limits: Mapping[str, Any] | None) -> list[Limit]:
-    """Limits on bus voltages and branch loadings.
+def grid_limits(
+    net: pandapowerNet, limits: Mapping[str, Any], case: Case | None, stacklevel: int = 3
+) -> list[Limit]:
+    """Limits on bus voltages and branch loadings; warns where a user's net has none.
+
+    A packaged case is as its source has it: it does not warn.
 
     Args:
         net: The net, whose tables hold the limits.
-        limits: Overrides them; None takes a limit away: ``vm_pu`` (low, high) at all buses,
-            ``loading_percent`` of all branches.
-
-    Raises:
-        ValueError: An unknown limit.
+        limits: Checked; they override the tables, None takes a limit away: ``vm_pu`` (low, high)
+            at all buses, ``loading_percent`` of all branches.
+        case: The packaged case of the net, if it is one.
+        stacklevel: Which caller a warning points at.
     """
-    given = dict(limits or {})
-    unknown = set(given) - set(LIMITS)
-    if unknown:
-        raise ValueError(f"limits: unknown {sorted(unknown)}; known: {', '.join(LIMITS)}")
     entries: list[Limit] = []
-    if given.get("vm_pu", ()) is not None:
-        entries += voltage_limits(net, given.get("vm_pu"))
-    if given.get("loading_percent", ()) is not None:
-        entries += loading_limits(net, given.get("loading_percent"))
+    if limits.get("vm_pu", ()) is not None:
+        entries += voltage_limits(net, limits.get("vm_pu"))
+    if limits.get("loading_percent", ()) is not None:
+        entries += loading_limits(net, limits.get("loading_percent"))
+    missing = _missing(net, entries, limits) if case is None else []
+    if missing:
+        warnings.warn(_advice(str(net.name or "net"), missing), MissingLimits, stacklevel)
     return entries
+
+
+def _missing(
+    net: pandapowerNet, entries: Sequence[Limit], limits: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """What no limit holds, though nobody said so: name of the limit, and in words."""
+    limited = {entry.quantity for entry in entries}
+    missing = []
+    if "vm_pu" not in limited and limits.get("vm_pu", ()) is not None:
+        missing.append(("vm_pu", "no voltage band (bus.min_vm_pu, bus.max_vm_pu)"))
+    bare = [
+        words
+        for table, words in _BRANCHES.items()
+        if net[table].in_service.astype(bool).any() and f"{table}_loading_percent" not in limited
+    ]
+    if bare and limits.get("loading_percent", ()) is not None:
+        words = f"no loading limit of {' and '.join(bare)} (max_loading_percent)"
+        missing.append(("loading_percent", words))
+    return missing
+
+
+def _advice(name: str, missing: list[tuple[str, str]]) -> str:
+    examples = {"vm_pu": ("(0.95, 1.05)", "0.95,1.05"), "loading_percent": ("100", "100")}
+    given = ", ".join(f"'{limit}': {examples[limit][0]}" for limit, _ in missing)
+    options = " ".join(f"--limit {limit}={examples[limit][1]}" for limit, _ in missing)
+    none = ", ".join(f"'{limit}': None" for limit, _ in missing)
+    return (
+        f"{name} has {' and '.join(words for _, words in missing)}, so results may break what the "
+        f"grid can bear; give limits={{{given}}} (command line: {options}), or "
+        f"limits={{{none}}} if none is meant"
+    )
 
 
 def voltage_band(limits: StateLimits) -> tuple[float, float] | None:

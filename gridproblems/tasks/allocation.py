@@ -93,7 +93,7 @@ class DERAllocation(OverTime, NetProblem):
         warn_of_kw(net, tables, stacklevel=2)
         codec = PermutationCodec([Block(kind, _field(net, kind), t) for kind, t in tables.items()])
         self.limits, n_minus_1 = grid_constraints(
-            net, limits, codec.n_snapshots if every_snapshot else None, outages
+            net, limits, codec.n_snapshots if every_snapshot else None, outages, self.case
         )
         super().__init__(
             net,

@@ -11,21 +11,21 @@ import networkx as nx
 import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._names import with_nearest
 from gridproblems.cases import BestKnown, Case
-from gridproblems.constraints import Constraint, StateLimits
+from gridproblems.constraints import Constraint, Limit, StateLimits
 from gridproblems.controls import Control, ControlSet
 from gridproblems.engines._reference import layout_of
 from gridproblems.net_problem import NetProblem
 from gridproblems.network import (
     label_of,
-    loading_limits,
     machine_limits,
     net_of_case,
     number,
     radial_constraint,
-    voltage_limits,
 )
 from gridproblems.objectives import Objective, ObjectiveFunction
+from gridproblems.tasks._limits import check_limits, grid_limits
 
 DEFAULT_SET_POINT_PU = (0.95, 1.05)
 TAP_CHANGER_TYPES = ("Ratio", "Symmetrical", "Ideal", "Tabular")
@@ -90,10 +90,7 @@ class ReactivePowerDispatch(NetProblem):
         require_base_solution: bool = True,
     ) -> None:
         net, self.case = net_of_case(case)
-        limits = dict(limits or {})
-        unknown = set(limits) - set(LIMITS)
-        if unknown:
-            raise ValueError(f"limits: unknown {sorted(unknown)}; known: {', '.join(LIMITS)}")
+        limits = check_limits(limits, LIMITS)
         if self.case and controls is None:
             controls = self.case.controls
         if self.case and fixed is None:
@@ -109,7 +106,7 @@ class ReactivePowerDispatch(NetProblem):
             net,
             ControlSet(found, fixed),
             objectives,
-            _constraints(net, limits),
+            _constraints(net, limits, grid_limits(net, limits, self.case)),
             engine=engine,
             n_jobs=n_jobs,
             cache=cache,
@@ -150,9 +147,8 @@ def find_controls(
             found.append(item)
             continue
         if item not in CONTROL_GROUPS:
-            raise ValueError(
-                f"controls: unknown group {item!r}; known: {', '.join(CONTROL_GROUPS)}"
-            )
+            named = with_nearest(str(item), CONTROL_GROUPS)
+            raise ValueError(f"controls: no group is called {named}")
         elements = selection[item] if isinstance(selection, Mapping) else ()
         group = CONTROL_GROUPS[item](net, limits, list(elements))
         if not group:
@@ -348,13 +344,9 @@ CONTROL_GROUPS: dict[str, Callable[[pandapowerNet, Limits, list[int] | None], li
 }
 
 
-def _constraints(net: pandapowerNet, limits: Limits) -> list[Constraint]:
-    """The limits that hold: those given, and else those in the tables of the net."""
-    entries = []
-    if limits.get("vm_pu", ()) is not None:
-        entries += voltage_limits(net, limits.get("vm_pu"))
-    if limits.get("loading_percent", ()) is not None:
-        entries += loading_limits(net, limits.get("loading_percent"))
+def _constraints(net: pandapowerNet, limits: Limits, of_grid: list[Limit]) -> list[Constraint]:
+    """The limits of buses and branches, and those of machines: given, or else in the tables."""
+    entries = list(of_grid)
     for table, quantity in (("gen", "q_mvar"), ("ext_grid", "p_mw"), ("ext_grid", "q_mvar")):
         key = f"{table}_{quantity}"
         if limits.get(key, ()) is not None:

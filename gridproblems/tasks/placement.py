@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 
+from gridproblems._names import with_nearest
 from gridproblems.case_series import case_series, pv_profile
 from gridproblems.constraints import Constraint
 from gridproblems.economics import UnitCost, unit_cost
@@ -130,9 +131,8 @@ class DERPlacement(OverTime, NetProblem):
     ) -> None:
         net, self.case = net_of_case(case)
         if bus_variable not in BUS_VARIABLES:
-            raise ValueError(
-                f"bus_variable: unknown {bus_variable!r}; known: {', '.join(BUS_VARIABLES)}"
-            )
+            named = with_nearest(bus_variable, BUS_VARIABLES)
+            raise ValueError(f"bus_variable: unknown {named}")
         if not 0 <= size_step < np.inf:
             raise ValueError(f"size_step: expected 0 or more, got {size_step}")
         if zip_percent is not None:
@@ -166,7 +166,7 @@ class DERPlacement(OverTime, NetProblem):
                 "expected a series of at least two"
             )
         self.limits, n_minus_1 = grid_constraints(
-            net, limits, codec.n_snapshots if every_snapshot else None, outages
+            net, limits, codec.n_snapshots if every_snapshot else None, outages, self.case
         )
         constraints: list[Constraint] = [self.limits, *n_minus_1]
         if codec.storages:
@@ -190,7 +190,7 @@ class DERPlacement(OverTime, NetProblem):
     def _check_costs(self, kinds: set[str]) -> None:
         unknown = sorted(set(self.costs) - set(UNIT_KINDS))
         if unknown:
-            raise ValueError(f"costs: unknown kind {unknown[0]!r}; known: {', '.join(UNIT_KINDS)}")
+            raise ValueError(f"costs: no kind is called {with_nearest(unknown[0], UNIT_KINDS)}")
         missing = sorted(kinds - set(self.costs))
         if missing and "unit_cost_eur_per_year" in self.objective_names:
             raise ValueError(f"costs: expected those of {missing[0]}, which is to be placed")
@@ -448,7 +448,7 @@ def _units(
         raise ValueError(f"n_units: expected {max(len(kinds), 1)}, one per kind, got {n_units}")
     for one in kinds:
         if one not in UNIT_KINDS:
-            raise ValueError(f"kind: unknown kind {one!r}; known: {', '.join(UNIT_KINDS)}")
+            raise ValueError(f"kind: no kind is called {with_nearest(one, UNIT_KINDS)}")
     factor = _checked_range("power_factor", power_factor, -1.0, 1.0)
     if factor == 0 or (isinstance(factor, tuple) and factor[0] <= 0):
         raise ValueError(

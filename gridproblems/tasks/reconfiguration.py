@@ -18,11 +18,12 @@ from gridproblems.codings import SwitchingCodec, make_coding
 from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.engines._reference import layout_of
 from gridproblems.net_problem import NetProblem
-from gridproblems.network import label_of, loading_limits, net_of_case, voltage_limits
+from gridproblems.network import label_of, net_of_case
 from gridproblems.objectives import Objective, ObjectiveFunction
 from gridproblems.reliability import Interruptions
 from gridproblems.series import series_settings
 from gridproblems.state import FloatArray, GridState, Settings
+from gridproblems.tasks._limits import check_limits, grid_limits
 from gridproblems.topology import (
     BoolArray,
     count_loops_and_islands,
@@ -36,8 +37,6 @@ from gridproblems.topology import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-LIMITS = ("vm_pu", "loading_percent")
 
 
 class Reconfiguration(NetProblem):
@@ -107,10 +106,7 @@ class Reconfiguration(NetProblem):
         require_base_solution: bool = True,
     ) -> None:
         net, self.case = net_of_case(case)
-        limits = dict(limits or {})
-        unknown = set(limits) - set(LIMITS)
-        if unknown:
-            raise ValueError(f"limits: unknown {sorted(unknown)}; known: {', '.join(LIMITS)}")
+        limits = check_limits(limits)
         if not hours > 0:
             raise ValueError(f"hours: expected a positive duration, got {hours}")
         self.hours = hours
@@ -135,11 +131,7 @@ class Reconfiguration(NetProblem):
             constraints.append(_Radial(codec))
         if max_switching_actions is not None:
             constraints.append(_SwitchingLimit(self.switching_actions, max_switching_actions))
-        entries = []
-        if limits.get("vm_pu", ()) is not None:
-            entries += voltage_limits(net, limits.get("vm_pu"))
-        if limits.get("loading_percent", ()) is not None:
-            entries += loading_limits(net, limits.get("loading_percent"))
+        entries = grid_limits(net, limits, self.case)
         constraints.append(StateLimits(entries, layout_of(net)))
         self._incidence = incidence(self.graph.edges, self.graph.n_nodes)
         self._current_pu = np.conj(demand_mva(net, self.graph)) / net.sn_mva

@@ -26,6 +26,7 @@ from gridproblems.feeders import Feeder, load_feeder
 from gridproblems.objectives import Objective, ObjectiveFunction
 from gridproblems.problem import GridProblem
 from gridproblems.state import Field, FloatArray, GridState, Settings, SettingsMapping
+from gridproblems.tasks._limits import check_limits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,13 +185,14 @@ class RegulatorControl(GridProblem):
         cache: bool | int = False,
         aggregate: bool = False,
     ) -> None:
-        limits = dict(limits or {})
-        _check_choice("limits", set(limits), LIMITS)
+        limits = check_limits(limits, LIMITS)
         _check_choice("combine", {combine}, COMBINATIONS)
         _check_choice("variables", {variables}, ("vreg", "taps"))
         self.feeder = feeder if isinstance(feeder, Feeder) else load_feeder(feeder, trust)
         self.combine = combine
         self.fitness = fitness or VoltageFitness()
+        if not isinstance(self.fitness, VoltageFitness):
+            raise ValueError(f"fitness: expected a VoltageFitness, got {fitness!r}")
         several = isinstance(disturbance, Sequence) and not isinstance(disturbance, str)
         self.disturbances = tuple(
             as_disturbance(d) for d in (disturbance if several else [disturbance])

@@ -100,7 +100,7 @@ class StorageSchedule(OverTime, NetProblem):
         _check_series(own_series, table)
         codec = StorageCodec(table, own_series, battery_of(battery), self.hours, repair)
         self.limits, n_minus_1 = grid_constraints(
-            net, limits, codec.n_snapshots if every_snapshot else None, outages
+            net, limits, codec.n_snapshots if every_snapshot else None, outages, self.case
         )
         charge = ChargeLimits(codec.names, codec.battery, codec.soc_of_settings)
         super().__init__(
