@@ -238,7 +238,7 @@ def _choose_engine(
     if name != "auto":
         if name not in ENGINES:
             raise ValueError(
-                f"engine: no engine is called {with_nearest(name, ('auto', *ENGINES))}"
+                f"engine: unknown engine {with_nearest(name, ('auto', *ENGINES))}"
             )
         engine = ENGINES[name](net)
         engine.check(base)

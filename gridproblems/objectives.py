@@ -135,7 +135,7 @@ def resolve_objective(
         return objective
     if isinstance(objective, str):
         if objective not in known:
-            raise ValueError(f"objectives: no objective is called {with_nearest(objective, known)}")
+            raise ValueError(f"objectives: unknown objective {with_nearest(objective, known)}")
         return known[objective]
     if callable(objective):
         name = getattr(objective, "__name__", type(objective).__name__)

@@ -380,7 +380,7 @@ def spoiled(kind: str, row: int, column: int, value: Any) -> dict[str, pd.DataFr
         ({"case": street()}, "generation, load: expected profiles for at least one of them"),
         ({"case": "lv19"}, "no case is called 'lv19'"),
         ({"objectives": ("loss",)}, "unknown objective 'loss'.*line_loading_sum_percent"),
-        ({"limits": {"vm": 1}}, r"limits: unknown \['vm'\]; known: vm_pu, loading_percent"),
+        ({"limits": {"vm": 1}}, r"limits: unknown 'vm'.*; known: vm_pu, loading_percent"),
         ({"hours": 0}, "hours: expected a positive duration, got 0"),
     ],
 )

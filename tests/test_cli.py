@@ -199,7 +199,7 @@ def test_case_from_a_file_with_chosen_controls(tmp_path: Path) -> None:
         (("--case", "ieee6", "--limit", "vm_pu=a,b"), ["--limit vm_pu=a,b: expected numbers"]),
         (("--case", "ieee6", "--limit", "vm_pu=nan,1"), ["vm_pu", "(low, high)"]),
         (("--case", "ieee6", "--limit", "vm_pu"), ["--limit vm_pu: expected name=value"]),
-        (("--case", "ieee6", "--limit", "loading_percent=0"), ["one positive number, got 0"]),
+        (("--case", "ieee6", "--limit", "loading_percent=0"), ["a positive number, got 0"]),
         (("--case", "ieee6", *("--limit", "vm_pu=none") * 2), ["vm_pu is given twice"]),
         (
             ("--case", "ieee6", "--limit", "vm_pu=none", "--option", "limits={}"),

@@ -442,7 +442,7 @@ def test_limits_are_entries_of_g() -> None:
     [
         ({"feeder": "nowhere.dss"}, r"the file .*nowhere\.dss does not exist"),
         ({"variables": "tap"}, "variables: unknown 'tap'; known: vreg, taps"),
-        ({"objectives": ("loss",)}, "unknown objective 'loss'; known: voltage_fitness, node"),
+        ({"objectives": ("loss",)}, "unknown objective 'loss'.*; known: voltage_fitness, node"),
         ({"regulators": ["creg9"]}, "regulators: the feeder has no 'creg9'; known: creg1a, creg2a"),
         ({"regulators": "creg1a"}, "regulators: expected a list of names, got the text 'creg1a'"),
         ({"capacitors": ["c1"]}, "capacitors: the feeder has no 'c1'; known: c83"),
@@ -453,8 +453,11 @@ def test_limits_are_entries_of_g() -> None:
         ({"disturbance": {"lod": "s1a"}}, "disturbance: expected an object with a method settings"),
         ({"disturbance": []}, "disturbance: expected at least one"),
         ({"combine": "best"}, "combine: unknown 'best'; known: worst, mean"),
-        ({"limits": {"va_degree": 3}}, "limits: unknown 'va_degree'; known: vm_pu, loading"),
-        ({"limits": {"vm_pu": (1.1, 0.9)}}, r"limits: vm_pu: expected 0 < low < high, got \(1.1"),
+        ({"limits": {"va_degree": 3}}, "limits: unknown 'va_degree'.*; known: vm_pu, loading"),
+        (
+            {"limits": {"vm_pu": (1.1, 0.9)}},
+            r"limits: vm_pu: expected a lower and an upper limit .*got \(1.1",
+        ),
         ({"limits": {"loading_percent": -1.0}}, "loading_percent: expected a positive number"),
         (
             {"vreg_v": (110.0, 1200.0), "vreg_span_v": 1080.0},

@@ -44,7 +44,7 @@ def check_limits(limits: Any, known: Collection[str] = LIMITS) -> dict[str, Any]
         )
     for name, value in limits.items():
         if name not in known:
-            raise ValueError(f"limits: no limit is called {with_nearest(str(name), known)}")
+            raise ValueError(f"limits: unknown {with_nearest(str(name), known)}")
         if value is not None:
             _check_limit(name, value)
     return dict(limits)
@@ -56,7 +56,7 @@ def _check_limit(name: str, value: Any) -> None:
             raise ValueError(f"limits: {name}: expected True or False, got {value!r}")
     elif name in _NUMBERS:
         if not (_is_number(value) and value > 0):
-            raise ValueError(f"limits: {name}: expected one positive number, got {value!r}")
+            raise ValueError(f"limits: {name}: expected a positive number, got {value!r}")
     else:
         is_pair = np.ndim(value) == 1 and len(value) == 2 and all(map(_is_number, value))
         if not (is_pair and value[0] <= value[1]):

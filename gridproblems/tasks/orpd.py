@@ -148,7 +148,7 @@ def find_controls(
             continue
         if item not in CONTROL_GROUPS:
             named = with_nearest(str(item), CONTROL_GROUPS)
-            raise ValueError(f"controls: no group is called {named}")
+            raise ValueError(f"controls: unknown group {named}")
         elements = selection[item] if isinstance(selection, Mapping) else ()
         group = CONTROL_GROUPS[item](net, limits, list(elements))
         if not group:

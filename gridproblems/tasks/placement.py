@@ -190,7 +190,7 @@ class DERPlacement(OverTime, NetProblem):
     def _check_costs(self, kinds: set[str]) -> None:
         unknown = sorted(set(self.costs) - set(UNIT_KINDS))
         if unknown:
-            raise ValueError(f"costs: no kind is called {with_nearest(unknown[0], UNIT_KINDS)}")
+            raise ValueError(f"costs: unknown kind {with_nearest(unknown[0], UNIT_KINDS)}")
         missing = sorted(kinds - set(self.costs))
         if missing and "unit_cost_eur_per_year" in self.objective_names:
             raise ValueError(f"costs: expected those of {missing[0]}, which is to be placed")
@@ -448,7 +448,7 @@ def _units(
         raise ValueError(f"n_units: expected {max(len(kinds), 1)}, one per kind, got {n_units}")
     for one in kinds:
         if one not in UNIT_KINDS:
-            raise ValueError(f"kind: no kind is called {with_nearest(one, UNIT_KINDS)}")
+            raise ValueError(f"kind: unknown kind {with_nearest(one, UNIT_KINDS)}")
     factor = _checked_range("power_factor", power_factor, -1.0, 1.0)
     if factor == 0 or (isinstance(factor, tuple) and factor[0] <= 0):
         raise ValueError(
