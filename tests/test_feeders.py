@@ -148,7 +148,7 @@ def test_bad_scripts_name_file_and_line(tmp_path: Path, text: str, message: str)
 
 
 def test_unknown_feeders() -> None:
-    with pytest.raises(ValueError, match="did you mean 'ieee123'.*; known: ieee123"):
+    with pytest.raises(ValueError, match=r"did you mean 'ieee123'.*; known: ieee123"):
         load_feeder("ieee13")
     with pytest.raises(ValueError, match=r"the file .*missing\.dss does not exist"):
         load_feeder("missing.dss")

@@ -456,7 +456,7 @@ def test_limits_are_entries_of_g() -> None:
         ({"limits": {"va_degree": 3}}, "limits: unknown 'va_degree'.*; known: vm_pu, loading"),
         (
             {"limits": {"vm_pu": (1.1, 0.9)}},
-            r"limits: vm_pu: expected a lower and an upper limit .*got \(1.1",
+            r"vm_pu: expected a lower and an upper .*got \(1.1",
         ),
         ({"limits": {"loading_percent": -1.0}}, "loading_percent: expected a positive number"),
         (
