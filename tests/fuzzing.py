@@ -1,8 +1,8 @@
 """What is fuzzed and how it is judged: each input works, or ends in one clear line.
 
 A target takes a recipe, plain data that hypothesis draws and a reader can repeat, does with it
-what a user would, and says ``"worked"`` or ``"refused"``; anything else raises. ``python tests/fuzzing.py
---inputs 10000`` (``make fuzz``) runs all targets and lists every distinct defect with the shortest
+what a user would, and says ``"worked"`` or ``"refused"``; anything else raises.
+``python tests/fuzzing.py --inputs 10000`` (``make fuzz``) runs all targets and lists every distinct defect with the shortest
 input that shows it; ``tests/test_fuzz.py`` runs a short part, with the inputs that once failed.
 """
 
