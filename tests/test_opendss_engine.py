@@ -17,7 +17,7 @@ import pytest
 from gridproblems.engines import _opendss
 from gridproblems.engines._opendss import OpenDSSEngine
 from gridproblems.errors import UnsupportedByEngine
-from gridproblems.feeders import Command, Feeder, load_feeder
+from gridproblems.feeders import DATA, Command, Feeder, load_feeder
 from gridproblems.state import Field, Settings
 
 REGULATORS_123 = ("creg1a", "creg2a", "creg3a", "creg3c", "creg4a", "creg4b", "creg4c")
@@ -96,23 +96,67 @@ def test_order_threads_processes_and_fresh_circuits_change_nothing(ieee123: Open
         np.testing.assert_array_equal(fresh.values, state.values[i])
 
 
-@pytest.mark.parametrize(
-    "commands",
-    [
-        (),
-        (  # a control that cannot be reset: the circuit is built anew for every candidate
-            "New CapControl.c element=Line.l3 terminal=1 capacitor=farm type=voltage ptratio=60 "
-            "onsetting=119 offsetting=123 delay=30",
-        ),
-        ("New Generator.g bus1=hill kv=12.47 kW=200 model=3 kvar=10",),
-    ],
-    ids=["inverter", "capacitor control", "voltage generator"],
+CAPACITOR_CONTROL = (
+    "New CapControl.c element=Line.l3 terminal=1 capacitor=farm type=voltage ptratio=60 "
+    "onsetting=119 offsetting=123 delay=30"
 )
-def test_reset_is_exact_for_all_settings_and_controls(commands: tuple[str, ...]) -> None:
+
+
+@pytest.mark.parametrize(
+    ("commands", "remembers"),
+    [
+        ((), ()),
+        ((CAPACITOR_CONTROL,), ()),
+        ((CAPACITOR_CONTROL, "Solve"), ("CapControl",)),
+        (
+            (
+                "New CapControl.c element=Line.l3 terminal=1 capacitor=farm type=pf "
+                "onsetting=0.9 offsetting=0.98 delay=30",
+            ),
+            ("CapControl",),
+        ),
+        (("Capacitor.farm.states=[1 0]", CAPACITOR_CONTROL), ()),
+        (
+            (
+                "New Capacitor.hill bus1=hill phases=3 kvar=300 kv=12.47",
+                CAPACITOR_CONTROL,
+                "New CapControl.h element=Line.l3 terminal=1 capacitor=hill type=kvar "
+                "onsetting=100 offsetting=-150 delay=15 deadtime=300",
+                "New Capacitor.barn bus1=barn.2 phases=1 kvar=100 kv=7.2",
+                "New CapControl.i element=Line.l1 terminal=1 capacitor=barn type=current "
+                "onsetting=60 offsetting=20 ctratio=1 delay=20 vmin=115 vmax=126 voltoverride=yes",
+            ),
+            (),
+        ),
+        (
+            (CAPACITOR_CONTROL, CAPACITOR_CONTROL.replace("CapControl.c", "CapControl.d")),
+            ("CapControl",),
+        ),
+        (("New Generator.g bus1=hill kv=12.47 kW=200 model=3 kvar=10",), ("Generator",)),
+    ],
+    ids=[
+        "inverter",
+        "capacitor control",
+        "capacitor control after a solution",
+        "power factor",
+        "one step on",
+        "three capacitor controls",
+        "two controls of one capacitor",
+        "voltage generator",
+    ],
+)
+@pytest.mark.parametrize("sets_capacitor", [True, False])
+def test_reset_is_exact_for_all_settings_and_controls(
+    commands: tuple[str, ...], remembers: tuple[str, ...], sets_capacitor: bool
+) -> None:
     feeder = with_commands("village", *commands)
     engine = OpenDSSEngine(feeder)
-    assert bool(engine.circuit.remembers) == bool(commands)
+    assert engine.circuit.remembers == remembers
     settings = everything(FEW)
+    if not sets_capacitor:
+        place = [i for i in range(13) if i != 3]
+        kept = [field for field in settings.fields if field.table != "capacitor"]
+        settings = Settings(tuple(kept), settings.values[..., place])
     if engine.circuit.generators:
         switched = np.random.default_rng(8).integers(0, 2, (FEW, 1, 1)).astype(float)
         settings = Settings(
@@ -125,6 +169,59 @@ def test_reset_is_exact_for_all_settings_and_controls(commands: tuple[str, ...])
     for i in range(0, FEW, 3):
         fresh = OpenDSSEngine(feeder).solve(settings.candidate(i))
         np.testing.assert_array_equal(fresh.values, state.values[i])
+
+
+def test_an_outage_of_a_capacitor_outlasts_the_reset_of_its_control() -> None:
+    feeder = with_commands("village", CAPACITOR_CONTROL)
+    engine = OpenDSSEngine(feeder)
+    fields = (Field("capacitor", "closed", ("farm",)), Field("load", "kw", ("hill",)))
+    values = np.array([[0, 300], [0, 301], [1, 302], [0, 303], [1, 304]]).reshape(5, 1, 2)
+    settings = Settings(fields, values.astype(float))
+    state = engine.solve(settings)
+    np.testing.assert_array_equal(engine.solve(reverse(settings)).values[::-1], state.values)
+    for i in range(5):
+        fresh = OpenDSSEngine(feeder).solve(settings.candidate(i))
+        np.testing.assert_array_equal(fresh.values, state.values[i])
+
+
+def test_names_with_dots_and_blanks(tmp_path: Path) -> None:
+    """The same feeder under other names gives the same, whatever is set."""
+    plain = load_feeder("village")
+    odd = {
+        "rega": "reg.a 1", "farm": "farm/cap=1", "hill": "hill (new)", "solar": "solar.2",
+        "voltvar": "volt var", "l4": "lane.4 b",
+    }  # fmt: skip
+    text = (DATA / "village" / "master.dss").read_text(encoding="utf-8")
+    for kind, name in (
+        ("RegControl", "rega"), ("Capacitor", "farm"), ("Load", "hill"), ("PVSystem", "solar"),
+        ("XYCurve", "voltvar"), ("Line", "l4"),
+    ):  # fmt: skip
+        text = text.replace(f"New {kind}.{name} ", f'New "{kind}.{odd[name]}" ')
+    text = text.replace("DERList=[PVSystem.solar]", 'DERList=["PVSystem.solar.2"]')
+    text = text.replace("vvc_curve1=voltvar", 'vvc_curve1="volt var"').replace("BusCoords", "!")
+    (tmp_path / "master.dss").write_text(text, encoding="utf-8")
+    engine = OpenDSSEngine(load_feeder(tmp_path / "master.dss"))
+    settings = everything(FEW)
+    renamed = tuple(
+        Field(f.table, f.column, tuple(_renamed(e, f.table, odd) for e in f.elements))
+        for f in settings.fields
+    )
+    expected = OpenDSSEngine(plain).solve(settings)
+    np.testing.assert_array_equal(
+        engine.solve(Settings(renamed, settings.values)).values, expected.values
+    )
+
+
+def _renamed(element: str, table: str, odd: dict[str, str]) -> str:
+    if table == "regcontrol" or element in ("farm", "hill", "solar", "l4"):
+        return odd.get(element, element)
+    return element.replace("voltvar", odd["voltvar"])
+
+
+def test_a_control_limit_of_the_feeder_file_is_no_failure() -> None:
+    """OpenDSS gives up a Solve in the file after 1 round (error 485); the engine has its own."""
+    feeder = with_commands("village", "Set MaxControlIter=1", "RegControl.rega.vreg=126", "Solve")
+    assert OpenDSSEngine(feeder).solve(BASE).solved
 
 
 def test_a_capacitor_that_is_set_is_kept_from_its_control(village: OpenDSSEngine) -> None:

@@ -10,6 +10,7 @@ what a freshly built circuit gives. A feeder with controls of other kinds is bui
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 import weakref
@@ -55,7 +56,12 @@ MEMORY = frozenset(
         "VSConverter",
     }
 )
-RESET_EXACTLY = frozenset({"RegControl", "InvControl"})
+RESET_EXACTLY = frozenset({"CapControl", "RegControl", "InvControl"})
+#: Types of capacitor controls that their reset brings back exactly, each on a capacitor of its own
+#: and never yet solved; the others are built anew.
+RESET_TYPES = frozenset({"current", "kvar", "voltage"})
+
+_PLAIN_NAME = re.compile(r"""[^\s.,=!/"'()\[\]{}]+""")
 
 Values = dict[str, float]
 Planned = tuple[str, str, list[tuple[str, int]]]
@@ -96,6 +102,7 @@ class Circuit:
         load_nodes: Nodes of each load on phases, as positions in ``nodes``.
         regulators: Regulator controls by name.
         capacitor_steps: Switching state of the steps of each capacitor.
+        capacitor_controls: Capacitor that each capacitor control switches.
         irradiance: Irradiance of each PV system. [kW/m2]
         load_multiplier: What multiplies all loads.
         volt_var: Points of the volt-var curves of inverter controls: voltages and reactive powers.
@@ -113,6 +120,7 @@ class Circuit:
     load_nodes: tuple[NDArray[np.int64], ...]
     regulators: dict[str, Regulator]
     capacitor_steps: dict[str, tuple[int, ...]]
+    capacitor_controls: dict[str, str]
     irradiance: dict[str, float]
     load_multiplier: float
     volt_var: dict[str, tuple[FloatArray, FloatArray]]
@@ -219,35 +227,45 @@ def commands_of(circuit: Circuit, table: str, element: str, values: Values) -> l
         element: Its name.
         values: Settings by column.
     """
-    name = f"{table}.{element}"
     commands = []
     if "closed" in values and table == "generator":  # OpenDSS lets an open one feed in
-        commands.append(f"{name}.enabled={'yes' if values['closed'] else 'no'}")
+        commands.append(edit(table, element, f"enabled={'yes' if values['closed'] else 'no'}"))
     elif "closed" in values:
         verb = "Close" if values["closed"] else "Open"
         terminals = (1, 2) if table == "line" else (1,)
+        name = f"{table}.{element}" if _PLAIN_NAME.fullmatch(element) else f'"{table}.{element}"'
         commands += [f"{verb} {name} {terminal}" for terminal in terminals]
     if "vreg_v" in values:
-        commands.append(f"{name}.vreg={values['vreg_v']!r}")
+        commands.append(edit(table, element, f"vreg={values['vreg_v']!r}"))
     if "tap" in values:
-        commands.append(f"{name}.TapNum={values['tap']:.0f}")
+        commands.append(edit(table, element, f"TapNum={values['tap']:.0f}"))
     if "steps" in values:
         n_steps = len(circuit.capacitor_steps[element])
         states = " ".join("1" if i < values["steps"] else "0" for i in range(n_steps))
-        commands.append(f"{name}.states=[{states}]")
+        commands.append(edit(table, element, f"states=[{states}]"))
     if table == "load":
         kw, kvar = circuit.loads[element]
-        commands.append(f"{name}.kW={values.get('kw', kw)!r}")
-        commands.append(f"{name}.kvar={values.get('kvar', kvar)!r}")
+        commands.append(edit(table, element, f"kW={values.get('kw', kw)!r}"))
+        commands.append(edit(table, element, f"kvar={values.get('kvar', kvar)!r}"))
     if "irradiance" in values:
-        commands.append(f"{name}.irradiance={values['irradiance']!r}")
+        commands.append(edit(table, element, f"irradiance={values['irradiance']!r}"))
     if "load_multiplier" in values:
         commands.append(f"Set LoadMult={values['load_multiplier']!r}")
     if table == "xycurve":
         x, y = circuit.volt_var[element]
         points = " ".join(repr(float(values.get(str(i), y[i]))) for i in range(len(x)))
-        commands.append(f"{name}.yarray=[{points}]")
+        commands.append(edit(table, element, f"yarray=[{points}]"))
     return commands
+
+
+def edit(kind: str, name: str, change: str) -> str:
+    """The command that changes a property of an element.
+
+    The short form is not for names with dots or blanks, and ends a value at its first quote.
+    """
+    if _PLAIN_NAME.fullmatch(name) and '"' not in change:
+        return f"{kind}.{name}.{change}"
+    return f'Edit "{kind}.{name}" {change}'
 
 
 class OpenDSSEngine:
@@ -437,6 +455,8 @@ class _Workspace:
         self._fields: tuple[Field, ...] = ()
         self._plan: list[Planned] = []
         self._held: set[str] = set()
+        self._steps: dict[str, tuple[int, ...]] = {}
+        self._is_built_anew = _is_built_anew(c, ())
         self._switches = True
         self._n_isolated: int | None = None
 
@@ -457,6 +477,7 @@ class _Workspace:
         self._plan = plan_of(fields)
         self._n_isolated = None
         self._switches = bool(self._circuit.remembers) or any(f.column == "closed" for f in fields)
+        self._is_built_anew = _is_built_anew(self._circuit, fields)
         self._hold()
 
     def _hold(self) -> None:
@@ -464,11 +485,16 @@ class _Workspace:
         tapped = {e for table, e, columns in self._plan for c, _ in columns if c == "tap"}
         self._held = tapped
         for name in tapped:
-            self.dss.Text.Command(f"RegControl.{name}.MaxTapChange=0")
+            self.dss.Text.Command(edit("RegControl", name, "MaxTapChange=0"))
         switched = {e for table, e, columns in self._plan for c, _ in columns if c == "steps"}
-        for control in self.dss.CapControls:
-            if control.Capacitor().lower() in switched:
-                self.dss.Text.Command(f"CapControl.{control.Name()}.enabled=no")
+        for name, capacitor in self._circuit.capacitor_controls.items():
+            if capacitor in switched:
+                self.dss.Text.Command(edit("CapControl", name, "enabled=no"))
+        self._steps = {
+            name: self._circuit.capacitor_steps[name]
+            for name in self._circuit.capacitor_controls.values()
+            if name not in switched
+        }
 
     def solve(self, row: FloatArray, goes_on: bool, out: FloatArray) -> tuple[bool, int]:
         """Solves one power flow.
@@ -482,7 +508,7 @@ class _Workspace:
             Whether it converged, and the number of loads without supply.
         """
         dss = self.dss
-        if self._circuit.remembers and not goes_on and self._row is not None:
+        if self._is_built_anew and not goes_on and self._row is not None:
             fields = self._fields
             self._build()
             self.take(fields)
@@ -500,6 +526,7 @@ class _Workspace:
             for name, text in self._reset:
                 if name not in self._held:
                     command(text)
+            self._reset_capacitors()
             dss.Solution.SolveDirect()
         try:
             dss.Solution.Solve()
@@ -510,6 +537,20 @@ class _Workspace:
             self._map_nodes()
         converged = bool(dss.Solution.Converged() and dss.Solution.ControlActionsDone())
         return converged, self._read(out)
+
+    def _reset_capacitors(self) -> None:
+        """Puts steps and controls back to where they are in the feeder file.
+
+        OpenDSS's ``Reset`` of a capacitor control alone brings back the control and the switch of
+        the capacitor, not its steps.
+        """
+        if self._is_built_anew or not self._steps:
+            return
+        for name, steps in self._steps.items():
+            if _steps(self.dss, name) != steps:
+                states = " ".join(str(step) for step in steps)
+                self.dss.Text.Command(edit("Capacitor", name, f"states=[{states}]"))
+        self.dss.Text.Command("Reset Controls")
 
     def _read(self, out: FloatArray) -> int:
         dss, slices = self.dss, self._layout.slices
@@ -550,6 +591,22 @@ class _Workspace:
             regulators.Idx(number)
             taps.append(regulators.TapNumber())
         return taps
+
+
+def _is_built_anew(circuit: Circuit, fields: Sequence[Field]) -> bool:
+    """Whether nothing less than a new circuit forgets the candidate before.
+
+    Controls of capacitors whose steps are set are off. Resetting a control closes its capacitor,
+    also one that a setting has opened.
+    """
+    controlled = set(circuit.capacitor_controls.values())
+    of_capacitors = [field for field in fields if field.table == "capacitor"]
+    held = {e for field in of_capacitors if field.column == "steps" for e in field.elements}
+    opened = {e for field in of_capacitors if field.column == "closed" for e in field.elements}
+    remembers = set(circuit.remembers)
+    if controlled <= held:
+        remembers -= {"CapControl"}
+    return bool(remembers or controlled & opened)
 
 
 def _check(circuit: Circuit, fields: Sequence[Field]) -> None:
@@ -653,6 +710,8 @@ def _run(dss: Any, text: str, command: Command) -> None:
         if not message.startswith("Unknown parameter"):  # of Set and Solve, no exception
             return
     except DSSException as error:
+        if error.args[0] == CONTROL_LIMIT_EXCEEDED:  # of a Solve in the file; ours has its own
+            return
         message = str(error.args[-1])
     words = " ".join(message.split())
     raise ValueError(
@@ -663,16 +722,18 @@ def _run(dss: Any, text: str, command: Command) -> None:
 def _reset_commands(dss: Any, circuit: Circuit) -> list[tuple[str, str]]:
     """Per regulator the command that puts its tap back, and those that restart inverters."""
     commands = [
-        (r.name, f"RegControl.{r.name}.TapNum={r.tap}") for r in circuit.regulators.values()
+        (r.name, edit("RegControl", r.name, f"TapNum={r.tap}")) for r in circuit.regulators.values()
     ]
-    if circuit.remembers:
+    if set(circuit.remembers) - {"CapControl"}:
         return commands
     inverters = _names(dss, "InvControl")
     for name in inverters:
-        systems = _property(dss, f"InvControl.{name}.DERList")
-        commands.append(("", f"InvControl.{name}.DERList={systems}"))
+        systems = " ".join(f'"{system}"' for system in _listed(dss, "InvControl", name, "DERList"))
+        commands.append(("", edit("InvControl", name, f"DERList=[{systems}]")))
     for name in circuit.irradiance if inverters else ():
-        commands.append(("", f"PVSystem.{name}.pf={_property(dss, f'PVSystem.{name}.pf')}"))
+        commands.append(
+            ("", edit("PVSystem", name, f"pf={_property(dss, 'PVSystem', name, 'pf')}"))
+        )
     return commands
 
 
@@ -712,9 +773,17 @@ def _circuit_of(dss: Any, feeder: Feeder) -> Circuit:
         if known:
             load_nodes.append(np.array(known, dtype=np.int64))
     remembers = [c for c in MEMORY - RESET_EXACTLY if _names(dss, c)]
+    capacitor_controls = {
+        name: _property(dss, "CapControl", name, "capacitor").lower()
+        for name in _names(dss, "CapControl")
+    }
+    types = {_property(dss, "CapControl", name, "type").lower() for name in capacitor_controls}
+    is_shared = len(set(capacitor_controls.values())) < len(capacitor_controls)
+    if not types <= RESET_TYPES or is_shared or (types and _solves(feeder)):
+        remembers.append("CapControl")
     for name in _names(dss, "InvControl"):
-        systems = _property(dss, f"InvControl.{name}.DERList").lower().strip("[]").split(",")
-        if any(not _is_on(dss, s.strip()) or not s.strip().startswith("pvsystem") for s in systems):
+        systems = _listed(dss, "InvControl", name, "DERList")
+        if any(not _is_on(dss, s) or not s.lower().startswith("pvsystem") for s in systems):
             remembers.append("InvControl")
     return Circuit(
         nodes=tuple(nodes),
@@ -725,6 +794,7 @@ def _circuit_of(dss: Any, feeder: Feeder) -> Circuit:
         load_nodes=tuple(load_nodes),
         regulators={name: _regulator(dss, name, kv_base) for name in _names(dss, "RegControl")},
         capacitor_steps={name: _steps(dss, name) for name in _names(dss, "Capacitor")},
+        capacitor_controls=capacitor_controls,
         irradiance={p.Name().lower(): p.Irradiance() for p in dss.PVsystems},
         load_multiplier=dss.Solution.LoadMult(),
         volt_var=_volt_var_curves(dss),
@@ -734,6 +804,12 @@ def _circuit_of(dss: Any, feeder: Feeder) -> Circuit:
         generators=tuple(_names(dss, "Generator")),
         remembers=tuple(sorted(remembers)),
     )
+
+
+def _solves(feeder: Feeder) -> bool:
+    """Whether a feeder's own commands let its controls act."""
+    verbs = {command.text.split(maxsplit=1)[0].lower() for command in feeder.commands}
+    return any((len(verb) > 1 and "solve".startswith(verb)) or verb[0] == "_" for verb in verbs)
 
 
 def _names(dss: Any, kind: str) -> list[str]:
@@ -754,10 +830,17 @@ def _steps(dss: Any, capacitor: str) -> tuple[int, ...]:
     return tuple(dss.Capacitors.States())
 
 
-def _property(dss: Any, name: str) -> str:
-    dss.Text.Command(f"? {name}")
+def _property(dss: Any, kind: str, name: str, wanted: str) -> str:
+    dss.Text.Command(f'Select "{kind}.{name}"')
+    dss.Text.Command(f"? {wanted}")
     text: str = dss.Text.Result()
     return text
+
+
+def _listed(dss: Any, kind: str, name: str, wanted: str) -> list[str]:
+    """A property that is a list of names, as OpenDSS spells them."""
+    names = _property(dss, kind, name, wanted).strip("[]").split(",")
+    return [part.strip() for part in names if part.strip()]
 
 
 def _regulator(dss: Any, name: str, kv_base: dict[str, float]) -> Regulator:
@@ -790,8 +873,8 @@ def _volt_var_curves(dss: Any) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Voltages [p.u.] and reactive powers [p.u.] of the curves that inverter controls follow."""
     curves = {}
     for control in _names(dss, "InvControl"):
-        name = _property(dss, f"InvControl.{control}.vvc_curve1").lower()
-        if _property(dss, f"InvControl.{control}.mode").upper() == "VOLTVAR" and name:
+        name = _property(dss, "InvControl", control, "vvc_curve1").lower()
+        if _property(dss, "InvControl", control, "mode").upper() == "VOLTVAR" and name:
             dss.XYCurves.Name(name)
             curves[name] = (np.array(dss.XYCurves.XArray()), np.array(dss.XYCurves.YArray()))
     return curves
