@@ -166,7 +166,7 @@ def test_reset_is_exact_for_all_settings_and_controls(
     state = engine.solve(settings)
     backwards = engine.solve(reverse(settings))
     np.testing.assert_array_equal(backwards.values[::-1], state.values)
-    for i in range(0, FEW, 3):
+    for i in range(0, FEW, 5):
         fresh = OpenDSSEngine(feeder).solve(settings.candidate(i))
         np.testing.assert_array_equal(fresh.values, state.values[i])
 
@@ -370,6 +370,27 @@ def test_a_line_out_leaves_loads_without_supply(ieee123: OpenDSSEngine) -> None:
     dead = [n for n, v in zip(ieee123.circuit.nodes, state["node_vm_pu"][0], strict=True) if v != v]
     assert {node.split(".")[0] for node in dead} >= {"72", "80", "96"}
     assert "67.1" not in dead
+
+
+def test_a_disabled_load_is_not_without_supply() -> None:
+    disabled = ("Open Line.l4 1", "Load.barnb.enabled=no", "Load.hill.enabled=no")
+    engine = OpenDSSEngine(with_commands("village", *disabled))
+    assert engine.solve(BASE).solved
+    assert engine.unsupplied_loads(BASE) == ()
+
+
+def test_loads_without_supply_have_names(village: OpenDSSEngine) -> None:
+    out = Settings.from_mapping({("line", "closed"): {"l2": 0.0}})
+    assert village.unsupplied_loads(out) == ("barnb", "farma", "farmbc", "hill")
+    assert village.unsupplied_loads(BASE) == ()
+
+
+def test_a_bus_without_a_way_to_the_source_is_named_with_its_loads() -> None:
+    island = ("New Load.far bus1=nowhere kv=12.47 kw=3",)
+    with pytest.raises(
+        ValueError, match="bus nowhere has no way to the source .*supply there: far"
+    ):
+        OpenDSSEngine(with_commands("village", *island))
 
 
 def test_an_open_end_without_loads_is_no_failure(ieee123: OpenDSSEngine) -> None:

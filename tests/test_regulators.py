@@ -379,6 +379,15 @@ def test_a_disturbance_that_cuts_loads_off_fails_every_candidate() -> None:
         problem.apply(problem.base_x, 2)
 
 
+def test_a_feeder_that_leaves_loads_without_supply_is_refused() -> None:
+    """Every candidate would fail; the names say which loads."""
+    feeder = load_feeder("village")
+    broken = Feeder("mine", "", (*feeder.commands, Command("Open Line.l3 2", "mine.dss:1")))
+    message = "mine: loads without supply in the feeder as it is: hill; every candidate would fail"
+    with pytest.raises(ValueError, match=message):
+        RegulatorControl(broken)
+
+
 def test_campaign_with_settings() -> None:
     problem = RegulatorControl("village", variables="taps")
     x = np.array([4.0, 0.0, 1.0])

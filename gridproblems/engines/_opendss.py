@@ -99,7 +99,7 @@ class Circuit:
         first_node: First node of each bus, shape (n_buses,).
         distance_km: Length of lines from the source to each bus, shape (n_buses,). [km]
         loads: Active and reactive power of each load. [kW, kvar]
-        load_nodes: Nodes of each load on phases, as positions in ``nodes``.
+        load_nodes: Nodes of each load on phases by its name, as positions in ``nodes``.
         regulators: Regulator controls by name.
         capacitor_steps: Switching state of the steps of each capacitor.
         capacitor_controls: Capacitor that each capacitor control switches.
@@ -117,7 +117,7 @@ class Circuit:
     first_node: NDArray[np.int64]
     distance_km: FloatArray
     loads: dict[str, tuple[float, float]]
-    load_nodes: tuple[NDArray[np.int64], ...]
+    load_nodes: dict[str, NDArray[np.int64]]
     regulators: dict[str, Regulator]
     capacitor_steps: dict[str, tuple[int, ...]]
     capacitor_controls: dict[str, str]
@@ -399,6 +399,13 @@ class OpenDSSEngine:
         with self._lock:
             self._idle.append(workspace)
 
+    def unsupplied_loads(self, settings: Settings) -> tuple[str, ...]:
+        """Names of the loads that the settings of one candidate's first snapshot leave dead."""
+        with self._workspace() as workspace:
+            workspace.take(settings.fields)
+            workspace.solve(settings.rows[0], False, np.empty(self.layout.n_values))
+            return workspace.unsupplied_loads()
+
     def open(self, settings: Settings, snapshot: int = 0) -> tuple[Any, bool]:
         """An OpenDSS context of its own with these settings, solved, and whether it converged.
 
@@ -433,8 +440,9 @@ class _Workspace:
         self._layout = layout
         self._options = options
         self._arrays = dss.to_dss_python().ActiveCircuit  # the same context, but numpy arrays
-        self._load_nodes = np.concatenate([*circuit.load_nodes, np.zeros(0, dtype=np.int64)])
-        self._first_load_node = np.cumsum([0, *(len(n) for n in circuit.load_nodes)])[:-1]
+        load_nodes = list(circuit.load_nodes.values())
+        self._load_nodes = np.concatenate([*load_nodes, np.zeros(0, dtype=np.int64)])
+        self._first_load_node = np.cumsum([0, *(len(nodes) for nodes in load_nodes)])[:-1]
         self._build()
 
     def _build(self) -> None:
@@ -560,7 +568,7 @@ class _Workspace:
         source_kva = dss.Circuit.TotalPower()
         dead = vm_pu < DEAD_PU
         if self._n_isolated is None or self._switches:
-            self._n_isolated = self._isolated_loads()
+            self._n_isolated = len(self._isolated_loads())
         n_unsupplied = self._n_isolated
         if dead.any():
             if len(self._load_nodes):
@@ -577,12 +585,23 @@ class _Workspace:
         out[slices["source_q_kvar"]] = -source_kva[1]
         return n_unsupplied
 
-    def _isolated_loads(self) -> int:
-        """Loads without a way to the source; OpenDSS counts generators and PV systems too."""
+    def unsupplied_loads(self) -> tuple[str, ...]:
+        """Names of loads without a way to the source or with a phase without voltage."""
+        vm_pu = self._arrays.AllBusVmagPu[self._nodes]
+        dead = {
+            name
+            for name, nodes in self._circuit.load_nodes.items()
+            if (vm_pu[nodes] < DEAD_PU).any()
+        }
+        return tuple(sorted(dead | set(self._isolated_loads())))
+
+    def _isolated_loads(self) -> list[str]:
+        """Loads without a way to the source; OpenDSS lists PV systems and disabled loads too."""
         if not self.dss.Topology.NumIsolatedLoads():
-            return 0
-        isolated = self.dss.Topology.AllIsolatedLoads()
-        return sum(name.lower().startswith("load.") for name in isolated)
+            return []
+        isolated = (name.lower() for name in self.dss.Topology.AllIsolatedLoads())
+        names = [name.partition(".")[2] for name in isolated if name.startswith("load.")]
+        return [name for name in names if name in self._circuit.loads]
 
     def _taps(self) -> list[int]:
         regulators = self.dss.RegControls
@@ -591,6 +610,22 @@ class _Workspace:
             regulators.Idx(number)
             taps.append(regulators.TapNumber())
         return taps
+
+
+def _without_base(dss: Any, bus: str) -> str:
+    """Why a bus has no nominal voltage."""
+    if not np.isnan(_distances(dss, [bus.lower()])[0]):
+        return (
+            f"bus {bus} has no nominal voltage; end the feeder file with Set VoltageBases=[...] "
+            "and CalcVoltageBases"
+        )
+    loads = [
+        load.Name()
+        for load in dss.Loads
+        if dss.CktElement.BusNames()[0].partition(".")[0].lower() == bus.lower()
+    ]
+    at_bus = f"; loads without supply there: {', '.join(loads)}" if loads else ""
+    return f"bus {bus} has no way to the source and so no nominal voltage{at_bus}"
 
 
 def _is_built_anew(circuit: Circuit, fields: Sequence[Field]) -> bool:
@@ -755,15 +790,12 @@ def _circuit_of(dss: Any, feeder: Feeder) -> Circuit:
         if not phases:
             continue
         if not dss.Bus.kVBase():
-            raise ValueError(
-                f"feeder {feeder.name}: bus {bus} has no nominal voltage; end the feeder file with "
-                "Set VoltageBases=[...] and CalcVoltageBases"
-            )
+            raise ValueError(f"feeder {feeder.name}: {_without_base(dss, bus)}")
         first_node.append(len(nodes))
         buses.append(bus.lower())
         nodes += [f"{bus.lower()}.{phase}" for phase in phases]
     place = {node: i for i, node in enumerate(nodes)}
-    loads, load_nodes = {}, []
+    loads, load_nodes = {}, {}
     for load in dss.Loads:
         name = load.Name().lower()
         loads[name] = (load.kW(), load.kvar())
@@ -771,7 +803,7 @@ def _circuit_of(dss: Any, feeder: Feeder) -> Circuit:
         found = (place.get(f"{bus}.{node}") for node in dss.CktElement.NodeOrder())
         known = [i for i in found if i is not None]
         if known:
-            load_nodes.append(np.array(known, dtype=np.int64))
+            load_nodes[name] = np.array(known, dtype=np.int64)
     remembers = [c for c in MEMORY - RESET_EXACTLY if _names(dss, c)]
     capacitor_controls = {
         name: _property(dss, "CapControl", name, "capacitor").lower()
@@ -791,7 +823,7 @@ def _circuit_of(dss: Any, feeder: Feeder) -> Circuit:
         first_node=np.array(first_node, dtype=np.int64),
         distance_km=_distances(dss, buses),
         loads=loads,
-        load_nodes=tuple(load_nodes),
+        load_nodes=load_nodes,
         regulators={name: _regulator(dss, name, kv_base) for name in _names(dss, "RegControl")},
         capacitor_steps={name: _steps(dss, name) for name in _names(dss, "Capacitor")},
         capacitor_controls=capacitor_controls,

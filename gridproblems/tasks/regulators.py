@@ -145,7 +145,8 @@ class RegulatorControl(GridProblem):
 
     Raises:
         ValueError: Unknown feeder, objective, element or limit; a feeder file that is refused or
-            fails; no regulators; set-points that make no sense. The message names it.
+            fails; loads without supply in the feeder as it is; no regulators; set-points that make
+            no sense. The message names it.
         PowerFlowNotConverged: The undisturbed feeder does not converge.
     """
 
@@ -214,6 +215,12 @@ class RegulatorControl(GridProblem):
             raise PowerFlowNotConverged(
                 f"{self.feeder.name}: the power flow of the undisturbed feeder does not converge, "
                 "or its controls do not come to rest"
+            )
+        if self.base_state.n_unsupplied.any():
+            names = engine.unsupplied_loads(Settings.from_mapping({}))
+            raise ValueError(
+                f"{self.feeder.name}: loads without supply in the feeder as it is: "
+                f"{', '.join(names)}; every candidate would fail. Connect or disable them"
             )
         self._phases = _three_phase_buses(self.circuit)
         taps = dict(zip(self.circuit.regulators, self.base_state["tap"][0], strict=True))
