@@ -46,7 +46,8 @@ def voltage_deviation_pu(settings: Settings, state: GridState) -> Any:
     """Summed distance of load-bus voltages from 1 p.u., mean over snapshots. [p.u.]
 
     Load buses are those whose voltage no generator or external grid holds, as in the
-    reactive-dispatch literature.
+    reactive-dispatch literature; a bus that a closed coupler joins to a machine's bus in the base
+    case is none.
     """
     # compress keeps one candidate's values together, so that sums do not depend on the batch
     load_vm_pu = state.vm_pu.compress(state.layout.is_load_bus, axis=-1)

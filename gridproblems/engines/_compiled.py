@@ -351,6 +351,9 @@ def dc_start(
         dc: Its DC branches.
         parameters, v_pu, s_pu, shunt_pu, y_pu: Of one power flow, see `_kernels.prepare`; the
             magnitudes of the voltages and the angles of the slacks stay.
+
+    Returns:
+        Shape (n_model_buses,), NaN where the DC power flow has no solution.
     """
     a = model.arrays
     b, shift = dc.b_pu.copy(), dc.shift_rad.copy()
@@ -369,7 +372,10 @@ def dc_start(
     free = np.concatenate([model.pv, model.pq])
     of_free = matrix[free]
     known = of_free[:, model.reference] @ angle[model.reference]
-    angle[free] = splu(of_free[:, free].tocsc()).solve(p[free] - known)
+    try:
+        angle[free] = splu(of_free[:, free].tocsc()).solve(p[free] - known)
+    except RuntimeError:  # susceptances that cancel; from NaN Newton does not converge
+        angle[:] = np.nan
     start: ComplexArray = np.abs(v_pu) * np.exp(1j * angle)
     return start
 
