@@ -186,6 +186,7 @@ def figures(run: Run) -> dict[str, Any]:
         "feasible": recorder.feasible,
         "violation": recorder.violation,
         "objectives": objectives,
+        "measured": _measured(problem, run.x),
         "front": _front_summary(run) if problem.n_obj > 1 else None,
         "budget_evaluations": recorder.budget,
         "evaluations": recorder.evaluations,
@@ -199,6 +200,12 @@ def figures(run: Run) -> dict[str, Any]:
         },
     }
     return cast("dict[str, Any]", _plain(result))
+
+
+def _measured(problem: GridProblem, x: Any) -> list[dict[str, Any]]:
+    """What else is known of the grid before and after, one entry per figure."""
+    before, after = problem.measured(), problem.measured(x)
+    return [{"name": name, "base": before[name], "best": after[name]} for name in after]
 
 
 def _front_summary(run: Run) -> dict[str, Any]:

@@ -363,6 +363,8 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
             _number(entry["best_known"]),
             _number(entry["gap_percent"], "+.3f", " %"),
         )
+    for entry in result["measured"]:
+        values.add_row(entry["name"], _number(entry["base"]), _number(entry["best"]))
     console.print(values)
     front = result["front"]
     if front is not None:

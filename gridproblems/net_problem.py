@@ -237,9 +237,7 @@ def _choose_engine(
     """The engine, its name and why; ``auto`` compares up to 24 power flows with runpp."""
     if name != "auto":
         if name not in ENGINES:
-            raise ValueError(
-                f"engine: unknown engine {with_nearest(name, ('auto', *ENGINES))}"
-            )
+            raise ValueError(f"engine: unknown engine {with_nearest(name, ('auto', *ENGINES))}")
         engine = ENGINES[name](net)
         engine.check(base)
         return engine, name, "chosen by the caller"

@@ -35,7 +35,7 @@ def _states(
 
 
 def plot_voltage_histogram(problem: RegulatorControl, x: Any, *, snapshot: int = 0) -> Figure:
-    """How many buses have which voltage: baseline, disturbed, optimised.
+    """How many phases of buses have which voltage: baseline, disturbed, optimised.
 
     Args:
         problem: Its ``fitness`` gives the band.
@@ -43,10 +43,10 @@ def plot_voltage_histogram(problem: RegulatorControl, x: Any, *, snapshot: int =
         snapshot: Which disturbance of a list, or which snapshot in time.
 
     Returns:
-        The figure; voltages are means over the phases of a bus. [p.u.]
+        The figure; a mean over the phases of a bus would hide unbalance. [p.u.]
     """
     states = _states(problem, x, snapshot)
-    voltages = {name: s["bus_mean_vm_pu"][row] for name, (s, row, _) in states.items()}
+    voltages = {name: s["node_vm_pu"][row] for name, (s, row, _) in states.items()}
     band = problem.fitness.low_pu, problem.fitness.high_pu
     every = np.concatenate([v[~np.isnan(v)] for v in voltages.values()])
     bins = np.linspace(min(every.min(), band[0]), max(every.max(), band[1]), 31).tolist()
@@ -58,9 +58,9 @@ def plot_voltage_histogram(problem: RegulatorControl, x: Any, *, snapshot: int =
         axes.hist(v, bins=bins, histtype="step", linewidth=1.8, color=colour, label=label)
     for limit in band:
         axes.axvline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
-    axes.set_xlabel("mean voltage of the bus [p.u.]")
-    axes.set_ylabel("buses")
-    axes.set_title(f"{problem.name}: bus voltages", loc="left")
+    axes.set_xlabel("voltage of a phase [p.u.]")
+    axes.set_ylabel("phases of buses")
+    axes.set_title(f"{problem.name}: voltages", loc="left")
     axes.legend(frameon=False, fontsize="small")
     return figure
 

@@ -325,6 +325,10 @@ class GridProblem(ElementwiseProblem):
         """What ``x`` sets beside what is set now, one row per element."""
         raise NotImplementedError
 
+    def measured(self, x: ArrayLike | Mapping[str, Any] | None = None) -> dict[str, float]:
+        """Further figures that every result shows, by name; without x of the grid as it is."""
+        return {}
+
     def write(self, x: Any, folder: Path) -> None:
         """Writes the grid with the settings of ``x`` into a folder, in its tool's own form."""
         raise NotImplementedError

@@ -338,11 +338,10 @@ def test_reconfiguration_says_what_to_switch(tmp_path: Path) -> None:
 
 
 def test_regulators_leave_a_script_for_the_feeder(tmp_path: Path) -> None:
-    result = solve(
-        tmp_path,
-        *("--feeder", "village", "--evals", "30", "--option", "variables=taps"),
+    result = invoke(
+        *("solve", "regulators", "--out", tmp_path, "--feeder", "village", "--evals", "30"),
+        *("--option", "variables=taps"),
         *("--option", 'disturbance={"load": "hill", "factor": 2}'),
-        task="regulators",
     )
     assert result.exit_code == 0, result.output
     folder = tmp_path / "regulators-village-mvmo-seed1"
@@ -352,6 +351,10 @@ def test_regulators_leave_a_script_for_the_feeder(tmp_path: Path) -> None:
         _, regulator, _ = row["control"].split()
         assert f"regcontrol.{regulator}.TapNum={row['new']}" in script
     assert (folder / "histogram.png").read_bytes().startswith(PNG)
+    measured = {entry["name"]: entry for entry in report["measured"]}
+    assert list(measured) == ["v_min_pu", "v_max_pu", "nodes_outside", "nodes"]
+    assert 0.8 < measured["v_min_pu"]["best"] < measured["v_max_pu"]["best"] < 1.2
+    assert all(name in result.output for name in measured)
     unknown = solve(
         tmp_path, "--feeder", "village", "--option", 'disturbance="line.x"', task="regulators"
     )

@@ -388,7 +388,7 @@ def test_loads_without_supply_have_names(village: OpenDSSEngine) -> None:
 def test_a_bus_without_a_way_to_the_source_is_named_with_its_loads() -> None:
     island = ("New Load.far bus1=nowhere kv=12.47 kw=3",)
     with pytest.raises(
-        ValueError, match="bus nowhere has no way to the source .*supply there: far"
+        ValueError, match=r"bus nowhere has no way to the source .*supply there: far"
     ):
         OpenDSSEngine(with_commands("village", *island))
 

@@ -138,6 +138,74 @@ def test_bus_means_hide_unbalance() -> None:
     assert problem.node_voltage_deviation_pu(NONE, state) == pytest.approx(0.1 * nodes.size)
 
 
+UNBALANCED = """
+Clear
+New Circuit.mine basekv=12.47 bus1=source pu=1.0 MVAsc3=150 MVAsc1=120
+New Transformer.reg phases=3 windings=2 buses=[source low] kVs=[12.47 12.47] kVAs=[9000 9000] xhl=1
+New RegControl.reg transformer=reg winding=2 vreg=120 band=2 ptratio=60
+New LineCode.lane nphases=3 units=km r1=0.4 x1=0.5 r0=0.8 x0=1.4
+New Line.l bus1=low bus2=end linecode=lane length=6 units=km
+New Load.a bus1=end.1 phases=1 kv=7.2 kW=900 kvar=300
+New Load.b bus1=end.2 phases=1 kv=7.2 kW=50 kvar=-400
+Set VoltageBases=[12.47]
+CalcVoltageBases
+"""
+
+
+def test_a_feeder_of_the_user_is_judged_per_phase_with_a_band(tmp_path: Path) -> None:
+    """Phases beyond 0.95 and 1.05, the mean of each bus inside: only per phase is that seen."""
+    (tmp_path / "mine.dss").write_text(UNBALANCED)
+    mine = RegulatorControl(tmp_path / "mine.dss", variables="taps")
+    assert mine.objective_names == ("node_voltage_fitness",)
+    assert set(mine.constraint_names[1:]) == {
+        f"node {node} vm_pu {side}" for node in mine.circuit.nodes for side in ("min", "max")
+    }
+    means, nodes = (mine.base_state[name][0] for name in ("bus_mean_vm_pu", "node_vm_pu"))
+    assert ((means >= 0.95) & (means <= 1.05)).all()
+    outside = int(((nodes < 0.95) | (nodes > 1.05)).sum())
+    assert outside > 0
+    assert mine.measured() == {
+        "v_min_pu": nodes.min(),
+        "v_max_pu": nodes.max(),
+        "nodes_outside": outside,
+        "nodes": 9,
+    }
+    x = mine.snap(mine.base_x)
+    assert (mine.evaluate(x)[1] > 0.0).sum() == outside
+    assert mine.measured(x)["nodes_outside"] == outside
+    texts = [t.get_text() for t in mine.figures(x)["histogram"].axes[0].get_legend().get_texts()]
+    assert all(f"{outside} of 9 outside" in text for text in texts)
+
+
+def test_limits_of_a_feeder_of_the_user_are_replaced_or_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.dss"
+    path.write_text(UNBALANCED)
+    names = RegulatorControl(path, limits={"loading_percent": 90.0}).constraint_names
+    assert any("vm_pu" in name for name in names)
+    assert any("loading_percent" in name for name in names)
+    wide = RegulatorControl(path, limits={"vm_pu": (0.5, 1.5)})
+    assert len(wide.constraint_names) == 19
+    assert (wide.evaluate(wide.base_x)[1] < 0.0).all()
+    assert RegulatorControl(path, limits={"vm_pu": None}).constraint_names == ("power_flow",)
+    own = RegulatorControl(path, fitness=VoltageFitness(low_pu=0.5, high_pu=1.5))
+    assert (own.evaluate(own.base_x)[1] < 0.0).all()
+
+
+def test_packaged_feeders_keep_the_published_fitness() -> None:
+    for feeder in ("ieee123", load_feeder("ieee123"), "village"):
+        problem = RegulatorControl(feeder)
+        assert problem.objective_names == ("voltage_fitness",)
+        assert problem.constraint_names == ("power_flow",)
+    assert problem.measured()["nodes"] == len(problem.circuit.nodes)
+
+
+def test_measures_of_a_failed_power_flow_are_none_but_the_count() -> None:
+    problem = RegulatorControl("village", disturbance=Outage("line.l2"))
+    measured = problem.measured()
+    assert np.isnan([measured[name] for name in ("v_min_pu", "v_max_pu", "nodes_outside")]).all()
+    assert measured["nodes"] == len(problem.circuit.nodes)
+
+
 def test_voltage_unbalance_by_hand() -> None:
     """One phase at 0.9, the others at 1, 120 degrees apart: V2/V1 = (0.1 / 3) / (2.9 / 3)."""
     problem = MAKE["set-points"]()
@@ -545,11 +613,11 @@ def test_vectors_out_of_bounds(ieee123: RegulatorControl) -> None:
 # -- figures ------------------------------------------------------------------------------------
 
 
-def test_histogram_counts_buses(ieee123: RegulatorControl) -> None:
+def test_histogram_counts_phases(ieee123: RegulatorControl) -> None:
     figure = plot_voltage_histogram(ieee123, ieee123.base_x)
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert [text.split(":")[0] for text in texts] == ["baseline", "disturbed", "optimised"]
-    assert re.search(r"0\.985 to 1\.045 p\.u\., 0 of 132 outside", texts[0])
+    assert re.search(r"0\.979 to 1\.050 p\.u\., 0 of 278 outside", texts[0])
     heights = [patch.get_xy()[:, 1].max() for patch in figure.axes[0].patches]
     assert max(heights) > 10
 

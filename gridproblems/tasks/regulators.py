@@ -22,7 +22,7 @@ from gridproblems.disturbances import (
 )
 from gridproblems.engines._opendss import Circuit, OpenDSSEngine, commands_of, curve_point
 from gridproblems.errors import PowerFlowNotConverged
-from gridproblems.feeders import Feeder, load_feeder
+from gridproblems.feeders import FEEDERS, Feeder, load_feeder
 from gridproblems.objectives import Objective, ObjectiveFunction
 from gridproblems.problem import GridProblem
 from gridproblems.state import Field, FloatArray, GridState, Settings, SettingsMapping
@@ -112,7 +112,9 @@ class RegulatorControl(GridProblem):
     Args:
         feeder: Name of a packaged feeder (`gridproblems.feeders.FEEDERS`), the path of an OpenDSS
             master file, or a `Feeder`.
-        objectives: Any of `OBJECTIVE_METHODS`, or callables of (settings, state).
+        objectives: Any of `OBJECTIVE_METHODS`, or callables of (settings, state). Default: for a
+            feeder of the user's ``"node_voltage_fitness"``, which sees every phase; for a packaged
+            feeder ``"voltage_fitness"``, the mean over the phases of the published study.
         variables: ``"vreg"``: set-points of the regulators, real, in volts on the secondary side
             of their voltage transformers; the regulators find the taps. ``"taps"``: tap positions,
             integer; the regulators keep them.
@@ -133,7 +135,8 @@ class RegulatorControl(GridProblem):
         vreg_span_v: How far a set-point may go from the present one. [V]
         vreg_v: Lowest and highest set-point. [V]
         limits: Constraints: ``vm_pu`` (low, high) of every phase of every bus,
-            ``loading_percent`` of every line and transformer.
+            ``loading_percent`` of every line and transformer. A feeder of the user's has the band
+            of ``fitness`` as ``vm_pu`` unless another is given, or None for no limit.
         fitness: Weights of ``voltage_fitness``.
         trust: Run every command of a master file, also those that write files or run programs.
         n_jobs, cache, aggregate: See `GridProblem`.
@@ -167,7 +170,7 @@ class RegulatorControl(GridProblem):
     def __init__(
         self,
         feeder: str | Path | Feeder = "ieee123",
-        objectives: Sequence[str | ObjectiveFunction | Objective] = ("voltage_fitness",),
+        objectives: Sequence[str | ObjectiveFunction | Objective] | None = None,
         variables: str = "vreg",
         *,
         regulators: Sequence[str] | None = None,
@@ -192,6 +195,11 @@ class RegulatorControl(GridProblem):
         self.feeder = feeder if isinstance(feeder, Feeder) else load_feeder(feeder, trust)
         self.combine = combine
         self.fitness = fitness or VoltageFitness()
+        is_packaged = self.feeder.name in FEEDERS and self.feeder == load_feeder(self.feeder.name)
+        if objectives is None:
+            objectives = ("voltage_fitness" if is_packaged else "node_voltage_fitness",)
+        if not is_packaged:
+            limits = {"vm_pu": (self.fitness.low_pu, self.fitness.high_pu), **limits}
         if not isinstance(self.fitness, VoltageFitness):
             raise ValueError(f"fitness: expected a VoltageFitness, got {fitness!r}")
         several = isinstance(disturbance, Sequence) and not isinstance(disturbance, str)
@@ -276,6 +284,28 @@ class RegulatorControl(GridProblem):
     def base_values(self) -> FloatArray:
         """Objectives of `disturbed_state`, (n_obj,): present settings, the regulators acting."""
         return self._values_of(self._fixed, self.disturbed_state)
+
+    def measured(self, x: ArrayLike | Mapping[str, Any] | None = None) -> dict[str, float]:
+        """Range of the voltages of all phases, and how many are outside the band of ``fitness``.
+
+        Args:
+            x: Settings; None for the present ones with the regulators acting.
+
+        Returns:
+            ``v_min_pu`` and ``v_max_pu`` over all snapshots [p.u.], ``nodes_outside`` of the
+            snapshot with most, and the number of ``nodes``; NaN where the power flow fails.
+        """
+        state = self.disturbed_state if x is None else self.solve(x)
+        vm_pu = state["node_vm_pu"] if state.solved.all() else np.full((1, 1), np.nan)
+        band = self.fitness.low_pu, self.fitness.high_pu
+        outside = ((vm_pu < band[0]) | (vm_pu > band[1])).sum(axis=-1).max()
+        failed = np.isnan(vm_pu).all()
+        return {
+            "v_min_pu": np.nan if failed else float(np.nanmin(vm_pu)),
+            "v_max_pu": np.nan if failed else float(np.nanmax(vm_pu)),
+            "nodes_outside": np.nan if failed else int(outside),
+            "nodes": len(self.circuit.nodes),
+        }
 
     def encode(self, settings: Settings | SettingsMapping) -> FloatArray:
         """The inverse of `decode`.
