@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-
 # Random inputs of every way in: each works or ends in one clear line. About 20 minutes.
 FUZZ_INPUTS ?= 10000
 FUZZ_SEED ?= 1

@@ -1,9 +1,9 @@
 """What is fuzzed and how it is judged: each input works, or ends in one clear line.
 
 A target takes a recipe, plain data that hypothesis draws and a reader can repeat, does with it
-what a user would, and says ``"worked"`` or ``"refused"``; anything else raises.
-``python tests/fuzzing.py --inputs 10000`` (``make fuzz``) runs all targets and lists every distinct defect with the shortest
-input that shows it; ``tests/test_fuzz.py`` runs a short part, with the inputs that once failed.
+what a user would, and says ``"worked"`` or ``"refused"``; anything else raises. ``make fuzz``, that
+is ``python tests/fuzzing.py --inputs 10000``, runs all targets and lists every distinct defect with
+the shortest input that shows it; ``tests/test_fuzz.py`` runs a short part, and what once failed.
 """
 
 from __future__ import annotations
@@ -911,7 +911,7 @@ class Tally:
         self.defects[key] = (count + 1, shortest, message)
 
 
-def _draw(judge: Callable[[Recipe], None], strategy: Any, n: int, first_seed: int) -> None:
+def draw(judge: Callable[[Recipe], None], strategy: Any, n: int, first_seed: int) -> None:
     """Hands ``n`` inputs of a strategy to a judge."""
 
     @seed(first_seed)
@@ -932,7 +932,7 @@ def fuzz(n_inputs: int, first_seed: int, only: str = "") -> dict[str, Tally]:
         tally = tallies[name] = Tally()
         n = n_inputs if only else max(1, round(share * n_inputs))
         started = time.monotonic()
-        _draw(functools.partial(tally.add, target), strategy, n, first_seed)
+        draw(functools.partial(tally.add, target), strategy, n, first_seed)
         print(
             f"{name}: {sum(tally.outcomes.values())} inputs, {dict(tally.outcomes)}, "
             f"{time.monotonic() - started:.0f} s, slowest {tally.slowest_s:.1f} s",
