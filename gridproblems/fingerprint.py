@@ -342,6 +342,11 @@ def _package_folders() -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths[key] for key in ("stdlib", "purelib", "platlib")))
 
 
+def is_packaged(file: str) -> bool:
+    """Whether a file of code belongs to Python or an installed package."""
+    return file.startswith(_package_folders())
+
+
 def _is_packaged(thing: Any) -> bool:
     """Whether code is of an installed package, which its name and version tell."""
     module = getattr(thing, "__module__", None) or ""
@@ -352,7 +357,7 @@ def _is_packaged(thing: Any) -> bool:
     if module == "__main__" or module not in sys.modules:
         return False
     file = getattr(sys.modules[module], "__file__", None)
-    return file is None or file.startswith(_package_folders())
+    return file is None or is_packaged(file)
 
 
 def _is_code(thing: Any) -> bool:

@@ -380,7 +380,7 @@ def test_everything_comes_back_as_it_went_in(tmp_path: Path) -> None:
         assert same_but_times(run.outcome, outcome)
         assert np.array_equal(run.outcome.curve, outcome.curve)
         assert store.keys() == {key}
-        assert store.problems() == {("p", "s"): {"objectives": ["f1"]}}
+        assert store.problems() == {("p", "s", ""): {"objectives": ["f1"]}}
         assert store.times() == {("p", "s", "a", '{"k": 1}', 9): 0.25}
 
 
@@ -433,7 +433,7 @@ def test_an_old_file_opens_in_a_newer_version(
     assert all(same_but_times(before[key], outcome) for key, outcome in outcomes(path).items())
     assert not small(path, seeds=[1]).missing()
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="is of schema version 2, this program knows"):
+    with pytest.raises(ValueError, match="is of schema version 3, this program knows"):
         Store(path)
 
 

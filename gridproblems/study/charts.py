@@ -18,10 +18,10 @@ from gridproblems.study.analyse import (
     run_table,
     target_hits,
 )
+from gridproblems.study.blobs import vector_key
 from gridproblems.study.indicators import attainment_surface
 from gridproblems.study.results import OWN, Entry, Results, Run
 from gridproblems.study.run import FloatArray
-from gridproblems.study.store import vector_key
 
 N_GRID = 80
 SMALLEST_GAP_PERCENT = 1e-3

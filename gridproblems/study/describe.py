@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from gridproblems.net_problem import NetProblem
 from gridproblems.problem import GridProblem
 
 MOST_IN_TEXT = 8
+MOST_PICTURE_BYTES = 8_000_000
+MOST_PIXELS = 10_000
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def facts_of(problem: Problem) -> dict[str, Any]:
@@ -48,6 +52,126 @@ def facts_of(problem: Problem) -> dict[str, Any]:
         "base": _base_values(problem) if is_grid else None,
         "reference": reference,
     }
+
+
+def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts from a file that anybody may have written.
+
+    Raises:
+        ValueError: They are not what `facts_of` makes.
+    """
+    texts = ("objectives", "units", "variables")
+    for name in texts:
+        values = facts.get(name)
+        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+            raise ValueError(f"facts: {name}: expected a list of texts")
+    n_obj = len(facts["objectives"])
+    if not n_obj or len(facts["units"]) != n_obj:
+        raise ValueError("facts: expected a unit for each objective, and at least one")
+    for name in ("n_var", "n_constraints"):
+        if type(facts.get(name)) is not int or facts[name] < 0:
+            raise ValueError(f"facts: {name}: expected a whole number")
+    if len(facts["variables"]) != facts["n_var"]:
+        raise ValueError("facts: expected a name for each variable")
+    base, reference = facts.get("base"), facts.get("reference")
+    if base is not None and not _are_numbers(base, n_obj):
+        raise ValueError("facts: base: expected a number for each objective")
+    if reference is not None:
+        rows = reference.get("values") if isinstance(reference, dict) else None
+        if not isinstance(rows, list) or not rows or not all(_are_numbers(r, n_obj) for r in rows):
+            raise ValueError("facts: reference: expected rows of numbers")
+        if not all(isinstance(reference.get(name), str) for name in ("status", "method")):
+            raise ValueError("facts: reference: expected status and method as texts")
+    return {**facts, "title": str(facts.get("title", "")), "base": base, "reference": reference}
+
+
+def checked_solution(described: Mapping[str, Any]) -> dict[str, Any]:
+    """A described solution from a file that anybody may have written; what is wrong is left out."""
+    rows = described.get("rows")
+    plain = (bool, int, float, str, type(None))
+    good = isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(v, plain) for v in row.values()) for row in rows
+    )
+    found: dict[str, Any] = {
+        "text": str(described.get("text", "")),
+        "rows": rows if good else [],
+        "full": bool(described.get("full")),
+    }
+    if isinstance(described.get("network"), dict) and _is_network(described["network"]):
+        found["network"] = described["network"]
+    pictures = described.get("pictures")
+    if isinstance(pictures, dict):
+        checked = {str(name): png_of(picture) for name, picture in pictures.items()}
+        found["pictures"] = {name: png for name, png in checked.items() if png is not None}
+    return found
+
+
+def png_of(picture: Any) -> str | None:
+    """A PNG in base64 as it is to be written into a page, None for anything else."""
+    if not isinstance(picture, str) or len(picture) > MOST_PICTURE_BYTES:
+        return None
+    try:
+        data = base64.b64decode(picture, validate=True)
+    except ValueError:
+        return None
+    if not data.startswith(_PNG) or data[12:16] != b"IHDR":
+        return None
+    sides = (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
+    position, kind = len(_PNG), b""
+    while kind != b"IEND":  # length, kind, content and checksum, one after the other
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        end = position + 12 + length
+        told = int.from_bytes(data[end - 4 : end], "big")
+        if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != told:
+            return None
+        position = end
+    if position != len(data) or not all(0 < side <= MOST_PIXELS for side in sides):
+        return None
+    return base64.b64encode(data).decode()
+
+
+def _is_network(network: Mapping[str, Any]) -> bool:
+    """Whether it is as `network_of` makes it."""
+    positions, buses = network.get("positions"), network.get("buses")
+    voltages, sources = network.get("vm_pu"), network.get("sources")
+    branches = network.get("branches")
+    lists = (positions, buses, voltages, sources, branches)
+    if not all(isinstance(entry, list) for entry in lists):
+        return False
+    n = len(positions)  # type: ignore[arg-type]
+
+    def is_place(value: Any) -> bool:
+        return type(value) is int and 0 <= value < n
+
+    return (
+        len(buses) == len(voltages) == n  # type: ignore[arg-type]
+        and all(_are_numbers(p, 2) for p in positions)  # type: ignore[union-attr]
+        and all(isinstance(bus, str) for bus in buses)  # type: ignore[union-attr]
+        and all(v is None or _are_numbers([v], 1) for v in voltages)  # type: ignore[union-attr]
+        and all(map(is_place, sources))  # type: ignore[arg-type]
+        and all(
+            isinstance(branch, dict)
+            and isinstance(branch.get("name"), str)
+            and isinstance(branch.get("open"), bool)
+            and isinstance(branch.get("ends"), list)
+            and len(branch["ends"]) == 2
+            and all(map(is_place, branch["ends"]))
+            and (
+                branch.get("loading_percent", "") is None
+                or _are_numbers([branch.get("loading_percent")], 1)
+            )
+            for branch in branches  # type: ignore[union-attr]
+        )
+    )
+
+
+def _are_numbers(values: Any, n: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == n
+        and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+    )
 
 
 def _base_values(problem: GridProblem) -> list[float] | None:

@@ -21,11 +21,11 @@ from gridproblems.study.analyse import (
     run_table,
     table,
 )
+from gridproblems.study.blobs import vector_key
 from gridproblems.study.charts import Chart, NetworkChart, overall_charts, problem_charts
 from gridproblems.study.draw_page import figure_of
 from gridproblems.study.results import OWN, Entry, Results
 from gridproblems.study.specs import CALLABLE
-from gridproblems.study.store import vector_key
 from gridproblems.study.template import PAGE, SCRIPT, STYLE
 
 MOST_ROWS = 60

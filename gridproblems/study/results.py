@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,15 @@ import pandas as pd
 from moocore import is_nondominated
 
 from gridproblems._results import knee
-from gridproblems.study.run import FloatArray, Outcome
-from gridproblems.study.store import RunKey, Store, vector_key
+from gridproblems.study.blobs import vector_key
+from gridproblems.study.describe import checked_facts, checked_solution
+from gridproblems.study.run import PACKAGES, FloatArray, Outcome
+from gridproblems.study.store import Altered, RunKey, Store, StoredRun
 
 FILE_NAME = "study.db"
 #: Status of a reference that comes from the runs themselves.
 OWN = "best of this study"
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Entry:
         name, spec: What identifies the problem.
         budget: Evaluations of a run.
         facts: See `gridproblems.study.describe.facts_of`.
+        fingerprint: Of the problem's content, empty if the file has none.
     """
 
     label: str
@@ -38,6 +42,7 @@ class Entry:
     spec: str
     budget: int
     facts: dict[str, Any]
+    fingerprint: str = ""
 
     @property
     def objectives(self) -> list[str]:
@@ -100,10 +105,14 @@ class Results:
         algorithms: Labels of algorithms; the parameters that differ are added where one name
             stands for several.
         runs: All of them, failed ones too.
+        altered: What was changed since it was stored, or is damaged, and is left out.
+        notes: What a reader of the figures should know, one sentence each: altered runs, runs that
+            cannot be checked, versions of packages that differ between runs.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not the file of a study.
+        StudyFileError: It cannot be read.
     """
 
     def __init__(self, path: str | Path, keys: Collection[RunKey] | None = None) -> None:
@@ -111,26 +120,38 @@ class Results:
         if self.path.is_dir():
             self.path = self.path / FILE_NAME
         with Store(self.path, read_only=True) as store:
-            stored = [run for run in store.runs() if keys is None or run.key in keys]
+            found = store.runs()
             facts = store.problems()
+            self.altered = store.altered
+        stored = []
+        checked: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for run in found:
+            if keys is not None and run.key not in keys:
+                continue
+            of_problem = (run.key.problem, run.key.spec, run.key.problem_fingerprint)
+            try:
+                if of_problem not in checked:
+                    checked[of_problem] = checked_facts(facts[of_problem])
+                _check_run(run, checked[of_problem])
+            except ValueError as error:
+                what = f"{run.key.problem}, {run.key.algorithm}, seed {run.key.seed}"
+                self.altered.append(Altered(what, str(error)))
+                continue
+            stored.append(run)
         order = {key: i for i, key in enumerate(keys)} if keys is not None else {}
         stored.sort(key=lambda run: order.get(run.key, 0))
         problems = _problem_labels(run.key for run in stored)
         algorithms = _algorithm_labels(run.key for run in stored)
         self.entries = [
-            Entry(label, name, spec, budget, facts[name, spec])
-            for (name, spec, budget), label in problems.items()
+            Entry(label, name, spec, budget, checked[name, spec, fingerprint], fingerprint)
+            for (name, spec, budget, fingerprint), label in problems.items()
         ]
         self.algorithms = list(dict.fromkeys(algorithms.values()))
         self.runs = [
-            Run(
-                problems[run.key.problem, run.key.spec, run.key.budget],
-                algorithms[run.key.algorithm, run.key.parameters],
-                run.key,
-                run.outcome,
-            )
+            Run(problems[_kind_of(run.key)], algorithms[_maker_of(run.key)], run.key, run.outcome)
             for run in stored
         ]
+        self.notes = _notes(self.altered, stored)
         self._references: dict[str, Reference] = {}
 
     def entry(self, label: str) -> Entry:
@@ -248,7 +269,8 @@ class Results:
         """Described points, by `gridproblems.study.store.vector_key`."""
         entry = self.entry(problem)
         with Store(self.path, read_only=True) as store:
-            return store.solutions(entry.name, entry.spec)
+            described = store.solutions(entry.name, entry.spec, entry.fingerprint)
+        return {x: checked_solution(entry) for x, entry in described.items()}
 
     def front_with_settings(self, problem: str) -> pd.DataFrame:
         """`front` with the settings of each point in words, as column ``settings``."""
@@ -257,38 +279,113 @@ class Results:
         return front.assign(settings=texts)
 
 
-def _problem_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str, int], str]:
-    """Shortest unique labels of (name, specification, budget), in the order of appearance."""
-    kinds = list(dict.fromkeys((key.problem, key.spec, key.budget) for key in keys))
+def _kind_of(key: RunKey) -> tuple[str, str, int, str]:
+    return key.problem, key.spec, key.budget, key.problem_fingerprint
+
+
+def _maker_of(key: RunKey) -> tuple[str, str, str]:
+    return key.algorithm, key.parameters, key.algorithm_fingerprint
+
+
+def _problem_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str, int, str], str]:
+    """Shortest unique labels of problems at a budget, in the order of appearance."""
+    kinds = list(dict.fromkeys(map(_kind_of, keys)))
     labels = {}
-    for name, spec, budget in kinds:
-        same = [kind for kind in kinds if kind[0] == name]
+    for kind in kinds:
+        name, spec, budget, fingerprint = kind
+        same = [other for other in kinds if other[0] == name]
         label = name
-        if len({kind[1] for kind in same}) > 1:
+        if len({other[1] for other in same}) > 1:
             label += f" ({spec})"
-        if len({kind[2] for kind in same}) > 1:
+        if len({other[2] for other in same}) > 1:
             label += f", {budget} evaluations"
-        labels[name, spec, budget] = label
+        if len({other[3] for other in same if other[:3] == kind[:3]}) > 1:
+            label += f", {_short(fingerprint)}"
+        labels[kind] = label
     return labels
 
 
-def _algorithm_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str], str]:
-    """Names of (name, parameters), with the parameters in which they differ between problems.
+def _algorithm_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str, str], str]:
+    """Names of algorithms, with what differs where one name stands for several on one problem.
 
     An algorithm whose defaults depend on the problem is one algorithm.
     """
-    kinds: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    kinds: dict[tuple[str, str, str], set[tuple[Any, ...]]] = {}
     for key in keys:
-        kinds.setdefault((key.algorithm, key.parameters), set()).add((key.problem, key.spec))
+        kinds.setdefault(_maker_of(key), set()).add(_kind_of(key))
     labels = {}
-    for (name, parameters), problems in kinds.items():
-        others = [
-            json.loads(other)
-            for (same, other), where in kinds.items()
-            if same == name and other != parameters and where & problems
+    for kind, problems in kinds.items():
+        name, parameters, fingerprint = kind
+        rivals = [
+            other
+            for other, where in kinds.items()
+            if other[0] == name and other != kind and where & problems
         ]
         own = json.loads(parameters)
+        others = [json.loads(other[1]) for other in rivals if other[1] != parameters]
         differing = [k for k in own if any(other.get(k) != own[k] for other in others)]
-        text = ", ".join(f"{k} {own[k]}" for k in differing)
-        labels[name, parameters] = f"{name} ({text})" if text else name
+        words = [f"{k} {own[k]}" for k in differing]
+        if any(other[1] == parameters for other in rivals):
+            words.append(_short(fingerprint))
+        labels[kind] = f"{name} ({', '.join(words)})" if words else name
     return labels
+
+
+def _short(fingerprint: str) -> str:
+    return f"definition {fingerprint[:8]}" if fingerprint else "definition not known"
+
+
+def _check_run(run: StoredRun, facts: dict[str, Any]) -> None:
+    """Whether the parts of a finished run agree with each other and with its problem.
+
+    Raises:
+        ValueError: They do not: somebody made them up.
+    """
+    o, n_obj = run.outcome, len(facts["objectives"])
+    if o.status != "finished":
+        return
+    if len(o.X) != len(o.F) or len(o.G) not in (0, len(o.F)):
+        raise ValueError("its points, variables and constraints differ in number")
+    if not len(o.F):
+        return
+    if o.F.shape[1:] != (n_obj,) or o.curve.shape[1:] != (3 + n_obj,):
+        raise ValueError(f"expected {n_obj} objectives")
+    if isinstance(o.X, np.ndarray) and o.X.shape[1:] != (facts["n_var"],):
+        raise ValueError(f"expected {facts['n_var']} variables")
+    if not (np.isfinite(o.F).all() and np.isfinite(o.curve).all()):
+        raise ValueError("its objectives are not finite")
+    if len(o.curve) and (np.diff(o.curve[:, :2], axis=0) < 0).any():
+        raise ValueError("its improvements go back in time")
+    if len(o.curve) and o.curve[-1, 0] > max(o.evaluations, 1):
+        raise ValueError("it improved after its last evaluation")
+    improvements = {row.tobytes() for row in np.ascontiguousarray(o.curve[:, 3:])}
+    if not all(row.tobytes() in improvements for row in np.ascontiguousarray(o.F)):
+        raise ValueError("its final points are not among its improvements")
+
+
+def _notes(altered: Sequence[Altered], stored: Sequence[StoredRun]) -> tuple[str, ...]:
+    notes = []
+    if altered:
+        named = "; ".join(map(str, altered[:MOST_NAMED]))
+        more = f"; and {len(altered) - MOST_NAMED} more" if len(altered) > MOST_NAMED else ""
+        notes.append(f"Left out, altered or damaged since it was stored: {named}{more}.")
+    unknown = sum(not run.key.problem_fingerprint for run in stored)
+    if unknown:
+        notes.append(
+            f"{unknown} of {len(stored)} runs are from a file of version 0.1: what exactly their "
+            "problems and algorithms were is not known."
+        )
+    versions: dict[str, dict[str, int]] = {}
+    for run in stored:
+        for package in (*PACKAGES, "python"):
+            version = str(run.outcome.machine.get(package, "not there"))
+            counts = versions.setdefault(package, {})
+            counts[version] = counts.get(version, 0) + 1
+    mixed = [
+        f"{package} {' and '.join(f'{v} ({n} runs)' for v, n in sorted(counts.items()))}"
+        for package, counts in versions.items()
+        if len(counts) > 1
+    ]
+    if mixed:
+        notes.append(f"Runs of different versions are mixed: {'; '.join(mixed)}.")
+    return tuple(notes)

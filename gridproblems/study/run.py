@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,8 +30,10 @@ from pymoo.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from gridproblems._progress import Recorder
+from gridproblems.fingerprint import fingerprint_of_problem
 from gridproblems.parallel import PopulationRunner
 from gridproblems.problem import Counts, GridProblem
+from gridproblems.study.blobs import to_blob
 from gridproblems.study.specs import algorithm_of, problem_of
 
 FloatArray = NDArray[np.float64]
@@ -44,9 +47,10 @@ class Job:
 
     Attributes:
         problem, algorithm: Names.
-        problem_spec, algorithm_spec: Text, or a pickled callable.
+        problem_spec, algorithm_spec: Text, or a pickled callable or object.
         seed: Seed of all random numbers of the run.
         budget: Evaluations.
+        problem_fingerprint: Of what the problem has to be, empty if anything will do.
     """
 
     problem: str
@@ -55,6 +59,7 @@ class Job:
     budget: int
     problem_spec: str | bytes
     algorithm_spec: str | bytes
+    problem_fingerprint: str = ""
 
 
 @dataclass
@@ -255,7 +260,7 @@ def run_job(
             random.seed(job.seed)
             np.random.seed(job.seed % 2**32)  # noqa: NPY002
             _run(job, eval_jobs, interrupt, outcome)
-    except Exception:  # noqa: BLE001 - a failed run must not stop the others
+    except (Exception, SystemExit):  # noqa: BLE001 - a failed run must not stop the others
         outcome.status, outcome.traceback = "failed", traceback.format_exc()
     finally:
         random.setstate(states[0])
@@ -265,7 +270,7 @@ def run_job(
 
 
 def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome) -> None:
-    problem = fresh_problem(job.problem_spec)
+    problem = fresh_problem(job.problem_spec, job.problem_fingerprint)
     if eval_jobs > 1 and isinstance(problem, GridProblem):
         problem.elementwise_runner = PopulationRunner(eval_jobs)
     recorder = RunRecorder(problem.n_obj, job.budget, interrupt)
@@ -289,14 +294,40 @@ def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome
     outcome.X = list(recorder.X)
     if not any(isinstance(x, dict) for x in outcome.X):
         outcome.X = np.array(outcome.X)
+    else:
+        to_blob(outcome.X)  # variables that cannot be kept are the fault of this run
 
 
-def fresh_problem(spec: str | bytes) -> Problem:
+def make_problem(spec: str | bytes) -> tuple[Problem, str]:
+    """A problem of a specification as it is at this moment, and its fingerprint."""
+    made = problem_of(spec)
+    fingerprint = fingerprint_of_problem(made)
+    _remember(spec, fingerprint, made)
+    return made, fingerprint
+
+
+def fresh_problem(spec: str | bytes, fingerprint: str = "") -> Problem:
     """A problem of a specification, with nothing left in it of an earlier run.
 
     A grid problem keeps its compiled grid, which has no memory; any other is pickled and back.
+
+    Args:
+        spec: Text, or a pickled callable or object.
+        fingerprint: What it has to be, empty if anything will do.
+
+    Raises:
+        ValueError: A grid problem became another one, because a file was changed.
     """
-    made, pickled = _made_problem(spec)
+    if (spec, fingerprint) not in _MADE:
+        made = problem_of(spec)
+        if fingerprint and isinstance(made, GridProblem) and made.fingerprint() != fingerprint:
+            raise ValueError(
+                "the problem is not what it was when the study was made: a file behind it was "
+                "changed; make the study again"
+            )
+        _remember(spec, fingerprint, made)
+    _MADE.move_to_end((spec, fingerprint))
+    made, pickled = _MADE[spec, fingerprint]
     if isinstance(made, GridProblem):
         problem = copy.copy(made)  # its cache is left behind
         problem.counts = Counts()
@@ -304,16 +335,20 @@ def fresh_problem(spec: str | bytes) -> Problem:
     return problem_of(spec) if pickled is None else cloudpickle.loads(pickled)
 
 
-@lru_cache(maxsize=32)
-def _made_problem(spec: str | bytes) -> tuple[Problem, bytes | None]:
-    """The problem, made once in a process, and pickled if it is no grid problem and can be."""
-    made = problem_of(spec)
-    if isinstance(made, GridProblem):
-        return made, None
-    try:
-        return made, cloudpickle.dumps(made)
-    except (pickle.PicklingError, TypeError, AttributeError):
-        return made, None
+#: Problems made in this process, by specification and fingerprint, pickled if they are no grid
+#: problems and can be.
+_MADE: OrderedDict[tuple[str | bytes, str], tuple[Problem, bytes | None]] = OrderedDict()
+_MOST_MADE = 32
+
+
+def _remember(spec: str | bytes, fingerprint: str, made: Problem) -> None:
+    pickled = None
+    if not isinstance(made, GridProblem):
+        with suppress(pickle.PicklingError, TypeError, AttributeError):
+            pickled = cloudpickle.dumps(made)
+    _MADE[spec, fingerprint] = (made, pickled)
+    while len(_MADE) > _MOST_MADE:
+        _MADE.popitem(last=False)
 
 
 @lru_cache

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import cloudpickle
 from pymoo.core.algorithm import Algorithm
@@ -15,10 +16,12 @@ from gridproblems._names import lookup, with_nearest
 
 MakeProblem = Callable[[], Problem]
 MakeAlgorithm = Callable[[Problem, int], Algorithm]
-ProblemSpec = str | MakeProblem
-AlgorithmSpec = str | MakeAlgorithm
+ProblemSpec: TypeAlias = str | MakeProblem | Problem
+AlgorithmSpec: TypeAlias = str | MakeAlgorithm | Algorithm
 
-CALLABLE = "callable"
+CALLABLE, OBJECT = "callable", "object"
+#: What constructors raise that were handed nonsense.
+_NONSENSE = (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 LISTS = ("objectives", "controls", "regulators", "capacitors")
 
 
@@ -27,13 +30,14 @@ def problem_of(spec: str | bytes) -> Problem:
 
     Args:
         spec: ``"task:case"``, ``"task:case?option=value&..."`` (values are JSON where they can be,
-            lists are separated by commas), or a pickled callable without arguments.
+            lists are separated by commas), or a pickled problem, or callable without arguments.
 
     Raises:
         ValueError: Unknown task, case or option; the nearest known name is suggested.
     """
     if isinstance(spec, bytes):
-        made = cloudpickle.loads(spec)()
+        loaded = cloudpickle.loads(spec)
+        made = loaded if isinstance(loaded, Problem) else loaded()
         if not isinstance(made, Problem):
             raise ValueError(f"problems: expected callables that make pymoo problems, got {made!r}")
         return made
@@ -54,6 +58,13 @@ def problem_of(spec: str | bytes) -> Problem:
         return make(case, **options)
     except ValueError as error:
         raise ValueError(f"problem {spec!r}: {error}") from error
+    except _NONSENSE as error:
+        raise ValueError(f"problem {spec!r}: {_in_one_line(error)}") from error
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{text or 'no such value'} ({type(error).__name__})"
 
 
 def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm:
@@ -61,7 +72,8 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
 
     Args:
         spec: A name in ``algorithms.ALGORITHMS``, with parameters as ``"hs?pop_size=20"`` (lists
-            are pairs: ``"hs?par=[0.3,0.9]"``), or a pickled callable of (problem, n_evals).
+            are pairs: ``"hs?par=[0.3,0.9]"``), or a pickled algorithm, or callable of (problem,
+            n_evals).
         problem: What it is to solve.
         n_evals: The budget of the run.
 
@@ -70,7 +82,8 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
         TypeError: Unknown parameter.
     """
     if isinstance(spec, bytes):
-        made = cloudpickle.loads(spec)(problem, n_evals)
+        loaded = cloudpickle.loads(spec)
+        made = loaded if isinstance(loaded, Algorithm) else loaded(problem, n_evals)
         if not isinstance(made, Algorithm):
             raise ValueError(
                 f"algorithms: expected callables that make pymoo algorithms, got {made!r}"
@@ -79,7 +92,13 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
     from algorithms import ALGORITHMS
 
     name, parameters = name_and_parameters(spec)
-    return lookup("algorithm", name, ALGORITHMS)(problem, **parameters)
+    make = lookup("algorithm", name, ALGORITHMS)
+    try:
+        return make(problem, **parameters)
+    except (ValueError, TypeError):
+        raise
+    except _NONSENSE as error:
+        raise ValueError(f"algorithm {spec!r}: {_in_one_line(error)}") from error
 
 
 def name_and_parameters(spec: str) -> tuple[str, dict[str, Any]]:
@@ -100,12 +119,29 @@ def _written(key: str, value: Any) -> str:
 
 
 def portable(spec: ProblemSpec | AlgorithmSpec) -> str | bytes:
-    """The specification as it travels to a worker: text as it is, a callable pickled."""
-    return spec if isinstance(spec, str) else cloudpickle.dumps(spec)
+    """The specification as it travels to a worker: text as it is, all else pickled.
+
+    Raises:
+        ValueError: It cannot be pickled, or is an algorithm that ran already.
+    """
+    if isinstance(spec, str):
+        return spec
+    if isinstance(spec, Algorithm) and (spec.is_initialized or spec.problem is not None):
+        raise ValueError(f"algorithms: {type(spec).__name__} ran already, expected a fresh one")
+    try:
+        return cloudpickle.dumps(spec)
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
+        kind = type(spec).__name__
+        raise ValueError(f"{kind}: cannot be sent to a worker, for it holds {error}") from error
 
 
 def described(spec: ProblemSpec) -> str:
-    """What identifies a problem beside its name: the text, options in order, or "callable"."""
+    """What identifies a problem beside its name and fingerprint.
+
+    Its text with options in order, or "callable" or "object".
+    """
+    if isinstance(spec, Problem):
+        return OBJECT
     if not isinstance(spec, str):
         return CALLABLE
     name, options = _parsed(spec)
@@ -131,8 +167,12 @@ def by_name(kind: str, specs: Mapping[str, Any] | Iterable[Any]) -> dict[str, An
     if not specs:
         raise ValueError(f"{kind}: expected at least one")
     for name, spec in specs.items():
-        if not (isinstance(spec, str) or callable(spec)):
-            raise ValueError(f"{kind} {name!r}: expected text or a callable, got {spec!r}")
+        if not (isinstance(spec, (str, Problem, Algorithm)) or callable(spec)):
+            raise ValueError(
+                f"{kind} {name!r}: expected text or a callable or an object of pymoo, got {spec!r}"
+            )
+        if isinstance(spec, Algorithm if kind == "problems" else Problem):
+            raise ValueError(f"{kind} {name!r}: expected one of the {kind}, got {spec!r}")
     return {str(name): spec for name, spec in specs.items()}
 
 
@@ -150,6 +190,8 @@ def _parsed(spec: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"{spec!r}: expected name?option=value&..., got {pair!r}")
         try:
             options[key] = json.loads(value)
+        except RecursionError:
+            raise ValueError(f"{spec[:60]!r}...: {key}: too deep") from None
         except json.JSONDecodeError:
             options[key] = tuple(value.split(",")) if key in LISTS else value
     return name, options

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,23 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 import pandas as pd
+from joblib._parallel_backends import LokyBackend
 from pymoo.core.algorithm import Algorithm
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from gridproblems._results import parameters_of
+from gridproblems.fingerprint import fingerprint_of
+from gridproblems.study.blobs import vector_key
 from gridproblems.study.describe import facts_of, solution_of
-from gridproblems.study.run import Interrupt, Job, Outcome, fresh_problem, run_job
+from gridproblems.study.run import (
+    Interrupt,
+    Job,
+    Outcome,
+    fresh_problem,
+    make_problem,
+    run_job,
+)
 from gridproblems.study.specs import (
     AlgorithmSpec,
     ProblemSpec,
@@ -30,13 +41,15 @@ from gridproblems.study.specs import (
     described,
     portable,
 )
-from gridproblems.study.store import RunKey, Store, vector_key
+from gridproblems.study.store import RunKey, Store, StudyFileError, this_process
+from gridproblems.study.workers import outcomes, run_apart
 
 if TYPE_CHECKING:
     from gridproblems.study.results import Results
 
 WARM_UP_EVALUATIONS, TRIAL_EVALUATIONS = 20, 200
 LONGEST_TRIAL_S = 10.0
+RENEW_S, ASK_AGAIN_S = 10.0, 0.5
 MOST_DESCRIBED = 200
 
 OnOutcome = Callable[[RunKey, Outcome], None]
@@ -50,14 +63,17 @@ class Study:
 
     Args:
         path: The SQLite file with the results; made if it does not exist.
-        problems: By name ``"task:case"``, ``"task:case?option=value&..."``, or a callable without
-            arguments that makes any pymoo problem. A list of texts names each by its text. The
-            name of a callable is what identifies the problem: give a changed one another name.
+        problems: By name ``"task:case"``, ``"task:case?option=value&..."``, any pymoo problem, or a
+            callable without arguments that makes one. A list of texts names each by its text.
+            What it is made of identifies it (`gridproblems.fingerprint`): when a net, a limit or
+            the code of the user changes, its old runs do not stand for the new problem.
         algorithms: By name a name in ``algorithms.ALGORITHMS``, with parameters as
-            ``"hs?pop_size=20"``, or a callable of (problem, n_evals) that makes any pymoo
-            algorithm. Name, class and plain parameters identify it.
+            ``"hs?pop_size=20"``, any pymoo algorithm that did not run yet, or a callable of
+            (problem, n_evals) that makes one. Class and all parameters and operators identify it.
         seeds: How many (1, 2, ...), or which.
         n_evals: Evaluations of a run, or of a run by name of the problem.
+        timeout_s: Longest time of a run, None for any; a run that takes longer is ended and stored
+            as failed. [s]
 
     Raises:
         ValueError: Nothing to compare, an unknown name (the nearest is suggested), an algorithm
@@ -72,8 +88,12 @@ class Study:
         algorithms: Mapping[str, AlgorithmSpec] | Iterable[str],
         seeds: int | Sequence[int] = 31,
         n_evals: int | Mapping[str, int] = 10_000,
+        timeout_s: float | None = None,
     ) -> None:
         self.path = Path(path)
+        if timeout_s is not None and not (math.isfinite(timeout_s) and timeout_s > 0.0):
+            raise ValueError(f"timeout_s: expected more than 0 s, or None, got {timeout_s}")
+        self.timeout_s = timeout_s
         self.problems = by_name("problems", problems)
         self.algorithms = by_name("algorithms", algorithms)
         self.seeds = list(range(1, seeds + 1)) if isinstance(seeds, int) else list(seeds)
@@ -89,32 +109,40 @@ class Study:
         self.jobs: dict[RunKey, Job] = self._make_jobs()
 
     def _make_jobs(self) -> dict[RunKey, Job]:
-        specs = {name: portable(spec) for name, spec in self.problems.items()}
+        self._specs = {name: portable(spec) for name, spec in self.problems.items()}
         makers = {name: portable(spec) for name, spec in self.algorithms.items()}
-        parameters = {}
-        for name, spec in specs.items():
-            problem = fresh_problem(spec)
+        self._fingerprints: dict[str, str] = {}
+        identities = {}
+        for name, spec in self._specs.items():
+            _, self._fingerprints[name] = make_problem(spec)
+            problem = fresh_problem(spec, self._fingerprints[name])
             self._facts[name] = facts_of(problem)
             for algorithm, maker in makers.items():
                 made = algorithm_of(maker, problem, self.budgets[name])
-                parameters[name, algorithm] = _identity(made)
-        return {
-            RunKey(
-                name, described(self.problems[name]), algorithm, parameters[name, algorithm],
-                seed, self.budgets[name],
-            ): Job(name, algorithm, seed, self.budgets[name], spec, maker)
-            for seed in self.seeds
-            for name, spec in specs.items()
-            for algorithm, maker in makers.items()
-        }  # fmt: skip
+                identities[name, algorithm] = _identity(made), fingerprint_of(made)
+        jobs = {}
+        for seed in self.seeds:
+            for name, spec in self._specs.items():
+                for algorithm, maker in makers.items():
+                    parameters, fingerprint = identities[name, algorithm]
+                    key = RunKey(
+                        name, described(self.problems[name]), algorithm, parameters, seed,
+                        self.budgets[name], self._fingerprints[name], fingerprint,
+                    )  # fmt: skip
+                    jobs[key] = Job(
+                        name, algorithm, seed, self.budgets[name], spec, maker,
+                        self._fingerprints[name],
+                    )  # fmt: skip
+        return jobs
 
     def missing(self) -> dict[RunKey, Job]:
-        """What is not finished: never run, interrupted or failed."""
+        """What is not finished: never run or interrupted, and last what failed."""
         if not self.path.exists():
             return dict(self.jobs)
-        with Store(self.path) as store:
-            finished = store.keys()
-        return {key: job for key, job in self.jobs.items() if key not in finished}
+        with Store(self.path, read_only=True) as store:
+            statuses = {run.key: run.outcome.status for run in store.runs()}
+        left = {key: job for key, job in self.jobs.items() if statuses.get(key) != "finished"}
+        return dict(sorted(left.items(), key=lambda pair: pair[0] in statuses))
 
     def run(
         self, n_jobs: int = 1, progress: bool = True, on_outcome: OnOutcome | None = None
@@ -124,40 +152,80 @@ class Study:
         Runs are spread over worker processes. Fewer runs than workers: the evaluations of a run
         are spread over those left (grid problems only). Under
         ``joblib.parallel_config(backend="dask")`` or ``"ray"`` the runs go to that cluster.
-        A run that fails is stored with its traceback, and repeated by the next call.
+        A run that fails is stored with its traceback, and repeated by the next call, after all
+        others. So is one that ends its process, or takes longer than ``timeout_s`` (on a cluster
+        both are left to the cluster). Several processes, also on several machines with a common
+        folder, share the runs of one file; each call returns when nothing is left to do.
 
         Args:
             n_jobs: Workers, -1 for all cores.
             progress: Show a bar with the time left.
-            on_outcome: Called in this process with every run after it is stored.
+            on_outcome: Called in this process with every run of its own after it is stored.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; what was finished is stored.
+            StudyFileError: The file cannot be read or written.
+            ValueError: ``timeout_s`` on a cluster.
         """
+        workers = joblib.effective_n_jobs(n_jobs)
+        cluster = not isinstance(joblib.parallel.get_active_backend()[0], LokyBackend)
+        if cluster and self.timeout_s is not None:
+            raise ValueError("timeout_s: expected None where joblib hands the runs to a cluster")
+        since = 0
+        if self.path.exists():
+            with Store(self.path, read_only=True) as store:
+                since = store.last_id()
         missing = self.missing()
-        with Store(self.path) as store:
-            for name, spec in self.problems.items():
-                store.set_problem(name, described(spec), self._facts[name])
-            if missing:
-                with Interrupt() as interrupt, _display(store, missing, progress) as display:
-                    keys = {(k.problem, k.algorithm, k.seed): k for k in missing}
-                    with closing(_outcomes(missing, n_jobs, interrupt)) as outcomes:
-                        for job, outcome in outcomes:
-                            interrupt.hold(True)
-                            key = keys[job.problem, job.algorithm, job.seed]
-                            store.add(key, outcome)
-                            interrupt.hold(False)
-                            display(key, outcome)
-                            if on_outcome is not None:
-                                on_outcome(key, outcome)
+        if missing or self._facts_differ():
+            with Store(self.path) as store:
+                for name, spec in self.problems.items():
+                    facts = self._facts[name]
+                    store.set_problem(name, described(spec), facts, self._fingerprints[name])
+                if missing:
+                    turns = _Turns(store, missing, since)
+                    self._run(turns, workers, cluster, progress, on_outcome)
         self._describe_solutions()
+
+    def _run(
+        self, turns: _Turns, workers: int, cluster: bool, progress: bool, tell: OnOutcome | None
+    ) -> None:
+        workers, total = min(workers, len(turns.left)), workers
+        with Interrupt() as interrupt, turns, _display(turns, progress) as display:
+            if cluster:
+                made = _cluster_outcomes(turns, workers, total // workers)
+            else:
+                made = outcomes(
+                    turns.next_job, workers, total // workers, self.timeout_s, turns.renew
+                )
+            with closing(made):
+                for job, outcome in made:
+                    interrupt.hold(True)
+                    key = turns.keys[job.problem, job.algorithm, job.seed]
+                    turns.store.add(key, outcome)
+                    interrupt.hold(False)
+                    display(key, outcome)
+                    if tell is not None:
+                        tell(key, outcome)
+
+    def _facts_differ(self) -> bool:
+        with Store(self.path, read_only=True) as store:
+            stored = store.problems()
+        return any(
+            stored.get((name, described(spec), self._fingerprints[name]))
+            != json.loads(json.dumps(self._facts[name]))
+            for name, spec in self.problems.items()
+        ) and _may_write(self.path)
 
     def _describe_solutions(self) -> None:
         """Puts the settings of the best points of each problem into words, in the file."""
+        if not _may_write(self.path):
+            return
         results = self.results()
         for name, spec in self.problems.items():
-            with Store(self.path) as store:
-                have = store.solutions(name, described(spec))
+            of_problem = name, described(spec)
+            fingerprint = self._fingerprints[name]
+            with Store(self.path, read_only=True) as store:
+                have = store.solutions(*of_problem, fingerprint)
             wanted: dict[str, tuple[Any, bool]] = {}
             for entry in results.entries:
                 if entry.name != name:
@@ -174,13 +242,13 @@ class Study:
             }
             if not wanted:
                 continue
-            problem = fresh_problem(portable(spec))
+            problem = fresh_problem(self._specs[name], fingerprint)
             solutions = {
                 key: {**solution_of(problem, x, pictures=full), "full": full}
                 for key, (x, full) in wanted.items()
             }
             with Store(self.path) as store:
-                store.set_solutions(name, described(spec), solutions)
+                store.set_solutions(*of_problem, solutions, fingerprint)
 
     def plan(self, n_jobs: int = 1) -> pd.DataFrame:
         """What `run` would do, and how long: one row per problem and algorithm.
@@ -193,7 +261,7 @@ class Study:
         workers = joblib.effective_n_jobs(n_jobs)
         known: dict[tuple[Any, ...], float] = {}
         if self.path.exists():
-            with Store(self.path) as store:
+            with Store(self.path, read_only=True) as store:
                 known = store.times()
         groups: dict[tuple[Any, ...], list[RunKey]] = defaultdict(list)
         for key in self.jobs:
@@ -203,7 +271,7 @@ class Study:
             to_do = [key for key in keys if key in missing]
             seconds = known.get(kind)
             if seconds is None:
-                seconds = _trial_s(self.jobs[keys[0]])
+                seconds = _trial_s(self.jobs[keys[0]], self.timeout_s)
             rows.append(
                 {
                     "problem": keys[0].problem,
@@ -246,13 +314,13 @@ def _identity(algorithm: Algorithm) -> str:
     )
 
 
-def _trial_s(job: Job) -> float:
+def _trial_s(job: Job, timeout_s: float | None) -> float:
     """Expected time of a run, from a short one of its own kind that is stored nowhere. [s]"""
     seconds = np.inf
     for trial in (WARM_UP_EVALUATIONS, TRIAL_EVALUATIONS):
         trial = min(trial, job.budget)
         if seconds * trial / job.budget < LONGEST_TRIAL_S or trial <= WARM_UP_EVALUATIONS:
-            _, outcome = run_job(replace(job, budget=trial), driver=os.getpid())
+            outcome = run_apart(replace(job, budget=trial), timeout_s)
             seconds = outcome.run_time_s * job.budget / max(outcome.evaluations, 1)
     return float(seconds)
 
@@ -261,29 +329,86 @@ def _kind(key: RunKey) -> tuple[Any, ...]:
     return key.problem, key.spec, key.algorithm, key.parameters, key.budget
 
 
-def _outcomes(
-    jobs: Mapping[RunKey, Job], n_jobs: int, interrupt: Interrupt
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+class _Turns:
+    """Hands out the runs of a study, none that another process is at.
+
+    Args:
+        store: The file.
+        jobs: What is to be done.
+        since: Number of the latest run in the file when this process began.
+
+    Attributes:
+        left: What nobody has done yet, as far as is known.
+        done_by_others: Called with the key of every run that another process did.
+    """
+
+    def __init__(self, store: Store, jobs: Mapping[RunKey, Job], since: int) -> None:
+        self.store = store
+        self.left = dict(jobs)
+        self.keys = {(k.problem, k.algorithm, k.seed): k for k in jobs}
+        self.done_by_others: Callable[[RunKey], None] = lambda key: None
+        self._since = since
+        self._owner = this_process()
+        self._renewed_s = self._asked_s = -math.inf
+
+    def __enter__(self) -> _Turns:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with suppress(StudyFileError):  # claims of a process that ended are void anyway
+            self.store.drop_claims(self._owner)
+
+    def renew(self) -> None:
+        """Says from time to time that this process is still at work."""
+        now = time.monotonic()
+        if now - self._renewed_s > RENEW_S:
+            self.store.renew_claims(self._owner)
+            self._renewed_s = now
+
+    def next_job(self) -> Job | str | None:
+        """A job that is this process's own now, "wait", or None when all is done."""
+        now = time.monotonic()
+        if now - self._asked_s < ASK_AGAIN_S:
+            return "wait" if self.left else None
+        for key in list(self.left):
+            answer = self.store.claim(key, self._since, self._owner)
+            if answer == "mine":
+                return self.left.pop(key)
+            if answer == "done":
+                del self.left[key]
+                self.done_by_others(key)
+        self._asked_s = now  # others are at all that is left
+        return "wait" if self.left else None
+
+
+def _cluster_outcomes(
+    turns: _Turns, workers: int, eval_jobs: int
 ) -> Generator[tuple[Job, Outcome], None, None]:
-    """Outcomes as they come, from workers or from this process."""
-    available = joblib.effective_n_jobs(n_jobs)
-    workers = min(available, len(jobs))
-    eval_jobs = available // workers
-    if available == 1 or workers == 1:
-        for job in jobs.values():
-            yield run_job(job, eval_jobs, os.getpid(), interrupt)
-        return
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    yield from parallel(
-        joblib.delayed(run_job)(job, eval_jobs, os.getpid()) for job in jobs.values()
-    )
+    """Outcomes from the workers of joblib's active backend; all that is free is claimed at once."""
+    while turns.left:
+        jobs = _all_of(turns)
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from parallel(joblib.delayed(run_job)(job, eval_jobs, os.getpid()) for job in jobs)
+        if turns.left:
+            time.sleep(ASK_AGAIN_S)
+
+
+def _all_of(turns: _Turns) -> list[Job]:
+    jobs = []
+    while isinstance(job := turns.next_job(), Job):
+        jobs.append(job)
+    return jobs
 
 
 @contextmanager
-def _display(
-    store: Store, jobs: Mapping[RunKey, Job], enabled: bool
-) -> Iterator[Callable[[RunKey, Outcome], None]]:
+def _display(turns: _Turns, enabled: bool) -> Iterator[Callable[[RunKey, Outcome], None]]:
     """A bar with runs done, time left and the latest run; failures are printed."""
-    times = {kind: [seconds, 1.0] for kind, seconds in store.times().items()}
+    jobs = turns.left
+    times = {kind: [seconds, 1.0] for kind, seconds in turns.store.times().items()}
     left: dict[tuple[Any, ...], int] = defaultdict(int)
     for key in jobs:
         left[_kind(key)] += 1
@@ -321,6 +446,11 @@ def _display(
             text += f": {len(outcome.F)} nondominated"
         bar.update(task, advance=1, description=text)
 
+    def others(key: RunKey) -> None:
+        left[_kind(key)] -= 1
+        bar.update(task, advance=1)
+
+    turns.done_by_others = others
     with bar:
         yield show
 
