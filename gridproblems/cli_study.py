@@ -19,7 +19,7 @@ from gridproblems.errors import GridProblemError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gridproblems.study import Study
+    from gridproblems.study import Results, Study
 
 INTERRUPTED = 130
 SOME_FAILED = 1
@@ -50,6 +50,10 @@ def compare(
     evals: Annotated[int, typer.Option(min=1, help="Evaluations of each run, exactly")] = 10_000,
     jobs: Annotated[int, typer.Option(help="Parallel runs, -1 for all cores")] = 1,
     out: Out = Path("results"),
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Longest time of a run in seconds; longer ones fail", min=0.001),
+    ] = None,
     study: Annotated[
         str | None, typer.Option(help="A ready study instead: papers, dispatch, reconfiguration")
     ] = None,
@@ -66,7 +70,7 @@ def compare(
     """
     with _one_line_errors(debug):
         console = Console(quiet=quiet)
-        made = _study(problems or [], algorithms, seeds, evals, out / FILE, study)
+        made = _study(problems or [], algorithms, seeds, evals, out / FILE, study, timeout)
         if dry_run:
             _show_plan(made.plan(jobs), made, console)
             return
@@ -84,6 +88,7 @@ def compare(
             path = made.report(out / REPORT)
             _show_table(made.table(), console)
             console.print(verdict(results), markup=False, highlight=False)
+            _tell(results)
             typer.echo(path) if quiet else console.print(
                 f"Report in [bold]{path}[/bold]", highlight=False, soft_wrap=True
             )
@@ -111,6 +116,7 @@ def report(
         from gridproblems.study.report import write_report
 
         results = Results(folder)
+        _tell(results)
         typer.echo(write_report(results, out or results.path.parent / REPORT, figures=figures))
 
 
@@ -130,6 +136,7 @@ def export(
         from gridproblems.study.export import export_csv, export_ioh
 
         results = Results(folder)
+        _tell(results)
         target = out or results.path.parent / format.value
         paths = (export_csv if format is Format.csv else export_ioh)(results, target)
         for path in paths:
@@ -137,7 +144,13 @@ def export(
 
 
 def _study(
-    problems: list[str], algorithms: str, seeds: int, evals: int, path: Path, ready: str | None
+    problems: list[str],
+    algorithms: str,
+    seeds: int,
+    evals: int,
+    path: Path,
+    ready: str | None,
+    timeout_s: float | None,
 ) -> Study:
     """The study of the arguments, or a ready one.
 
@@ -153,9 +166,16 @@ def _study(
     if ready is None:
         outside_brackets = r",(?![^\[]*\])"
         names = [name.strip() for name in re.split(outside_brackets, algorithms) if name.strip()]
-        return Study(path, problems, names, seeds, evals)
+        return Study(path, problems, names, seeds, evals, timeout_s)
     made = lookup("study", ready, STUDIES)
-    return Study(path, made.problems, made.algorithms, made.seeds, made.n_evals)
+    limit_s = made.timeout_s if timeout_s is None else timeout_s
+    return Study(path, made.problems, made.algorithms, made.seeds, made.n_evals, limit_s)
+
+
+def _tell(results: Results) -> None:
+    """What a reader of the figures should know, on stderr."""
+    for note in results.notes:
+        typer.echo(f"Note: {note}", err=True)
 
 
 def _check_plotly() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +22,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from matplotlib.figure import Figure
 from study_files import facts, finished, results
 from typer.testing import CliRunner
 
 from gridproblems import PROBLEMS, cli_study
 from gridproblems.study import Results, Study
+from gridproblems.study.blobs import vector_key
+from gridproblems.study.describe import checked_solution
+from gridproblems.study.export import export_csv
 from gridproblems.study.ready import STUDIES
 from gridproblems.study.report import how_to_repeat, verdict, write_report
 from gridproblems.study.run import Outcome
 from gridproblems.study.specs import algorithm_of, problem_of
+from gridproblems.study.store import RunKey, Store
+from gridproblems.study.written import harmless
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for command in (cli_study.compare, cli_study.report, cli_study.export):
@@ -153,14 +165,15 @@ def test_without_plotly_nothing_is_run(tmp_path: Path, monkeypatch: pytest.Monke
 def test_runs_that_failed_are_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gridproblems.study import study as study_module
 
-    real = study_module.run_job
+    real = study_module.outcomes
 
-    def sometimes(job: Any, *arguments: Any) -> Any:
-        if job.seed == 2 and job.algorithm == "hs":
-            return job, Outcome(status="failed", traceback="ValueError: a test", machine={"a": "1"})
-        return real(job, *arguments)
+    def sometimes(*arguments: Any) -> Any:
+        for job, outcome in real(*arguments):
+            if job.seed == 2 and job.algorithm == "hs":
+                outcome = Outcome("failed", "ValueError: a test", machine={"a": "1"})
+            yield job, outcome
 
-    monkeypatch.setattr(study_module, "run_job", sometimes)
+    monkeypatch.setattr(study_module, "outcomes", sometimes)
     result = compared(tmp_path)
     assert result.exit_code == 1
     assert "2 runs failed; the same command repeats them" in result.stderr
@@ -281,6 +294,215 @@ def runs_of(**means: float) -> dict[tuple[str, str, int], Outcome]:
         for seed in range(1, 12)
         for name, mean in means.items()
     }
+
+
+# -- files of strangers ---------------------------------------------------------------------------
+
+ATTACK = '"><img src=x onerror=alert(1)><script>alert(2)</script>$x$'
+TAGS = {
+    "html", "head", "meta", "link", "title", "style", "body", "main", "script", "p", "h1", "h2",
+    "h3", "nav", "a", "div", "table", "thead", "tbody", "tr", "th", "td", "b", "details",
+    "summary", "pre", "img",
+}  # fmt: skip
+
+
+class Seen(HTMLParser):
+    """Tags and attributes of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
+        self.sources: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {(tag, name) for name, _ in attrs}
+        self.sources += [value or "" for name, value in attrs if name == "src"]
+
+
+def png() -> str:
+    figure = Figure(figsize=(1, 1))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def attacked(path: Path) -> Results:
+    """A study whose every text is an attack, with good checksums."""
+    about = {
+        **facts((ATTACK, "g" + ATTACK), [[0.1, 0.1]]),
+        "title": ATTACK, "units": [ATTACK, ATTACK], "variables": ["v" + ATTACK, "y" + ATTACK],
+        "reference": {"values": [[0.1, 0.1]], "status": ATTACK, "method": ATTACK},
+    }  # fmt: skip
+    network = {
+        "positions": [[0, 0], [1, 1]], "buses": [ATTACK, "b"], "sources": [0], "vm_pu": [1, None],
+        "branches": [{"kind": ATTACK, "name": ATTACK, "ends": [0, 1], "open": True,
+                      "loading_percent": None}],
+    }  # fmt: skip
+    described = {
+        "text": ATTACK, "rows": [{ATTACK: ATTACK, "n": 1.0}], "full": True, "network": network,
+        "pictures": {ATTACK: png(), "bad": ATTACK, "svg": base64.b64encode(b"<svg/>").decode(),
+                     "tail": png()[:-8] + "AAAAAAAA"},
+    }  # fmt: skip
+    points = [[1, 0, 0, 1.0, 2.0], [2, 0, 0, 2.0, 1.0], [3, 0, 0, 0.5, 0.5]]
+    with Store(path) as store:
+        store.set_problem(ATTACK, ATTACK, about)
+        for name in (ATTACK, "x" + ATTACK):
+            for seed in (1, 2):
+                key = RunKey(ATTACK, ATTACK, name, json.dumps({ATTACK: ATTACK}), seed, 100)
+                store.add(key, finished(points, machine={ATTACK: ATTACK}))
+            failed = replace(key, seed=9)
+            store.add(failed, Outcome("failed", ATTACK, machine={ATTACK: seed}))
+        x = vector_key(np.array([0.5, 0.0]))
+        store.set_solutions(ATTACK, ATTACK, {x: described})
+    return Results(path)
+
+
+def test_everything_of_a_stored_study_is_escaped(tmp_path: Path) -> None:
+    found = attacked(tmp_path / "s.db")
+    page = write_report(found, tmp_path / "r.html").read_text()
+    seen = Seen(page)
+    assert seen.tags <= TAGS, seen.tags - TAGS
+    assert not [pair for pair in seen.attributes if pair[1].startswith("on")]
+    assert seen.sources == [f"data:image/png;base64,{png()}"] * 2  # the knee and an extreme
+    assert "<img src=x" not in page
+    assert "unsafe-inline" not in page.split("script-src")[1].split(";")[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"objectives": [1]}, {"objectives": []}, {"units": ["a", "b"]}, {"n_var": "<b>"}, {"n_var": 3},
+        {"base": ["<b>"]}, {"reference": {"values": [["x"]]}}, {"reference": 3}, {"variables": 1},
+    ],
+)  # fmt: skip
+def test_facts_that_are_none_cost_their_runs_only(tmp_path: Path, change: dict[str, Any]) -> None:
+    runs = {(p, "a", 1): finished([[1, 0, 0, 1.0]]) for p in ("p", "q")}
+    about = {"p": {**facts(), **change}, "q": facts()}
+    found = results(tmp_path / "s.db", about, runs)
+    assert [run.problem for run in found.runs] == ["q"]
+    assert "facts" in str(found.altered[0])
+    write_report(found, tmp_path / "r.html")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"positions": [["<b>", 0]]}, {"ends": 5}, {"sources": [7]}, {"vm_pu": ["<ink>", None]},
+        {"branches": [{}]}, {"buses": [None, None]}, {"positions": 3},
+    ],
+)  # fmt: skip
+def test_networks_that_are_none_are_left_out(change: dict[str, Any]) -> None:
+    network = {"positions": [[0, 0], [1, 1]], "buses": ["a", "b"], "sources": [0],
+               "vm_pu": [1.0, None], "branches": []}  # fmt: skip
+    assert "network" in checked_solution({"text": "", "rows": [], "network": network})
+    if "ends" in change:
+        change = {"branches": [{"name": "l", "open": False, "ends": [0, 5],
+                                "loading_percent": 1.0}]}  # fmt: skip
+    assert "network" not in checked_solution({"rows": [], "network": {**network, **change}})
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"), ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"), ("@SUM(A1)", "'@SUM(A1)"),
+        ("-2+3", "'-2+3"), ("\t=1", "'\t=1"), ("\r=1", "'\r=1"), ("a;=1", "a;'=1"),
+        (" =1", "' =1"), ("a\n=1", "a\n'=1"), ('a,"=1', "a,'\"=1"),
+        ("-1.5", "-1.5"), ("+3", "+3"), ("-1e-3", "-1e-3"), (-1.5, -1.5),
+        ("-1.5; -2 MW", "-1.5; -2 MW"),
+        ("close line 3; open line 4", "close line 3; open line 4"), ("a=b", "a=b"), ("x@y", "x@y"),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_cells_that_spreadsheets_would_run(cell: Any, written: Any) -> None:
+    assert harmless(cell) == written
+
+
+def test_every_exported_csv_is_harmless(tmp_path: Path) -> None:
+    evil = "=HYPERLINK(1)"
+    about = {**facts((evil,)), "variables": [evil + "x", "@v"]}
+    runs = {(evil, "+a", 1): finished([[1, 0, 0, -1.5]])}
+    found = results(tmp_path / "s.db", {evil: about}, runs)
+    with Store(tmp_path / "s.db") as store:
+        store.set_solutions(evil, "callable", {"[-1.5, 0.0]": {"text": "=cmd()", "rows": []}})
+    paths = export_csv(found, tmp_path / "csv")
+    assert len(paths) == 4
+    for path in paths:
+        with path.open(newline="") as file:
+            rows = list(csv.reader(file))
+        cells = [cell for row in rows for cell in row]
+        assert not [c for c in cells if re.match(r"[=+@\t\r]|-(?!\d)", c)], path
+        assert any("-1.5" in row for row in rows), path.name
+    front = pd.read_csv(next(p for p in paths if p.name.startswith("front")))
+    assert front.iloc[0, 0] == -1.5
+
+
+def test_a_report_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    """A disk that is full after 100 kB, and a process that is killed while it writes."""
+    found = results(tmp_path / "s.db", {"p": facts()}, {("p", "a", 1): finished([[1, 0, 0, 1]])})
+    target = tmp_path / "r.html"
+    write_report(found, target)
+    old = target.read_bytes()
+    script = (
+        "import resource, signal, sys, os, pathlib\n"
+        "from gridproblems.study import Results\n"
+        "from gridproblems.study.report import write_report\n"
+        "found = Results(sys.argv[1])\n"
+        "if sys.argv[3] == 'full':\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "else:\n"
+        "    pathlib.Path.replace = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_report(found, sys.argv[2])\n"
+    )
+    for how in ("full", "killed"):
+        arguments = [sys.executable, "-c", script, str(found.path), str(target), how]
+        done = subprocess.run(arguments, capture_output=True, text=True)
+        assert done.returncode != 0
+        assert "Error" in done.stderr or how == "killed"
+        assert target.read_bytes() == old
+    left = [p.name for p in tmp_path.iterdir() if p.name.endswith(".part.html")]
+    assert len(left) <= 1, "a full disk leaves nothing, a kill the half-written file"
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_damaged_and_foreign_files_are_one_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "study.db").write_bytes(b"SQLite format 3\x00" + bytes(range(256)) * 40)
+    result = invoke(command, tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("Error: ")
+
+
+def test_compare_into_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("no folder")
+    result = compared(tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    (tmp_path / "there" / "study.db").mkdir(parents=True)
+    result = compared(tmp_path / "there")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
+def test_altered_runs_are_said_on_stderr(tmp_path: Path) -> None:
+    runs = {("p", "a", seed): finished([[1, 0, 0, 1.0]]) for seed in (1, 2)}
+    found = results(tmp_path / "study.db", {"p": facts()}, runs)
+    db = sqlite3.connect(found.path)
+    db.execute("UPDATE runs SET evaluations = 5, algorithm_fingerprint = 'x' WHERE id = 1")
+    db.commit()
+    db.close()
+    result = invoke("report", tmp_path)
+    assert result.exit_code == 0
+    assert "Note: Left out, altered or damaged since it was stored: run 1" in result.stderr
+    assert "run 1 (p, a, seed 1)" in (tmp_path / "report.html").read_text()
+
+
+def test_a_time_limit_on_the_command_line(tmp_path: Path) -> None:
+    result = compared(tmp_path, "--timeout", "0.001", "--quiet")
+    assert result.exit_code == 1
+    assert "8 runs failed" in result.stderr
 
 
 def test_verdict_names_a_real_difference(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from gridproblems.study.indicators import (
     hypervolume_steps,
     igd_plus,
 )
-from gridproblems.study.results import Results, Run
+from gridproblems.study.results import Results, Run, mixed_versions
 from gridproblems.study.run import FloatArray
 
 TARGETS_PERCENT = (10.0, 1.0, 0.1, 0.01)
@@ -100,9 +100,10 @@ def table(results: Results) -> pd.DataFrame:
     better), median_low and median_high (95 % bootstrap interval of the median), gap_percent
     (of the median), for each target reached_10%, ... (share of runs) and ert_10%, ...
     (evaluations), time_s (median), mean_rank within the problem, and the medians of igd_plus and
-    epsilon.
+    epsilon. Where versions of packages differ between runs, ``versions`` says which each row has.
     """
     runs = run_table(results)
+    mixed = mixed_versions(run.outcome for run in results.runs)
     hits = target_hits(results, TARGETS_PERCENT)
     rows = []
     for entry in results.entries:
@@ -148,8 +149,18 @@ def table(results: Results) -> pd.DataFrame:
                 for indicator in ("igd_plus", "epsilon"):
                     known = done[indicator].dropna()
                     row[indicator] = known.median() if len(known) else np.nan
+            if mixed:
+                row["versions"] = _versions(results.finished(entry.label, algorithm), list(mixed))
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _versions(runs: Sequence[Run], packages: Sequence[str]) -> str:
+    texts = []
+    for package in packages:
+        found = sorted({str(run.outcome.machine.get(package, "not there")) for run in runs})
+        texts.append(f"{package} {' and '.join(found)}")
+    return "; ".join(texts)
 
 
 def quantile(values: FloatArray, q: float) -> float:

@@ -44,10 +44,9 @@ def from_blob(blob: bytes) -> Any:
     """
     try:
         return _array(blob) if blob.startswith(b"PK") else _dicts(blob)
-    except _DAMAGED as error:
-        raise ValueError(
-            f"stored values cannot be read: {type(error).__name__}: {error}"
-        ) from error
+    except (ValueError, *_DAMAGED) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"stored values cannot be read: {reason}") from error
 
 
 def vector_key(x: Any) -> str:
@@ -62,7 +61,7 @@ def _array(blob: bytes) -> NDArray[Any]:
             zipfile.ZIP_STORED,
             zipfile.ZIP_DEFLATED,
         ):
-            raise ValueError("stored values cannot be read: expected one array")
+            raise ValueError("expected one array")
         with archive.open(members[0]) as file:
             version = np.lib.format.read_magic(file)
             read = {
@@ -70,15 +69,15 @@ def _array(blob: bytes) -> NDArray[Any]:
                 (2, 0): np.lib.format.read_array_header_2_0,
             }.get(version)
             if read is None:
-                raise ValueError(f"stored values cannot be read: array of version {version}")
+                raise ValueError(f"array of version {version}")
             shape, is_fortran, dtype = read(file)
             if dtype.kind not in "fiub" or min(shape, default=0) < 0:
-                raise ValueError(f"stored values cannot be read: array of {dtype}, {shape}")
+                raise ValueError(f"array of {dtype}, {shape}")
             size = math.prod(shape) * dtype.itemsize
             _check_size(size)
             data = file.read(size + 1)
     if len(data) != size:
-        raise ValueError(f"stored values cannot be read: {len(data)} bytes where {size} are told")
+        raise ValueError(f"{len(data)} bytes where {size} are told")
     array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
     return array.copy()
 
@@ -88,18 +87,18 @@ def _dicts(blob: bytes) -> list[dict[str, Any]]:
     try:
         values = json.loads(blob)
     except RecursionError as error:
-        raise ValueError("stored values cannot be read: too deep") from error
+        raise ValueError("too deep") from error
     plain = (bool, int, float, str)
     if not isinstance(values, list) or not all(
         isinstance(x, dict) and all(isinstance(v, plain) for v in x.values()) for x in values
     ):
-        raise ValueError("stored values cannot be read: expected a list of variables by name")
+        raise ValueError("expected a list of variables by name")
     return values
 
 
 def _check_size(size: int) -> None:
     if size > MOST_BYTES:
-        raise ValueError(f"stored values would take {size:,} bytes, more than {MOST_BYTES:,}")
+        raise ValueError(f"they would take {size:,} bytes, more than {MOST_BYTES:,}")
 
 
 def _plain(value: Any) -> Any:

@@ -68,6 +68,8 @@ def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     n_obj = len(facts["objectives"])
     if not n_obj or len(facts["units"]) != n_obj:
         raise ValueError("facts: expected a unit for each objective, and at least one")
+    if len({*facts["objectives"], *facts["variables"]}) < n_obj + len(set(facts["variables"])):
+        raise ValueError("facts: expected different names of objectives and variables")
     for name in ("n_var", "n_constraints"):
         if type(facts.get(name)) is not int or facts[name] < 0:
             raise ValueError(f"facts: {name}: expected a whole number")

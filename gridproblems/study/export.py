@@ -12,6 +12,7 @@ import pandas as pd
 
 from gridproblems.study.analyse import run_table, table
 from gridproblems.study.results import Entry, Results, Run
+from gridproblems.study.written import write_csv, write_text
 
 IOH_VERSION = "0.3.22"
 
@@ -20,6 +21,7 @@ def export_csv(results: Results, folder: Path) -> list[Path]:
     """``runs.csv``, ``table.csv``, ``curves.csv``, and a ``front-N-....csv`` for each problem.
 
     A front holds the best points of all runs with their variables and their settings in words.
+    Cells that a spreadsheet would take for formulas get a quote in front (`written.harmless`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     curves = []
@@ -40,7 +42,7 @@ def export_csv(results: Results, folder: Path) -> list[Path]:
     paths = []
     for name, frame in frames.items():
         paths.append(folder / f"{name}.csv")
-        frame.to_csv(paths[-1], index=False)
+        write_csv(paths[-1], frame)
     return paths
 
 
@@ -72,10 +74,10 @@ def export_ioh(results: Results, folder: Path) -> list[Path]:
             inner = home / f"data_f{number}_{name}"
             inner.mkdir(parents=True, exist_ok=True)
             data = inner / f"IOHprofiler_f{number}_DIM{entry.facts['n_var']}.dat"
-            data.write_text("".join(_dat(run) for run in runs), encoding="utf-8")
+            write_text(data, "".join(_dat(run) for run in runs))
             meta = home / f"IOHprofiler_f{number}_{name}.json"
             text = json.dumps(_meta(number, name, entry, algorithm, runs, data, home), indent=1)
-            meta.write_text(text + "\n", encoding="utf-8")
+            write_text(meta, text + "\n")
             paths += [meta, data]
     return paths
 

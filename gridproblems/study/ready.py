@@ -15,6 +15,7 @@ class ReadyStudy:
         algorithms: Names, with parameters where they differ from the defaults.
         seeds: Number of seeds.
         n_evals: Evaluations of a run, by problem.
+        timeout_s: Longest time of a run, None for any. [s]
     """
 
     title: str
@@ -22,6 +23,7 @@ class ReadyStudy:
     algorithms: tuple[str, ...]
     seeds: int
     n_evals: dict[str, int]
+    timeout_s: float | None = None
 
 
 #: The problems of the published works, each with what it was solved with and what came later.

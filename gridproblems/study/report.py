@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import math
@@ -25,12 +27,14 @@ from gridproblems.study.blobs import vector_key
 from gridproblems.study.charts import Chart, NetworkChart, overall_charts, problem_charts
 from gridproblems.study.draw_page import figure_of
 from gridproblems.study.results import OWN, Entry, Results
-from gridproblems.study.specs import CALLABLE
+from gridproblems.study.specs import CALLABLE, OBJECT
 from gridproblems.study.template import PAGE, SCRIPT, STYLE
+from gridproblems.study.written import replaced, write_text
 
 MOST_ROWS = 60
 MOST_NAMED = 4
 AT_OPTIMUM_PERCENT = 1e-4
+_YOURS = {CALLABLE: "<your callable>", OBJECT: "<your problem>"}
 _GOALS = {
     "proven": "the proven optimum",
     OWN: "the best value of this study",
@@ -44,7 +48,10 @@ _FRONT_GOALS = {
 
 
 def write_report(results: Results, path: str | Path, figures: bool = False) -> Path:
-    """Writes the report.
+    """Writes the report; an old one stays until the new one is whole.
+
+    Nothing of the file of the study is trusted: texts are escaped, pictures are checked, and no
+    script but the page's own two can run.
 
     Args:
         results: What to report on.
@@ -66,24 +73,32 @@ def write_report(results: Results, path: str | Path, figures: bool = False) -> P
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {_id(chart): figure_of(chart) for chart in report.charts}
+    plotly = get_plotlyjs().replace("</script", "<\\/script").replace("\r", "\n")
+    scripts = {"PLOTLY": plotly, "SCRIPT": SCRIPT}
     parts = {
+        "HASHES": " ".join(map(_source_hash, scripts.values())),
         "TITLE": _text(report.title),
         "STYLE": STYLE,
         "BODY": report.body,
-        "PLOTLY": get_plotlyjs().replace("</script", "<\\/script"),
         "FIGURES": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        "SCRIPT": SCRIPT,
+        **scripts,
     }
-    page = re.sub("@([A-Z]+)@", lambda match: parts[match.group(1)], PAGE)
-    path.write_text(page, encoding="utf-8")
+    write_text(path, re.sub("@([A-Z]+)@", lambda match: parts[match.group(1)], PAGE))
     if figures:
         from gridproblems.study.draw_png import draw
 
         folder = path.parent / "figures"
         folder.mkdir(exist_ok=True)
         for chart in report.charts:
-            draw(chart).savefig(folder / f"{chart.key}.png", dpi=150)
+            with replaced(folder / f"{chart.key}.png") as new:
+                draw(chart).savefig(new, dpi=150)
     return path
+
+
+def _source_hash(script: str) -> str:
+    """What a content security policy calls the one script that may run."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def verdict(results: Results) -> str:
@@ -118,6 +133,7 @@ class _Report:
                 '<p class="soft">Study of algorithms on grid problems</p>',
                 f"<h1>{_text(self.title)}</h1>",
                 f'<p class="verdict" id="verdict">{_text(verdict(results))}</p>',
+                *(f'<p class="note">{_text(note)}</p>' for note in results.notes),
                 f'<p class="soft">{_text(self._numbers())}</p>',
                 "<nav>" + "".join(f'<a href="#{a}">{_text(t)}</a>' for a, t in links) + "</nav>",
             ]
@@ -172,7 +188,8 @@ class _Report:
         ]
         for run in failed[:3]:
             parts.append(
-                f"<details><summary>Failed: {_text(run.algorithm)}, seed {run.key.seed}</summary>"
+                f"<details><summary>Failed: {_text(run.algorithm)}, "
+                f"seed {_text(run.key.seed)}</summary>"
                 f"<pre>{_text(run.outcome.traceback)}</pre></details>"
             )
         return "\n".join(parts)
@@ -340,7 +357,7 @@ def how_to_repeat(results: Results) -> str:
     problems = {entry.name: entry.spec for entry in results.entries}
     budgets = {entry.name: entry.budget for entry in results.entries}
     names = list(dict.fromkeys(run.key.algorithm for run in results.runs))
-    by_text = CALLABLE not in problems.values() and all(
+    by_text = not {CALLABLE, OBJECT} & set(problems.values()) and all(
         name.split("?")[0] in ALGORITHMS for name in names
     )
     one_budget = len(set(budgets.values())) == 1
@@ -351,8 +368,7 @@ def how_to_repeat(results: Results) -> str:
             f"--seeds {len(seeds)} --evals {next(iter(budgets.values()))}"
         )
     made = ", ".join(
-        f"{name!r}: {'<your callable>' if spec == CALLABLE else repr(spec)}"
-        for name, spec in problems.items()
+        f"{name!r}: {_YOURS.get(spec) or repr(spec)}" for name, spec in problems.items()
     )
     algorithms = ", ".join(
         f"{name!r}: {repr(name) if name.split('?')[0] in ALGORITHMS else '<as below>'}"

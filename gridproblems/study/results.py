@@ -373,19 +373,23 @@ def _notes(altered: Sequence[Altered], stored: Sequence[StoredRun]) -> tuple[str
     if unknown:
         notes.append(
             f"{unknown} of {len(stored)} runs are from a file of version 0.1: what exactly their "
-            "problems and algorithms were is not known."
+            "problems and algorithms were is not known, and they have no checksum."
         )
-    versions: dict[str, dict[str, int]] = {}
-    for run in stored:
-        for package in (*PACKAGES, "python"):
-            version = str(run.outcome.machine.get(package, "not there"))
-            counts = versions.setdefault(package, {})
-            counts[version] = counts.get(version, 0) + 1
     mixed = [
         f"{package} {' and '.join(f'{v} ({n} runs)' for v, n in sorted(counts.items()))}"
-        for package, counts in versions.items()
-        if len(counts) > 1
+        for package, counts in mixed_versions([run.outcome for run in stored]).items()
     ]
     if mixed:
         notes.append(f"Runs of different versions are mixed: {'; '.join(mixed)}.")
     return tuple(notes)
+
+
+def mixed_versions(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
+    """Packages whose version is not the same in all runs: how many runs each version has."""
+    versions: dict[str, dict[str, int]] = {}
+    for outcome in outcomes:
+        for package in (*PACKAGES, "python"):
+            version = str(outcome.machine.get(package, "not there"))
+            counts = versions.setdefault(package, {})
+            counts[version] = counts.get(version, 0) + 1
+    return {package: counts for package, counts in versions.items() if len(counts) > 1}

@@ -266,9 +266,12 @@ class Store:
         """The file itself where that needs no writing, else a copy."""
         db = None
         try:
-            uri = self.path.resolve().as_uri() + "?mode=ro"
+            # only who may write tidies up behind the last reader of a file in WAL mode
+            mode = "rw" if may_write(self.path) else "ro"
+            uri = f"{self.path.resolve().as_uri()}?mode={mode}"
             db = sqlite3.connect(uri, uri=True, timeout=60.0, isolation_level=None)
             _protect(db)
+            db.execute("PRAGMA query_only = ON")
             version = _version_of(db)
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if version == len(MIGRATIONS):
@@ -673,6 +676,11 @@ def checksum(*parts: Any) -> str:
         data = part if isinstance(part, bytes) else json.dumps(part, default=str).encode()
         found.update(f"{type(part).__name__} {len(data)} ".encode() + data)
     return found.hexdigest()
+
+
+def may_write(path: Path) -> bool:
+    """Whether this process may write to a file and its folder."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def this_process() -> str:

@@ -41,7 +41,7 @@ from gridproblems.study.specs import (
     described,
     portable,
 )
-from gridproblems.study.store import RunKey, Store, StudyFileError, this_process
+from gridproblems.study.store import RunKey, Store, StudyFileError, may_write, this_process
 from gridproblems.study.workers import outcomes, run_apart
 
 if TYPE_CHECKING:
@@ -214,11 +214,11 @@ class Study:
             stored.get((name, described(spec), self._fingerprints[name]))
             != json.loads(json.dumps(self._facts[name]))
             for name, spec in self.problems.items()
-        ) and _may_write(self.path)
+        ) and may_write(self.path)
 
     def _describe_solutions(self) -> None:
         """Puts the settings of the best points of each problem into words, in the file."""
-        if not _may_write(self.path):
+        if not may_write(self.path):
             return
         results = self.results()
         for name, spec in self.problems.items():
@@ -327,10 +327,6 @@ def _trial_s(job: Job, timeout_s: float | None) -> float:
 
 def _kind(key: RunKey) -> tuple[Any, ...]:
     return key.problem, key.spec, key.algorithm, key.parameters, key.budget
-
-
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 class _Turns:

@@ -9,7 +9,8 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+script-src @HASHES@; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; \
+form-action 'none'">
 <link rel="icon" href="data:,">
 <title>@TITLE@</title>
 <style>@STYLE@</style>
@@ -18,9 +19,9 @@ script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
 <main>
 @BODY@
 </main>
+<script type="application/json" id="figures">@FIGURES@</script>
 <script>@PLOTLY@</script>
-<script>const FIGURES = @FIGURES@;
-@SCRIPT@</script>
+<script>@SCRIPT@</script>
 </body>
 </html>
 """
@@ -43,6 +44,7 @@ p { margin: 0.4rem 0 0.8rem; overflow-wrap: anywhere; }
 .soft { color: var(--soft); font-size: 0.9rem; }
 .verdict { font-size: 1.12rem; background: var(--card); border-left: 4px solid var(--accent);
   border-radius: 6px; padding: 0.9rem 1.1rem; }
+.note { border-left: 4px solid #d55e00; padding: 0.2rem 0.9rem; }
 nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; font-size: 0.92rem; }
 a { color: var(--accent); }
 .scroll { overflow-x: auto; margin: 0.6rem 0 1rem; }
@@ -63,6 +65,7 @@ summary { cursor: pointer; color: var(--accent); margin: 0.6rem 0; }
 """
 
 SCRIPT = """
+const FIGURES = JSON.parse(document.getElementById('figures').textContent);
 function theme() {
   const style = getComputedStyle(document.documentElement);
   return { ink: style.getPropertyValue('--ink').trim(),
