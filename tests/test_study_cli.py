@@ -366,7 +366,7 @@ def test_everything_of_a_stored_study_is_escaped(tmp_path: Path) -> None:
     seen = Seen(page)
     assert seen.tags <= TAGS, seen.tags - TAGS
     assert not [pair for pair in seen.attributes if pair[1].startswith("on")]
-    assert seen.sources == [f"data:image/png;base64,{png()}"] * 2  # the knee and an extreme
+    assert set(seen.sources) == {f"data:image/png;base64,{png()}"}  # one of four is a picture
     assert "<img src=x" not in page
     assert "unsafe-inline" not in page.split("script-src")[1].split(";")[0]
 
@@ -374,7 +374,8 @@ def test_everything_of_a_stored_study_is_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"objectives": [1]}, {"objectives": []}, {"units": ["a", "b"]}, {"n_var": "<b>"}, {"n_var": 3},
+        {"objectives": [1]}, {"objectives": []}, {"units": ["a", "b"]}, {"n_var": "<b>"},
+        {"n_var": 3},
         {"base": ["<b>"]}, {"reference": {"values": [["x"]]}}, {"reference": 3}, {"variables": 1},
     ],
 )  # fmt: skip

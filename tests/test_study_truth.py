@@ -191,18 +191,18 @@ def test_runs_that_end_their_process_fail_alone_and_come_last(tmp_path: Path, n_
     def study() -> Study:
         problems = {how: Deadly(how, str(switch)) for how in kinds}
         problems |= {"good": get_problem("sphere", n_var=2)}
-        return Study(tmp_path / "s.db", problems, ["ga"], seeds=2, n_evals=10, timeout_s=3.0)
+        return Study(tmp_path / "s.db", problems, ["ga"], seeds=1, n_evals=10, timeout_s=20.0)
 
     study().run(n_jobs=n_jobs, progress=False)
     found = statuses(tmp_path / "s.db")
-    assert len(found) == 12
+    assert len(found) == 6
     assert {key[0] for key, status in found.items() if status == "finished"} == {"good", "print"}
     with Store(tmp_path / "s.db", read_only=True) as store:
         reasons = {run.key.problem: run.outcome.traceback for run in store.runs()}
     assert "killed by SIGABRT" in reasons["abort"]
     assert "SystemExit: no more" in reasons["exit"]
     assert "ended with exit code 0" in reasons["leave"]
-    assert "longer than timeout_s = 3 s" in reasons["hang"]
+    assert "longer than timeout_s = 20 s" in reasons["hang"]
     grown = Study(
         tmp_path / "s.db",
         {"abort": Deadly("abort", str(switch)), "new": get_problem("sphere", n_var=3)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gridproblems.study.results import Results
+from gridproblems.study.store import StudyFileError
 from gridproblems.study.study import Study
 
-__all__ = ["Results", "Study"]
+__all__ = ["Results", "Study", "StudyFileError"]
