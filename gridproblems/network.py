@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import copy
 import math
+import numbers
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandapower.topology
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._names import with_nearest
 from gridproblems.cases import CASES, Case, load_case
 from gridproblems.constraints import Limit, Radial
+from gridproblems.net_check import check_net
 from gridproblems.net_json import read_net
 
 _BRANCH_ENDS = {
     "line": ("from_bus", "to_bus"),
     "trafo": ("hv_bus", "lv_bus"),
     "impedance": ("from_bus", "to_bus"),
-}
-_CHECKED_COLUMNS = {
-    "bus": ("vn_kv",),
-    "line": ("length_km", "r_ohm_per_km", "x_ohm_per_km", "c_nf_per_km"),
-    "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "vkr_percent"),
-    "load": ("p_mw", "q_mvar", "scaling"),
-    "sgen": ("p_mw", "q_mvar", "scaling"),
-    "gen": ("p_mw", "vm_pu", "scaling"),
-    "ext_grid": ("vm_pu", "va_degree"),
-    "shunt": ("p_mw", "q_mvar", "step"),
 }
 
 
@@ -63,62 +55,29 @@ def load_net(source: pandapowerNet | str | Path) -> pandapowerNet:
     return read_net(path)
 
 
-def check_net(net: pandapowerNet) -> None:
-    """Refuses nets whose power flow would be silent nonsense.
-
-    Raises:
-        ValueError: NaN in a column the power flow needs, a branch or element at a bus that does
-            not exist, no external grid or slack generator, loads or generators on buses without
-            connection to one.
-    """
-    for table, columns in _CHECKED_COLUMNS.items():
-        in_service = net[table][net[table].in_service.astype(bool)]
-        for column in columns:
-            values = pd.to_numeric(in_service[column], errors="coerce")
-            bad = in_service.index[~np.isfinite(values.to_numpy(dtype=float))]
-            if len(bad):
-                raise ValueError(f"{table}.{column}: {table} {bad[0]} has no finite value")
-    for table, columns in {
-        **_BRANCH_ENDS,
-        "trafo3w": ("hv_bus", "mv_bus", "lv_bus"),
-        **dict.fromkeys(("load", "sgen", "gen", "ext_grid", "shunt"), ("bus",)),
-    }.items():
-        for column in columns:
-            lost = ~net[table][column].isin(net.bus.index)
-            if lost.any():
-                element = net[table].index[lost][0]
-                bus = net[table].at[element, column]
-                raise ValueError(f"{table}.{column}: {table} {element} is at bus {bus}, unknown")
-    slack_gens = net.gen.in_service.astype(bool) & net.gen.slack.astype(bool)
-    if not net.ext_grid.in_service.astype(bool).any() and not slack_gens.any():
-        raise ValueError("the net has neither an external grid nor a slack generator in service")
-    dead = pandapower.topology.unsupplied_buses(net, respect_switches=True)
-    dead &= set(net.bus.index[net.bus.in_service.astype(bool)])
-    for table in ("load", "sgen", "gen"):
-        elements = net[table][net[table].in_service.astype(bool)]
-        lost = elements[elements.bus.isin(dead)]
-        if len(lost):
-            buses = sorted({int(bus) for bus in lost.bus})
-            raise ValueError(
-                f"buses {buses} are disconnected from every external grid, but {table} "
-                f"{lost.index[0]} is there; connect them or take the {table} out of service"
-            )
-
-
 def label_of(net: pandapowerNet, table: str, element: int) -> str:
     """What a reader calls an element: table, index, and its name where it has one."""
     name = net[table].at[element, "name"] if "name" in net[table] else None
-    if name is None or (isinstance(name, float) and math.isnan(name)) or str(name) == str(element):
+    missing = name is None or name is pd.NA or (isinstance(name, float) and math.isnan(name))
+    if missing or str(name) in ("", str(element)):
         return f"{table} {element}"
     return f"{table} {element} ({name})"
 
 
 def number(net: pandapowerNet, table: str, element: int, column: str) -> float:
-    """A value of a table, NaN where the column or the value is missing."""
+    """A value of a table, NaN where the column or the value is missing.
+
+    Raises:
+        ValueError: The value is no number.
+    """
     if column not in net[table]:
         return math.nan
     value = net[table].at[element, column]
-    return math.nan if value is None or value is pd.NA else float(value)
+    if value is None or value is pd.NA or value is pd.NaT:
+        return math.nan
+    if not isinstance(value, numbers.Real):
+        raise ValueError(f"{table}.{column}: {table} {element} has {value!r}, expected a number")
+    return float(value)
 
 
 def net_of_case(case: str | Path | pandapowerNet) -> tuple[pandapowerNet, Case | None]:
@@ -143,19 +102,37 @@ def net_of_case(case: str | Path | pandapowerNet) -> tuple[pandapowerNet, Case |
 
 
 def voltage_limits(net: pandapowerNet, band: tuple[float, float] | None) -> list[Limit]:
-    """Voltage bands of all buses in service: the given one, or that of the bus table."""
+    """Voltage bands of all buses in service: the given one, or that of the bus table.
+
+    Raises:
+        ValueError: The band is no pair of numbers, or one that no voltage can keep.
+    """
+    band = _band("vm_pu", band)
     limits: list[Limit] = []
     for row, bus in enumerate(net.bus.index):
         if not net.bus.at[bus, "in_service"]:
             continue
         low, high = band or (number(net, "bus", bus, f"{m}_vm_pu") for m in ("min", "max"))
-        limits += _pair("vm_pu", row, f"{label_of(net, 'bus', bus)} vm_pu", low, high, 0.05)
+        name = f"{label_of(net, 'bus', bus)} vm_pu"
+        if high <= 0:
+            raise ValueError(f"{name}: no voltage is below the upper limit of {high:g} p.u.")
+        limits += _pair("vm_pu", row, name, low, high, 0.05)
     return limits
 
 
 def loading_limits(net: pandapowerNet, limit_percent: float | None) -> list[Limit]:
-    """Loading limits of all branches in service: the given one, or ``max_loading_percent``."""
-    limits = []
+    """Loading limits of all branches: the given one, or ``max_loading_percent``.
+
+    Raises:
+        ValueError: A limit is no positive number, or the rating of a line with a limit is not
+            above 0: no candidate could keep it.
+
+    Warns:
+        UserWarning: Lines with a limit have no rating, so nothing limits them.
+    """
+    if limit_percent is not None and not isinstance(limit_percent, numbers.Real):
+        raise ValueError(f"limits: loading_percent: expected a number, got {limit_percent!r}")
+    limits, unrated = [], []
     for table in ("line", "trafo", "trafo3w"):
         for row, element in enumerate(net[table].index):
             limit = limit_percent
@@ -164,8 +141,39 @@ def loading_limits(net: pandapowerNet, limit_percent: float | None) -> list[Limi
             if not np.isfinite(limit):
                 continue
             name = f"{label_of(net, table, element)} loading_percent"
+            if limit <= 0:
+                raise ValueError(
+                    f"{name}: a limit of {limit:g} %, which no candidate can keep; expected a "
+                    "positive one, or limits={'loading_percent': None} for none"
+                )
+            if table == "line" and not _is_rated(net, element):
+                unrated.append(label_of(net, table, element))
+                continue
             limits.append(Limit(f"{table}_loading_percent", row, name, limit, limit, True))
+    if unrated:
+        more = f" and {len(unrated) - 5} more" if len(unrated) > 5 else ""
+        warnings.warn(
+            f"max_i_ka is missing, so that nothing limits the loading of {', '.join(unrated[:5])}"
+            f"{more}",
+            stacklevel=5,
+        )
     return limits
+
+
+def _is_rated(net: pandapowerNet, line: int) -> bool:
+    """Whether a line has a rating.
+
+    Raises:
+        ValueError: One that is not above 0.
+    """
+    for column in ("max_i_ka", "df", "parallel"):
+        value = number(net, "line", line, column)
+        if value <= 0:
+            raise ValueError(
+                f"{label_of(net, 'line', line)}: {column} is {value:g}, so no candidate can keep "
+                "its loading limit; give its rating, or limits={'loading_percent': None}"
+            )
+    return np.isfinite(number(net, "line", line, "max_i_ka"))
 
 
 def machine_limits(
@@ -176,7 +184,11 @@ def machine_limits(
     Args:
         table: ``"gen"`` or ``"ext_grid"``.
         quantity: ``"p_mw"`` or ``"q_mvar"``.
+
+    Raises:
+        ValueError: The given limits are no pair of numbers, or a lower one is above an upper.
     """
+    band = _band(f"{table}_{quantity}", band)
     limits: list[Limit] = []
     for row, element in enumerate(net[table].index):
         if not net[table].at[element, "in_service"]:
@@ -189,6 +201,19 @@ def machine_limits(
         name = f"{label_of(net, table, element)} {quantity}"
         limits += _pair(f"{table}_{quantity}", row, name, low, high, 1.0)
     return limits
+
+
+def _band(name: str, given: Any) -> tuple[float, float] | None:
+    """Given limits as a pair of numbers, None for those of the tables."""
+    if given is None:
+        return None
+    try:
+        low, high = (float(value) for value in given)
+    except (TypeError, ValueError):
+        raise ValueError(f"limits: {name}: expected (low, high), got {given!r}") from None
+    if math.isnan(low) or math.isnan(high) or low > high:
+        raise ValueError(f"limits: {name}: expected (low, high), got ({low:g}, {high:g})")
+    return low, high
 
 
 def _pair(
