@@ -238,7 +238,7 @@ def _column(net: pandapowerNet, table: str, column: str) -> FloatArray:
     if column not in result:
         return np.zeros(len(result))
     values = result[column].reindex(net[table.removeprefix("res_")].index).to_numpy(dtype=float)
-    return values if table == "res_bus" else np.nan_to_num(values, nan=0.0)
+    return values if table == "res_bus" else np.where(np.isnan(values), 0.0, values)
 
 
 def _bus_branch_solution(model: dict[str, Any]) -> BusBranchSolution:
