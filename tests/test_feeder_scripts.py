@@ -116,6 +116,7 @@ WRITES_A_FILE = [
     "New Generator.h @x=y",
     "Edit Generator.g kw=(@result)",
     "Wait",
+    "_SolveNoControl",  # before anything is solved, it ends the process
 ]
 
 
@@ -484,6 +485,8 @@ def test_harmless_lines_pass(tmp_path: Path, text: str) -> None:
         ("New Line.l2 bus1=a,,b", "cannot be read: the value before 'b' is empty"),
         ("New Line.l2 bus1=\x00 a", "cannot be read: it has control characters"),
         ("BusCoords", "buscoords names no file"),
+        (f"BusCoords {'x' * 5000}", "the file .*xxx does not exist"),
+        (f"Redirect {'x' * 5000}", "the file .*xxx does not exist"),
     ],
 )
 def test_what_opendss_would_not_understand(tmp_path: Path, text: str, message: str) -> None:

@@ -20,18 +20,9 @@ from gridproblems.feeders._syntax import CLOSING, Token, Unreadable, tokens
 OBJECT_VERBS = frozenset({"new", "edit", "more", "m", "~", "batchedit"})
 PLAIN_VERBS = frozenset(
     {
-        "_docontrolactions",
-        "_initsnap",
-        "_samplecontrols",
-        "_solvedirect",
-        "_solvenocontrol",
-        "_solvepflow",
         "addbusmarker",
         "allocateloads",
         "buildy",
-        "calcincmatrix",
-        "calcincmatrix_o",
-        "calclaplacian",
         "calcvoltagebases",
         "clear",
         "clearall",
@@ -42,12 +33,9 @@ PLAIN_VERBS = frozenset(
         "init",
         "interpolate",
         "makebuslist",
-        "next",
         "open",
-        "relcalc",
         "reprocessbuses",
         "reset",
-        "sample",
         "setbusxy",
         "setkvbase",
         "setloadandgenkv",
@@ -435,7 +423,7 @@ class Checker:
                 raise Refused(f"action={token.text} of class {kind}")
         elif (kind, name) in self._names.not_allowed:
             found = self._folder / token.value.replace("\\", "/")
-            if not found.is_file():
+            if not is_file(found):
                 return token.text
             self._files.append(str(found.resolve()))
             return f'"{self._files[-1]}"'
@@ -499,12 +487,12 @@ class Checker:
             raise Refused(f"the quote inside {token.text!r}") from None
         text = []
         for part in parts:
-            is_file = part.name.lower() in ARRAY_FILES
-            if any(character in part.value for character in ("\"'" if is_file else SPECIAL)):
+            names_file = part.name.lower() in ARRAY_FILES
+            if any(character in part.value for character in ("\"'" if names_file else SPECIAL)):
                 raise Refused(f"the quote inside {token.text!r}")
             if not part.name:
                 text.append(part.text)
-            elif is_file:
+            elif names_file:
                 text.append(f'{part.name}="{self._file(part.value)}"')
             elif any(option.startswith(part.name.lower()) for option in ARRAY_OPTIONS):
                 text.append(f"{part.name}={part.text}")
@@ -527,12 +515,20 @@ class Checker:
         inside = any(path.is_relative_to(folder) for folder in (self._root, self._folder))
         if not self._trust and not inside:
             raise Refused(f"reading {name!r}, which is outside the folder {self._root},")
-        if not path.is_file():
+        if not is_file(path):
             raise Unknown(f"the file {path} does not exist")
         if '"' in str(path):
             raise Refused(f"the quote in the path {path}")
         self._files.append(str(path))
         return path
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; one that is too long or may not be looked at is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _check_name(name: str) -> None:

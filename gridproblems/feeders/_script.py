@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gridproblems.feeders._check import Checker, Refused, Told, Unknown
+from gridproblems.feeders._check import Checker, Refused, Told, Unknown, is_file
 from gridproblems.feeders._syntax import Token, Unreadable, tokens
 
 MAX_FILES = 10_000  # files that redirect to each other twice would never end
@@ -92,7 +92,7 @@ class _Reader:
             raise ValueError(
                 f"{asked_by}: more than {MAX_FILES} redirections or {MAX_COMMANDS} commands"
             )
-        if not path.is_file():
+        if not is_file(path):
             self.unknown.append(f"{asked_by or 'feeder'}: the file {path} does not exist")
             return path.parent
         if path in above:
@@ -218,7 +218,7 @@ def _find(folder: Path, name: str) -> Path:
     """The file of a redirection; backslashes are separators and ``.dss`` may be left out."""
     path = folder / name.replace("\\", "/")
     with_suffix = path.with_name(f"{path.name}.dss")
-    return with_suffix.resolve() if not path.is_file() and with_suffix.is_file() else path.resolve()
+    return (with_suffix if not is_file(path) and is_file(with_suffix) else path).resolve()
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
