@@ -10,7 +10,6 @@ from gridproblems.errors import (
     PowerFlowNotConverged,
     UnsupportedByEngine,
 )
-from gridproblems.net_problem import NetProblem
 from gridproblems.problem import GridProblem
 from gridproblems.state import GridState, Settings
 from gridproblems.state_of_charge import Battery
@@ -31,7 +30,6 @@ __all__ = [
     "GridProblemError",
     "GridState",
     "MissingLimits",
-    "NetProblem",
     "PowerFlowNotConverged",
     "ReactivePowerDispatch",
     "Reconfiguration",

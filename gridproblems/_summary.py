@@ -19,7 +19,7 @@ def summary(problem: GridProblem) -> dict[str, str]:
         "variables": _variables(problem),
         "objectives": ", ".join(f"{name} [{unit}]" if unit else name for name, unit in units),
         "limits": _limits(problem),
-        "situations": _counted(problem.codec.n_snapshots, "power flow") + " per candidate",
+        "situations": _counted(problem.situations.n, "power flow") + " per candidate",
         "engine": problem.engine_name or type(problem.engine).__name__,
     }
     if problem.engine_note:
@@ -59,18 +59,18 @@ def as_html(problem: GridProblem) -> str:
 
 
 def _variables(problem: GridProblem) -> str:
-    variables = problem.codec.variables
+    variables = problem.joint.variables
     kinds = Counter(v.kind for v in variables)
     by_kind = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
     return f"{len(variables)} ({by_kind}): {_first([v.name for v in variables])}"
 
 
 def _limits(problem: GridProblem) -> str:
-    counts = Counter(kind for c in problem.constraints for kind in c.kinds)
+    counts = Counter(problem.evaluation.kinds)
     if not counts:
         return "none are checked, only that the power flow converges and supplies every load"
     each = ", ".join(f"{kind} ({n})" for kind, n in counts.items())
-    return each + (", one constraint per kind" if problem.aggregate else "")
+    return each + (", one constraint per kind" if problem.evaluation.aggregate else "")
 
 
 def _first(names: list[str]) -> str:

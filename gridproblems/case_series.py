@@ -59,7 +59,7 @@ def case_series(
         for field, values in settings
         if field.column == "p_mw" and field.table in ("load", "sgen")
     }
-    warn_of_kw(net, powers, stacklevel=3)
+    warn_of_kw(net, powers)
     return settings
 
 

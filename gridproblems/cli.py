@@ -70,8 +70,12 @@ def list_everything() -> None:
     from algorithms import ALGORITHMS
     from gridproblems import PROBLEMS
     from gridproblems.cases import CASES, load_case
+    from gridproblems.controls import CONTROLS
+    from gridproblems.controls.switching import SwitchingBlock
+    from gridproblems.controls.units import UnitBlock
     from gridproblems.engines import ENGINES
     from gridproblems.feeders import FEEDERS
+    from gridproblems.grids.feeder import OF_FEEDERS, FeederQuantities
     from gridproblems.objectives import OBJECTIVES
 
     console = Console()
@@ -88,11 +92,14 @@ def list_everything() -> None:
     console.print(cases)
     console.print(_two_columns("feeder", FEEDERS))
     console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
-    objectives = {name: _summary(objective.function) for name, objective in OBJECTIVES.items()}
-    for task_name, task in PROBLEMS.items():
-        own = {n: o.function for n, o in task.OBJECTIVES.items() if n not in OBJECTIVES}
-        own |= {name: getattr(task, name) for name in task.OBJECTIVE_METHODS}
-        objectives |= {n: f"{_summary(f)} ({task_name})" for n, f in own.items()}
+    console.print(_two_columns("control", {n: _summary(c) for n, c in CONTROLS.items()}))
+    objectives = {name: _summary(objective.quantity) for name, objective in OBJECTIVES.items()}
+    for block in (SwitchingBlock, UnitBlock):
+        own = {name: getattr(block, name) for name in block.objective_methods}
+        own |= {name: search.function for name, search in block.searches.items()}
+        objectives |= {name: f"{_summary(f)} ({block.kind})" for name, f in own.items()}
+    of_feeders = {name: getattr(FeederQuantities, method) for name, method in OF_FEEDERS.items()}
+    objectives |= {n: f"{_summary(f)} (feeders)" for n, f in of_feeders.items()}
     console.print(_two_columns("objective", objectives))
     console.print(_two_columns("engine", {n: _summary(e) for n, e in ENGINES.items()}))
 

@@ -16,7 +16,7 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._names import with_nearest
 from gridproblems._union_find import join
-from gridproblems.controls import Variable
+from gridproblems.controls.variables import Variable
 from gridproblems.network import label_of
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 from gridproblems.topology import (

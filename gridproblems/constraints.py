@@ -78,7 +78,7 @@ class StateLimits:
 
     def __init__(self, limits: Sequence[Limit], layout: Layout, n_each: int | None = None) -> None:
         self.limits = tuple(limits)
-        self._each = n_each is not None
+        self.n_each = n_each
         self.names = tuple(
             f"{limit.name}{suffix}"
             for suffix in ([f" at {t}" for t in range(n_each)] if n_each is not None else [""])
@@ -93,13 +93,23 @@ class StateLimits:
         self._factor = sign / scale
         self._offset = self._factor * np.array([limit.limit for limit in limits])
 
-    def __call__(self, settings: Settings, state: GridState) -> FloatArray:
-        """Distance beyond each limit in units of its scale, shape (..., n_entries)."""
+    def __call__(
+        self, settings: Settings, state: GridState, solved: NDArray[np.bool_] | None = None
+    ) -> FloatArray:
+        """Distance beyond each limit in units of its scale, shape (..., n_entries).
+
+        Args:
+            settings: Not used.
+            state: The state.
+            solved: Which snapshots count, shape (..., n_snapshots); without any, -inf. None: all.
+        """
         beyond = state.values.take(self._columns, axis=-1)
         beyond *= self._factor
         beyond -= self._offset
         beyond[np.isnan(beyond)] = 0.0  # buses switched off with nothing to supply
-        if self._each:
+        if solved is not None and not solved.all():
+            beyond[~solved] = -np.inf
+        if self.n_each is not None:
             return beyond.reshape(*beyond.shape[:-2], -1)
         return beyond.max(axis=-2) if state.n_snapshots > 1 else beyond[..., 0, :]
 

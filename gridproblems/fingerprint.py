@@ -90,11 +90,8 @@ def fingerprint_of_arguments(
     return fingerprint_of({k: v for k, v in bound.arguments.items() if k not in but})
 
 
-def grid_of(problem: Any) -> Any:
-    """The content of the grid of a problem: its net, or what builds its feeder."""
-    feeder = getattr(problem, "feeder", None)
-    if feeder is None:
-        return getattr(problem, "net", None)
+def commands_content(feeder: Any) -> list[list[str]]:
+    """What builds a feeder, wherever its files are."""
     return [_without_paths(command) for command in feeder.commands]
 
 

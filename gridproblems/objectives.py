@@ -1,49 +1,48 @@
-"""Objectives: functions of settings and state, in physical units, all minimised.
+"""Quantities of a solved grid, one value per situation, and objectives made of them.
 
-Over several snapshots, sums are averaged and extremes are the worst of all snapshots. Functions
-reduce the last two axes of a state, (..., n_snapshots, n_elements), so that they give one value for
-the state of one candidate and one per candidate for a batch.
+A quantity is a function of settings and state that keeps all axes but the elements: shape
+(..., n_situations). An objective is a quantity and two reductions, over time and over the rest. All
+objectives are minimised; their names end in their unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import splu
 
-from gridproblems._names import with_nearest
-from gridproblems.state import GridState, Settings
+from gridproblems.reductions import reduction
+from gridproblems.situations import Situations
+from gridproblems.state import FloatArray, GridState, Settings
 
-ObjectiveFunction = Callable[[Settings, GridState], Any]
-
-
-def p_loss_mw(settings: Settings, state: GridState) -> Any:
-    """Active losses of lines, transformers and impedances, mean over snapshots. [MW]"""
-    return state.p_loss_mw.mean(axis=-1)
+Quantity = Callable[[Settings, GridState], FloatArray]
+Reduced = str | tuple[str, float]
 
 
-def line_loss_mw(settings: Settings, state: GridState) -> Any:
-    """Active losses of the lines alone, mean over snapshots. [MW]"""
-    return state.line_loss_mw.sum(axis=-1).mean(axis=-1)
+def p_loss_mw(settings: Settings, state: GridState) -> FloatArray:
+    """Active losses of lines, transformers and impedances. [MW]"""
+    return state.p_loss_mw
 
 
-def p_loss_kw(settings: Settings, state: GridState) -> Any:
-    """Active losses of lines, transformers and impedances, mean over snapshots. [kW]"""
-    return 1e3 * p_loss_mw(settings, state)
+def line_loss_mw(settings: Settings, state: GridState) -> FloatArray:
+    """Active losses of the lines alone. [MW]"""
+    losses: FloatArray = state.line_loss_mw.sum(axis=-1)
+    return losses
 
 
-def v_min_pu(settings: Settings, state: GridState) -> Any:
-    """The lowest bus voltage of all snapshots, maximised: its negative is minimised. [p.u.]"""
+def v_min_pu(settings: Settings, state: GridState) -> FloatArray:
+    """The lowest bus voltage, maximised: its negative is minimised. [p.u.]"""
     vm_pu = state.vm_pu
-    return -np.where(np.isnan(vm_pu), np.inf, vm_pu).min(axis=(-2, -1))
+    lowest: FloatArray = np.where(np.isnan(vm_pu), np.inf, vm_pu).min(axis=-1)
+    return -lowest
 
 
-def voltage_deviation_pu(settings: Settings, state: GridState) -> Any:
-    """Summed distance of load-bus voltages from 1 p.u., mean over snapshots. [p.u.]
+def voltage_deviation_pu(settings: Settings, state: GridState) -> FloatArray:
+    """Summed distance of load-bus voltages from 1 p.u. [p.u.]
 
     Load buses are those whose voltage no generator or external grid holds, as in the
     reactive-dispatch literature; a bus that a closed coupler joins to a machine's bus in the base
@@ -51,10 +50,11 @@ def voltage_deviation_pu(settings: Settings, state: GridState) -> Any:
     """
     # compress keeps one candidate's values together, so that sums do not depend on the batch
     load_vm_pu = state.vm_pu.compress(state.layout.is_load_bus, axis=-1)
-    return np.nansum(np.abs(load_vm_pu - 1.0), axis=-1).mean(axis=-1)
+    deviation: FloatArray = np.nansum(np.abs(load_vm_pu - 1.0), axis=-1)
+    return deviation
 
 
-def l_index(settings: Settings, state: GridState) -> Any:
+def l_index(settings: Settings, state: GridState) -> FloatArray:
     """Largest voltage-stability index L of all load buses, 0 without load, 1 at collapse.
 
     ``L_j = |1 - sum_i F_ji V_i / V_j|`` with ``F = -Y_LL^-1 Y_LG``: the sum is the voltage of
@@ -75,70 +75,98 @@ def l_index(settings: Settings, state: GridState) -> Any:
         held = of_loads[:, generators] @ v[generators]
         no_load_v = splu(of_loads[:, loads].tocsc()).solve(-held)
         worst[row] = np.abs(1.0 - no_load_v / v[loads]).max()
-    return worst.reshape(state.converged.shape).max(axis=-1)
+    return worst.reshape(state.converged.shape)
 
 
-def loading_percent(settings: Settings, state: GridState) -> Any:
+def loading_percent(settings: Settings, state: GridState) -> FloatArray:
     """Largest loading of all lines and transformers. [%]"""
-    return state["branch_loading_percent"].max(axis=(-2, -1), initial=0.0)
+    largest: FloatArray = state["branch_loading_percent"].max(axis=-1, initial=0.0)
+    return largest
+
+
+def line_loading_percent(settings: Settings, state: GridState) -> FloatArray:
+    """Loading of the most loaded line. [%]"""
+    largest: FloatArray = state.line_loading_percent.max(axis=-1, initial=0.0)
+    return largest
+
+
+def exchange_mw(settings: Settings, state: GridState) -> FloatArray:
+    """Power through external grids and slack generators, drawn and fed in alike. [MW]"""
+    return np.abs(state.exchange_mw)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A named objective with its unit.
+    """A quantity, how it is reduced to one value per candidate, and what that is called.
 
     Attributes:
-        function: Of (settings, state).
-        batched: Whether the function also takes a batch and gives one value per candidate; others
-            get one candidate at a time.
+        name: Its name, ends in its unit.
+        unit: Its unit.
+        quantity: Function of (settings, state), one value per situation.
+        over_time: Reduction over the snapshots in time, see `gridproblems.reductions`.
+        over_rest: Reduction over scenarios and disturbances.
+        factor: What the reduced value is multiplied by.
     """
 
     name: str
     unit: str
-    function: ObjectiveFunction
-    batched: bool = False
+    quantity: Quantity
+    over_time: Reduced = "mean"
+    over_rest: Reduced = "mean"
+    factor: float = 1.0
 
-    def __call__(self, settings: Settings, state: GridState) -> Any:
-        """Value of one candidate, or values (n_candidates,) of a batch."""
-        if self.batched or state.values.ndim == 2:
-            return self.function(settings, state)
-        return np.array(
-            [
-                self.function(settings.candidate(i), state.candidate(i))
-                for i in range(len(state.values))
-            ]
-        )
+    def __post_init__(self) -> None:
+        reduction(self.over_time), reduction(self.over_rest)
+
+    def __call__(
+        self, settings: Settings, state: GridState, situations: Situations | None = None
+    ) -> Any:
+        """One value per candidate, (...); without situations the snapshots are hours in time."""
+        return self.reduce(self.quantity(settings, state), situations)
+
+    def reduce(self, values: FloatArray, situations: Situations | None = None) -> FloatArray:
+        """One value per candidate.
+
+        Args:
+            values: Of the counted situations, shape (..., n_counted).
+            situations: Their weights and durations; None: hours in time.
+
+        Returns:
+            Shape (...).
+        """
+        hours = 1.0 if situations is None else situations.hours
+        factor = self.factor * hours if self.over_time == "energy" else self.factor
+        n = values.shape[-1]
+        n_time = n if situations is None else situations.n_time
+        if n > 1 and n_time > 1:
+            in_time = values.reshape(*values.shape[:-1], n // n_time, n_time)
+            values = reduction(self.over_time)(in_time, np.ones(n_time))
+        if n > n_time and situations is not None:
+            reduced = reduction(self.over_rest)(values, situations.rest_weight)
+        else:
+            reduced = values[..., 0]
+        return factor * reduced if factor != 1.0 else reduced
+
+    def over(self, time: Reduced | None = None, rest: Reduced | None = None) -> Objective:
+        """The same quantity with other reductions."""
+        return replace(self, over_time=time or self.over_time, over_rest=rest or self.over_rest)
 
 
-OBJECTIVES: dict[str, Objective] = {
+#: Objectives on pandapower nets by name.
+OBJECTIVES: Mapping[str, Objective] = {
     objective.name: objective
     for objective in (
-        Objective("p_loss_mw", "MW", p_loss_mw, True),
-        Objective("line_loss_mw", "MW", line_loss_mw, True),
-        Objective("p_loss_kw", "kW", p_loss_kw, True),
-        Objective("voltage_deviation_pu", "p.u.", voltage_deviation_pu, True),
-        Objective("v_min_pu", "p.u.", v_min_pu, True),
-        Objective("l_index", "", l_index, True),
-        Objective("loading_percent", "%", loading_percent, True),
+        Objective("p_loss_mw", "MW", p_loss_mw),
+        Objective("line_loss_mw", "MW", line_loss_mw),
+        Objective("p_loss_kw", "kW", p_loss_mw, factor=1e3),
+        Objective("voltage_deviation_pu", "p.u.", voltage_deviation_pu),
+        Objective("v_min_pu", "p.u.", v_min_pu, "max", "max"),
+        Objective("l_index", "", l_index, "max", "max"),
+        Objective("loading_percent", "%", loading_percent, "max", "max"),
+        Objective("line_loading_sum_percent", "%", line_loading_percent, "sum"),
+        Objective("line_loading_max_percent", "%", line_loading_percent, "max", "max"),
+        Objective("energy_loss_kwh", "kWh", p_loss_mw, "energy", factor=1e3),
+        Objective("exchange_energy_kwh", "kWh", exchange_mw, "energy", factor=1e3),
+        Objective("exchange_peak_kw", "kW", exchange_mw, "max", "max", factor=1e3),
     )
 }
-
-
-def resolve_objective(
-    objective: str | ObjectiveFunction | Objective, known: Mapping[str, Objective] = OBJECTIVES
-) -> Objective:
-    """The objective of a name, or a user's function of (settings, state) as an objective.
-
-    Raises:
-        ValueError: The name is unknown, or the argument is neither name nor callable.
-    """
-    if isinstance(objective, Objective):
-        return objective
-    if isinstance(objective, str):
-        if objective not in known:
-            raise ValueError(f"objectives: unknown objective {with_nearest(objective, known)}")
-        return known[objective]
-    if callable(objective):
-        name = getattr(objective, "__name__", type(objective).__name__)
-        return Objective(name, "", objective)
-    raise ValueError(f"objectives: expected a name or a callable, got {objective!r}")

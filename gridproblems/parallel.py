@@ -8,17 +8,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import cloudpickle
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from gridproblems.problem import GridProblem
-
 Outputs = list[dict[str, Any]]
+
+
+class EvaluatedInBatches(Protocol):
+    """What the runner needs of a problem."""
+
+    engine: Any
+    counts: Any
+
+    def evaluate_many(self, X: Any) -> Outputs:
+        """What pymoo expects in ``out``, for each vector."""
+        ...
 
 
 class PopulationRunner:
@@ -53,7 +61,7 @@ class PopulationRunner:
             f: pymoo's evaluation function of one vector; it knows the problem.
             X: The vectors, shape (n, n_var), or n dicts of variables.
         """
-        problem: GridProblem = f.problem  # type: ignore[attr-defined]
+        problem: EvaluatedInBatches = f.problem  # type: ignore[attr-defined]
         if self.n_jobs == 1 or len(X) < 2:
             return problem.evaluate_many(X)
         chunks = np.array_split(X, min(self.n_jobs, len(X)))
@@ -69,7 +77,7 @@ class PopulationRunner:
                 problem.counts.add(**counts)
         return [output for part in parts for output in part]
 
-    def _stored(self, problem: GridProblem) -> str:
+    def _stored(self, problem: EvaluatedInBatches) -> str:
         """A file with the problem, written once and removed with this runner."""
         if self._file is None:
             folder = tempfile.TemporaryDirectory(prefix="gridproblems-")
@@ -88,6 +96,6 @@ def _evaluate_stored(path: str, chunk: NDArray[Any]) -> tuple[Outputs, dict[str,
 
 
 @lru_cache(maxsize=4)
-def _load(path: str) -> GridProblem:
-    problem: GridProblem = cloudpickle.loads(Path(path).read_bytes())
+def _load(path: str) -> EvaluatedInBatches:
+    problem: EvaluatedInBatches = cloudpickle.loads(Path(path).read_bytes())
     return problem

@@ -1,15 +1,15 @@
-"""`GridProblem`: a grid task as a pymoo problem for every algorithm."""
+"""`GridProblem`: a grid, controls, situations, objectives and limits as a pymoo problem."""
 
 from __future__ import annotations
 
-import inspect
-import math
+import copy
+import reprlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -17,208 +17,254 @@ from numpy.typing import ArrayLike, NDArray
 from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
 
-from gridproblems import _summary
+from gridproblems import _summary, _vectors
+from gridproblems._names import with_nearest
 from gridproblems.cases import BestKnown, KnownFront
-from gridproblems.constraints import Constraint
-from gridproblems.controls import Codec, Variable, bounds
+from gridproblems.constraints import Constraint, StateLimits
+from gridproblems.controls.block import Block, Shown, concatenated
+from gridproblems.controls.direct import FixedBlock
+from gridproblems.controls.joint import Joint
+from gridproblems.controls.profiles import ProfileBlock
+from gridproblems.controls.variables import Variable
 from gridproblems.engines import Engine
-from gridproblems.fingerprint import derived, fingerprint_of, fingerprint_of_arguments, grid_of
-from gridproblems.objectives import (
-    OBJECTIVES,
-    Objective,
-    ObjectiveFunction,
-    resolve_objective,
+from gridproblems.errors import PowerFlowNotConverged
+from gridproblems.evaluation import (
+    AnyObjective,
+    Evaluation,
+    OfBlocks,
+    OfCandidates,
+    Searched,
+    solve_in_time,
 )
+from gridproblems.feeders import FEEDERS, Feeder
+from gridproblems.fingerprint import derived, fingerprint_of
+from gridproblems.grids import FeederGrid, NetGrid
+from gridproblems.objectives import Objective
 from gridproblems.parallel import PopulationRunner
-from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
+from gridproblems.situations import Situations, axes_of
+from gridproblems.state import (
+    BusBranchSolution,
+    FloatArray,
+    GridState,
+    Settings,
+    SettingsMapping,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FAILED_F = 1e9
-FAILED_G = 1e3
-#: Arguments that change no result, or whose content `GridProblem.fingerprint` takes from elsewhere.
-_NOT_TOLD = frozenset(
-    {"aggregate", "best_known", "codec", "engine", "n_jobs", "name", "objectives"}
-)
-_Made = TypeVar("_Made", bound="GridProblem")
-_MAX_TOGETHER = 1024  # power flows in one call of the engine
 
+class Options(TypedDict, total=False):
+    """How a problem is evaluated; every task takes these, see `GridProblem`."""
 
-class Counts:
-    """How often a problem was evaluated, and what came of it.
-
-    Attributes:
-        evaluated: Vectors asked for.
-        cached: Of these, answered from the cache.
-        failed: Candidates whose power flow diverged or left loads without supply.
-        power_flows: Power flows solved, one per snapshot of a candidate.
-    """
-
-    def __init__(self) -> None:
-        self.evaluated = self.cached = self.failed = self.power_flows = 0
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, int]:
-        return self.as_dict()
-
-    def __setstate__(self, state: dict[str, int]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
-
-    def as_dict(self) -> dict[str, int]:
-        """The counts by name."""
-        names = ("evaluated", "cached", "failed", "power_flows")
-        return {name: self.__dict__[name] for name in names}
-
-    def add(
-        self, evaluated: int = 0, cached: int = 0, failed: int = 0, power_flows: int = 0
-    ) -> None:
-        """Adds to the counts; safe from several threads."""
-        with self._lock:
-            self.evaluated += evaluated
-            self.cached += cached
-            self.failed += failed
-            self.power_flows += power_flows
+    engine: str
+    n_jobs: int
+    cache: bool | int
+    aggregate: bool
+    require_base_solution: bool
 
 
 class GridProblem(ElementwiseProblem):
-    """Decodes a vector, solves the grid and gives objectives and constraints; the only evaluation.
-
-    Flat vectors and dicts of variables are both understood, so that every pymoo algorithm runs on
-    the same object. A vector need not be on the grid of allowed values: the nearest vector that is
-    (within bounds, integers whole) is evaluated, and pymoo's population gets that one back, so
-    ``result.X`` is what was evaluated.
-
-    A candidate whose power flow diverges or leaves a load without supply has finite worst
-    objectives and constraints (first entry ``"power_flow"``) and is counted. Constraints of the
-    settings alone, such as radiality, still grade it.
+    """A grid task made of parts.
 
     Args:
-        codec: Turns vectors into settings, usually a `ControlSet`.
-        engine: Solves the grid with these settings.
-        objectives: Names in `OBJECTIVES`, or callables of (settings, state) that get one candidate
-            at a time, or `Objective` objects; one or several, all minimised.
-        constraints: Functions of (settings, state), feasible where <= 0.
+        grid: Name of a packaged case or feeder, a pandapower net, a `Feeder`, the path of a file,
+            or a grid (`gridproblems.grids`).
+        controls: What may be set (`gridproblems.controls`), one after the other in ``x``.
+        situations: What every candidate is tried in (`gridproblems.situations`): None for the grid
+            as it is, one axis, a product, or a list of disturbances.
+        objectives: Names of objectives of the grid or of its controls, `Objective` objects, pairs
+            like ``("p_loss_kw", "max")`` and ``("p_loss_kw", "cvar", 0.95)`` that reduce the
+            situations otherwise, or callables of (settings, state) that get one candidate at a
+            time; one or several, all minimised.
+        limits: Limits of the grid by name; what is not named holds as in the grid's own tables,
+            and None takes a limit away. For situations of a group of their own, such as outages,
+            the same limits hold unless ``emergency_limits`` overrides them.
+        emergency_limits: As ``limits``, for outages.
+        constraints: Further functions of (settings, state), feasible where <= 0.
+        every_situation: Constraints of every situation instead of those of the worst one per
+            element and limit.
+        periods: Number of values over the series of some of the controls, by kind:
+            ``{"taps": 6}``; others have one for all times.
+        engine: Name of an engine, or ``"auto"`` for the first that gives the grid's results.
         n_jobs: Workers that evaluate a population, -1 for all cores.
         cache: Answer repeated vectors from memory: True for the latest 100,000, or how many.
         aggregate: One constraint per kind (the worst entry, or the sum of violations) instead of
             one per element and limit.
-        name: What to call the problem.
-        best_known: The best value known for these objectives and controls, if any.
+        require_base_solution: Refuse a grid that does not solve as it is now.
+        name: What to call the problem, None for the name of the grid.
 
     Attributes:
-        OBJECTIVES: Objectives by name that this class of problems knows.
-        OBJECTIVE_METHODS: Names and units of methods of (settings, state) that are objectives too.
+        grid, joint, situations, evaluation: The parts, bound to each other.
+        base_settings, base_state: The grid as it is now, in all situations.
         engine_name, engine_note: Which engine solves the grid, and why.
 
     Raises:
         ValueError: An argument is wrong; the message names it.
+        PowerFlowNotConverged: The grid does not solve as it is now and has to.
+        UnsupportedByEngine: The named engine cannot represent the grid.
     """
-
-    OBJECTIVES: Mapping[str, Objective] = OBJECTIVES
-    OBJECTIVE_METHODS: Mapping[str, str] = MappingProxyType({})
-
-    _arguments = ""
-
-    def __new__(cls: type[_Made], *args: Any, **kwargs: Any) -> _Made:
-        """Remembers the fingerprint of the arguments of a task; its grid counts by content."""
-        made = super().__new__(cls)
-        grid = next(iter(inspect.signature(cls).parameters), "")
-        made._arguments = fingerprint_of_arguments(cls, args, kwargs, _NOT_TOLD | {grid})
-        return made
 
     def __init__(
         self,
-        codec: Codec,
-        engine: Engine,
-        objectives: str | ObjectiveFunction | Sequence[str | ObjectiveFunction | Objective],
-        constraints: Sequence[Constraint] = (),
+        grid: Any,
+        controls: Sequence[Any],
+        situations: Any = None,
+        objectives: Any = ("p_loss_mw",),
+        limits: Mapping[str, Any] | None = None,
         *,
-        engine_name: str = "",
-        engine_note: str = "",
+        emergency_limits: Mapping[str, Any] | None = None,
+        constraints: Sequence[Constraint] = (),
+        every_situation: bool = False,
+        periods: Mapping[str, int] | None = None,
+        engine: str = "auto",
         n_jobs: int = 1,
         cache: bool | int = False,
         aggregate: bool = False,
-        name: str = "",
-        best_known: BestKnown | None = None,
+        require_base_solution: bool = True,
+        name: str | None = None,
     ) -> None:
-        self._name = name
-        self.codec = codec
-        self.engine, self.engine_name, self.engine_note = engine, engine_name, engine_note
-        self.objectives = self._resolved(objectives)
-        self.constraints = tuple(c for c in constraints if c.names)
-        self.aggregate = aggregate
-        self.best_known = best_known
+        self.grid = grid_of(grid)
+        self._name = self.grid.name if name is None else name
+        # on the grid as given: situations, then what controls add, then what they set
+        self.situations = Situations([axis.bind(self.grid) for axis in axes_of(situations)])
+        blocks = _bound(controls, periods or {}, self.grid, self.situations)
+        self.joint = Joint(blocks, self.situations, self.grid)
+        self._known = self.grid.objectives_in(self.situations)
+        self.base_settings = self.grid.present_settings(self.joint)
+        self.grid.check(self.joint, self.base_settings)
+        self.engine, self.engine_name, self.engine_note = self.grid.engine(
+            engine, self.joint, self.base_settings
+        )
+        self.base_state = solve_in_time(self.engine, self.base_settings, self.situations)
+        solved = self.base_state.converged & (self.base_state.n_unsupplied == 0)
+        failed = np.flatnonzero(~solved & self.situations.must_solve)
+        if require_base_solution and len(failed):
+            why = self.grid.why_not_solved(self.base_settings, int(failed[0]))
+            raise PowerFlowNotConverged(
+                f"{self.name}: the power flow of the base case {why}; check the net, or pass "
+                "require_base_solution=False if only the candidates have to"
+            )
+        self.limits, more = self._limits(limits or {}, emergency_limits or {}, every_situation)
+        self.objectives: tuple[AnyObjective, ...] = tuple(
+            self._objective(given) for given in _listed(objectives)
+        )
+        self.evaluation = Evaluation(
+            self.joint,
+            self.engine,
+            self.objectives,
+            self.limits,
+            (*more, *constraints),
+            aggregate=aggregate,
+        )
+        settings, state = _batch_of_one(self.base_settings, self.base_state)
+        for objective in self.objectives:
+            if isinstance(objective, OfBlocks):  # raises where the grid lacks what it needs
+                objective.values(self.base_x[np.newaxis])
+            elif isinstance(objective, Searched):
+                objective.search.check(self.evaluation, settings, state)
+        self._told = {
+            "controls": tuple(_listed(controls)),
+            "situations": axes_of(situations),
+            "periods": dict(periods or {}),
+            "every_situation": every_situation,
+            "constraints": tuple(constraints),
+        }
+        self.constraint_names = self.evaluation.constraint_names
+        self.counts = self.evaluation.counts
+        self.best_known: BestKnown | None = None
         self.known_front: KnownFront | None = None
-        self.counts = Counts()
         self._cache_size = 100_000 if cache is True else int(cache)
         self._cache: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
         self._cache_lock = threading.Lock()
-
-        kinds = [kind for c in self.constraints for kind in c.kinds]
-        entries = [entry for c in self.constraints for entry in c.names]
-        self._kinds = tuple(dict.fromkeys(kinds))
-        self._kind_of_entry = np.array([self._kinds.index(kind) for kind in kinds], dtype=int)
-        self.constraint_names = ("power_flow", *(self._kinds if aggregate else entries))
-
-        xl, xu, _ = bounds(codec)
         super().__init__(
-            vars={v.name: _pymoo_variable(v) for v in codec.variables},
-            n_var=len(codec.variables),
+            vars={v.name: _pymoo_variable(v) for v in self.joint.variables},
+            n_var=len(self.joint.variables),
             n_obj=len(self.objectives),
             n_ieq_constr=len(self.constraint_names),
-            xl=xl,
-            xu=xu,
+            xl=self.joint.xl,
+            xu=self.joint.xu,
             elementwise_runner=PopulationRunner(n_jobs),
         )
 
-    def _resolved(
-        self, objectives: str | ObjectiveFunction | Sequence[str | ObjectiveFunction | Objective]
-    ) -> tuple[Objective, ...]:
-        if isinstance(objectives, (str, Objective)) or callable(objectives):
-            objectives = (objectives,)
-        if not objectives:
-            raise ValueError("objectives: expected at least one")
-        known = {
-            **self.OBJECTIVES,
-            **{
-                name: Objective(name, unit, getattr(self, name), batched=True)
-                for name, unit in self.OBJECTIVE_METHODS.items()
-            },
-        }
-        return tuple(resolve_objective(objective, known) for objective in objectives)
+    def _limits(
+        self, given: Mapping[str, Any], emergency: Mapping[str, Any], every_situation: bool
+    ) -> tuple[list[tuple[str, StateLimits]], list[Constraint]]:
+        """Limits of each group of situations, and what the grid has besides."""
+        layout = self.grid.layout()
+        found = []
+        more: list[Constraint] = []
+        for group in self.situations.groups:
+            of_group = {**given, **emergency} if group else given
+            entries, others = self.grid.limits(of_group, warns=not group)
+            n_each = len(self.situations.rows_of(group)) if every_situation and not group else None
+            found.append((group, StateLimits(entries, layout, n_each)))
+            more = more or others
+        return found, more
+
+    def _objective(self, given: Any) -> AnyObjective:
+        """An objective of an argument ``objectives``."""
+        if isinstance(given, (Objective, OfBlocks, OfCandidates, Searched)):
+            return given
+        if isinstance(given, (tuple, list)) and given:
+            objective = self._objective(given[0])
+            if not isinstance(objective, Objective) or len(given) not in (2, 3):
+                raise ValueError(f"objectives: {given!r}: expected (name, reduction)")
+            how = given[1] if len(given) == 2 else tuple(given[1:])
+            has_rest = self.situations.n > self.situations.n_time
+            return objective.over(rest=how) if has_rest else objective.over(time=how)
+        if isinstance(given, str):
+            return self._named(given)
+        if callable(given):
+            return OfCandidates(getattr(given, "__name__", type(given).__name__), "", given)
+        raise ValueError(f"objectives: expected a name or a callable, got {given!r}")
+
+    def _named(self, name: str) -> AnyObjective:
+        placed = self.joint.placed
+        own = [(p.block.objectives[name], p.part) for p in placed if name in p.block.objectives]
+        if own:
+            return OfBlocks(name, own[0][0].unit, tuple(own))
+        having = tuple(p for p in placed if name in p.block.searches)
+        if having:
+            search = having[0].block.searches[name]
+            return Searched(name, search.unit, search, having)
+        if name in self._known:
+            return self._known[name]
+        known = list(self._known)
+        known += [o for p in placed for o in (*p.block.objectives, *p.block.searches)]
+        raise ValueError(f"objectives: unknown objective {with_nearest(name, known)}")
+
+    def with_engine(self, engine: Engine) -> GridProblem:
+        """The same problem solved by an engine, with counts of its own and an empty cache."""
+        new = copy.copy(self)
+        new._cache = OrderedDict()
+        new.engine = engine
+        new.evaluation = self.evaluation.with_engine(engine)
+        new.counts = new.evaluation.counts
+        return new
 
     def fingerprint(self) -> str:
         """What the results depend on, as a text that is equal for equal content.
 
-        Grid (the content of the net or feeder, not where it came from), the variables and what they
-        set, objectives, constraints, engine and all further arguments of the task; the same in
-        every process and on every machine.
+        Grid (the content of the net or feeder, not where it came from), controls, situations,
+        objectives, limits and engine; the same in every process and on every machine.
         """
         middle = (self.xl + self.xu) / 2.0
-        settings = [self.codec.decode(self.codec.snap(x)) for x in (self.xl, middle, self.xu)]
+        X = self.joint.snap(np.array([self.xl, middle, self.xu]))
         return fingerprint_of(
             {
+                **self._told,
                 "task": type(self),
-                "arguments": self._arguments,
-                "grid": grid_of(self),
-                "engine": self.engine_name or type(self.engine),
-                "variables": self.codec.variables,
-                "fields": settings[0].fields,
-                "values": [derived(s.values) for s in settings],
-                "objectives": [
-                    (o.name, o.unit, getattr(o.function, "__func__", o.function))
-                    for o in self.objectives
-                ],
-                "constraints": [
-                    (type(c), c.names, getattr(c, "limits", None)) for c in self.constraints
-                ],
-                "aggregate": self.aggregate,
+                "grid": self.grid.content(),
+                "engine": self.engine_name,
+                "variables": self.joint.variables,
+                "fields": self.joint.fields,
+                "values": derived(self.joint.decode(X, slice(0, 1)).values),
+                "objectives": self.objectives,
+                "limits": [(group, limit.limits) for group, limit in self.limits],
+                "aggregate": self.evaluation.aggregate,
             }
         )
-
-    # -- from x to the grid and back ------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -248,30 +294,76 @@ class GridProblem(ElementwiseProblem):
         """Units of the objectives, in the order of F."""
         return tuple(objective.unit for objective in self.objectives)
 
+    # -- the grid as it is now ------------------------------------------------------------
+
+    @property
+    def neighbours(self) -> Callable[[ArrayLike, int | None], FloatArray]:
+        """``neighbours(x, n_wanted=None)``: neighbours of a vector, the most promising first.
+
+        Those of the controls that have any, in turn; snapped, shape (n, n_var).
+
+        Raises:
+            AttributeError: No control has any, so that ``hasattr`` tells.
+        """
+        if not any(placed.block.has_neighbours for placed in self.joint.placed):
+            raise AttributeError(f"{self.name}: no control offers neighbours")
+        return self._neighbours
+
+    def _neighbours(self, x: ArrayLike, n_wanted: int | None = None) -> FloatArray:
+        snapped = self._checked(x)
+        found = []
+        for placed in self.joint.placed:
+            if placed.block.has_neighbours:
+                parts = placed.block.neighbours(snapped, n_wanted, placed, self.evaluation)
+                near = np.tile(snapped, (len(parts), 1))
+                near[:, placed.part] = parts
+                found.append(near)
+        if len(found) == 1:
+            return found[0]
+        order = np.argsort(np.concatenate([np.arange(len(near)) for near in found]), kind="stable")
+        in_turn: FloatArray = np.concatenate(found)[order][:n_wanted]
+        return in_turn
+
+    @property
+    def permutation_blocks(self) -> tuple[int, ...]:
+        """Lengths of the permutations that make up a vector, one after the other.
+
+        Raises:
+            AttributeError: A vector is not made of permutations alone.
+        """
+        lengths: list[int] = []
+        for block in self.joint.blocks:
+            if not isinstance(block, ProfileBlock):
+                raise AttributeError(f"{self.name}: {block.kind} are no permutations")
+            lengths += block.lengths
+        return tuple(lengths)
+
+    @property
+    def net(self) -> Any:
+        """The pandapower net, with what controls added to it."""
+        return self.grid.net
+
     @property
     def base_x(self) -> FloatArray:
-        """The vector of the grid as it is now, shape (n_var,)."""
-        raise NotImplementedError
+        """The vector of the grid as it is now, or the nearest to it, shape (n_var,)."""
+        return self.joint.base_x
 
     def base_values(self) -> FloatArray:
         """Objectives of the grid as it is now, (n_obj,); NaN where its power flow fails."""
-        return self._values_of(self.codec.decode(self.base_x), self.solve(self.base_x))
+        settings, state = _batch_of_one(self.base_settings, self.base_state)
+        F, G = self.evaluation.judge(self.base_x[np.newaxis], settings, state)
+        values = F[0]
+        if G[0, 0] > 0:
+            values = np.full(len(values), np.nan)
+        return values
 
-    def _values_of(self, settings: Settings, state: GridState) -> FloatArray:
-        if not state.solved:
-            return np.full(len(self.objectives), np.nan)
-        return np.array([objective(settings, state) for objective in self.objectives], dtype=float)
+    # -- from x to the grid and back ------------------------------------------------------
 
     def _flat(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
         """A vector from what an algorithm hands over, a vector or a dict of variables."""
-        if not isinstance(x, Mapping):
-            return np.asarray(x, dtype=float)
-        return np.array(
-            [
-                float(v.options.index(x[v.name])) if v.options else float(x[v.name])
-                for v in self.codec.variables
-            ]
-        )
+        if isinstance(x, Mapping):
+            return _vectors.of_dict(x, self.joint.variables)
+        return _vectors.numbers(x, self.joint.variables)
 
     def _checked(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
         """A user's vector on the grid.
@@ -287,61 +379,140 @@ class GridProblem(ElementwiseProblem):
         if outside.any():
             i = int(np.flatnonzero(outside)[0])
             raise ValueError(
-                f"x[{i}] ({self.codec.variables[i].name}): {flat[i]} is not within "
+                f"x[{i}] ({self.joint.variables[i].name}): {flat[i]} is not within "
                 f"[{self.xl[i]}, {self.xu[i]}]"
             )
-        return self.codec.snap(flat)
-
-    def decode(self, x: ArrayLike | Mapping[str, Any]) -> Settings:
-        """Settings of a vector.
-
-        Args:
-            x: Shape (n_var,), or a dict of variables; it is moved onto the grid.
-
-        Raises:
-            ValueError: Wrong length, NaN, or out of bounds.
-        """
-        return self.codec.decode(self._checked(x))
-
-    def encode(self, settings: Settings | SettingsMapping) -> FloatArray:
-        """The inverse of `decode`.
-
-        Raises:
-            ValueError: A controlled element is missing or its value is not on the grid.
-        """
-        if isinstance(settings, Settings):
-            settings = settings.as_mapping()
-        return self.codec.encode(settings)
+        return self.joint.snap(flat)
 
     def snap(self, x: ArrayLike) -> FloatArray:
-        """Vectors on the grid, shape (..., n_var): within bounds, integers and choices whole."""
-        return self.codec.snap(x)
+        """Vectors on the grid, shape (..., n_var): within bounds, integers and choices whole.
+
+        Raises:
+            ValueError: Wrong length, or entries that are no finite numbers.
+        """
+        return self.joint.snap(_vectors.numbers(x, self.joint.variables))
+
+    def check_snapshot(self, snapshot: int) -> None:
+        """Raises ValueError for what is no number of one of the power flows of a candidate."""
+        n = self.situations.n
+        if not isinstance(snapshot, Integral) or not 0 <= snapshot < n:
+            raise ValueError(f"snapshot: expected 0 to {n - 1}, got {snapshot!r}")
+
+    def decode(self, x: ArrayLike | Mapping[str, Any]) -> Settings:
+        """Settings of a vector, one row per situation."""
+        return self.joint.decode(self._checked(x)[np.newaxis]).candidate(0)
+
+    def encode(self, settings: Settings | SettingsMapping | Any) -> FloatArray:
+        """The vector with these settings, also of those in the tables of a net.
+
+        Raises:
+            ValueError: A controlled element is missing, or its value is none that a vector has.
+        """
+        if isinstance(settings, Settings):
+            settings = Settings(settings.fields, settings.rows[0]).as_mapping()
+        elif not isinstance(settings, Mapping) or hasattr(settings, "bus"):
+            settings = self.grid.settings_of(settings, self.joint.controlled_fields)
+        return self.joint.encode(settings)
 
     def solve(self, x: ArrayLike | Mapping[str, Any]) -> GridState:
-        """State of the grid with the settings of ``x``, by the problem's engine."""
-        return self.engine.solve(self.decode(x))
+        """State of the grid with the settings of ``x`` in all situations."""
+        return solve_in_time(self.engine, self.decode(x), self.situations)
 
     def describe(self, x: ArrayLike | Mapping[str, Any]) -> pd.DataFrame:
         """What ``x`` sets beside what is set now, one row per element."""
-        raise NotImplementedError
+        snapped = self._checked(x)
+        return concatenated([p.block.describe(snapped[p.part]) for p in self.joint.placed])
+
+    def apply(self, x: ArrayLike | Mapping[str, Any], snapshot: int = 0) -> Any:
+        """A copy of the grid with the settings of ``x`` in one situation, solved by its own tool.
+
+        Args:
+            x: Shape (n_var,), or a dict of variables.
+            snapshot: Which situation.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds; no such situation.
+            PowerFlowNotConverged: The power flow does not converge.
+        """
+        self.check_snapshot(snapshot)
+        snapped = self._checked(x)
+
+        def finish(applied: Any) -> None:
+            for placed in self.joint.placed:
+                placed.block.finish(applied, snapped[placed.part], snapshot)
+
+        return self.grid.apply(self.engine, self.decode(snapped), snapshot, finish)
+
+    def write(self, x: Any, folder: Path) -> None:
+        """Writes the grid with the settings of ``x`` in its tool's own form, and what controls
+        have besides, into a folder; of several situations the one of the most loaded branch."""
+        snapped = self._checked(x)
+        self.grid.write(
+            folder,
+            self.controlled(snapped),
+            lambda: self.apply(snapped, self.grid.worst_situation(self.solve(snapped))),
+        )
+        for placed in self.joint.placed:
+            placed.block.write(snapped[placed.part], folder)
+
+    def controlled(self, x: ArrayLike | Mapping[str, Any]) -> SettingsMapping:
+        """What the controls of ``x`` set in the first situation, by column and element."""
+        settings = self.decode(x)
+        first = Settings(settings.fields, settings.rows[0]).as_mapping()
+        return {
+            (f.table, f.column): {e: first[f.table, f.column][e] for e in f.elements}
+            for f in self.joint.controlled_fields
+        }
 
     def measured(self, x: ArrayLike | Mapping[str, Any] | None = None) -> dict[str, float]:
         """Further figures that every result shows, by name; without x of the grid as it is."""
-        return {}
-
-    def write(self, x: Any, folder: Path) -> None:
-        """Writes the grid with the settings of ``x`` into a folder, in its tool's own form."""
-        raise NotImplementedError
+        figures: dict[str, float] = self.grid.measured(
+            self.base_state if x is None else self.solve(x)
+        )
+        return figures
 
     def figures(self, x: Any) -> dict[str, Figure]:
-        """Figures of the grid before and after, by name.
-
-        Args:
-            x: The settings, None for figures of the grid as it is now alone.
-        """
-        return {}
+        """Figures of the grid before and after, and of its controls, by name."""
+        snapped = None if x is None else self._checked(x)
+        after = None if snapped is None else (self.decode(snapped), self.solve(snapped))
+        shown = Shown(
+            self.name,
+            self.situations,
+            (self.base_settings, self.base_state),
+            after,
+            voltage_band(self.limits[0][1]),
+            lambda situation: self.apply(x, situation),
+        )
+        found: dict[str, Figure] = self.grid.figures(shown)
+        for placed in self.joint.placed:
+            own = None if snapped is None else snapped[placed.part]
+            found |= placed.block.figures(own, shown)
+        return found
 
     # -- evaluation -----------------------------------------------------------------------
+
+    def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+        """Objectives and constraints of a vector, a dict of variables, or several.
+
+        Args:
+            X: Shape (n_var,) or (n, n_var), a dict, or a list of vectors or dicts.
+            *args, **kwargs: See pymoo's ``Problem.evaluate``.
+
+        Returns:
+            F and G, each with one row per vector, without that axis for a single one.
+
+        Raises:
+            ValueError: Wrong length, unknown or missing variables, no finite numbers.
+        """
+        if isinstance(X, Mapping):
+            X = self._flat(X)
+        elif not _holds_dicts(X):
+            X = _vectors.numbers(X, self.joint.variables)
+            if X.ndim > 2:
+                raise ValueError(
+                    f"x: expected vectors of {self.n_var} values, got an array of {X.shape}"
+                )
+        return super().evaluate(X, *args, **kwargs)
 
     def _evaluate(
         self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
@@ -359,83 +530,26 @@ class GridProblem(ElementwiseProblem):
             grid that was evaluated and that pymoo's population is to keep.
 
         Raises:
-            ValueError: Vectors of the wrong length, or NaN.
+            ValueError: Vectors of the wrong length, or entries that are no finite numbers.
         """
+        if not isinstance(X, (np.ndarray, Sequence)) or isinstance(X, (str, bytes)):
+            raise ValueError(f"X: expected vectors or dicts of variables, got {reprlib.repr(X)}")
         if not len(X):
             return []
-        is_dict = isinstance(X[0], dict)
-        flat = np.asarray([self._flat(x) for x in X] if is_dict else X, dtype=float)
-        if flat.shape[1:] != (self.n_var,):
+        is_dict = isinstance(X[0], Mapping)
+        if is_dict or not isinstance(X, np.ndarray):
+            X = np.array([self._flat(x) for x in X])
+        flat = _vectors.numbers(X, self.joint.variables)
+        if flat.ndim != 2:
             raise ValueError(
                 f"x: expected vectors of {self.n_var} values, got an array of {flat.shape}"
             )
-        if math.isnan(flat.sum()):
-            i = int(np.flatnonzero(np.isnan(flat).any(axis=0))[0])
-            name = self.codec.variables[i].name
-            raise ValueError(f"x[{i}] ({name}): expected a number, got NaN")
-        on_grid = self.codec.snap(flat)
-        F, G = self._through_cache(on_grid) if self._cache_size else self._solve(on_grid)
+        on_grid = self.joint.snap(flat)
+        F, G = self._through_cache(on_grid) if self._cache_size else self.evaluation(on_grid)
         self.counts.add(len(X))
         if is_dict:
             return [{"F": f, "G": g} for f, g in zip(F, G, strict=True)]
         return [{"F": f, "G": g, "X": x} for f, g, x in zip(F, G, on_grid, strict=True)]
-
-    def _solve(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Objectives (n, n_obj) and constraints (n, n_ieq_constr) of vectors on the grid."""
-        F = np.empty((len(X), len(self.objectives)))
-        G = np.empty((len(X), len(self.constraint_names)))
-        n_together = max(1, _MAX_TOGETHER // self.codec.n_snapshots)
-        for start in range(0, len(X), n_together):
-            some = slice(start, start + n_together)
-            F[some], G[some] = self.evaluate_settings(self.codec.decode(X[some]))
-        return F, G
-
-    def evaluate_settings(self, settings: Settings) -> tuple[FloatArray, FloatArray]:
-        """Objectives (n, n_obj) and constraints (n, n_ieq_constr) of a batch of settings."""
-        self.counts.add(power_flows=len(settings.rows))
-        return self._judge(settings, self.engine.solve(settings))
-
-    def _judge(self, settings: Settings, state: GridState) -> tuple[FloatArray, FloatArray]:
-        """Objectives and constraints of a batch; the only place where failure is a value."""
-        solved = state.solved
-        if solved.all():
-            f, g = self._measure(settings, state)
-            if math.isfinite(f.sum() + g.sum()):
-                return f, g
-        n = len(solved)
-        F = np.full((n, len(self.objectives)), FAILED_F)
-        G = np.full((n, len(self.constraint_names)), FAILED_G)
-        which = np.flatnonzero(solved)
-        if len(which):
-            f, g = self._measure(settings.candidates(which), state.candidates(which))
-            finite = np.isfinite(f).all(axis=1) & np.isfinite(g).all(axis=1)
-            F[which[finite]], G[which[finite]] = f[finite], g[finite]
-            solved[which[~finite]] = False
-        failed = np.flatnonzero(~solved)
-        self.counts.add(failed=len(failed))
-        self._grade(settings.candidates(failed), state.candidates(failed), failed, G)
-        return F, G
-
-    def _measure(self, settings: Settings, state: GridState) -> tuple[FloatArray, FloatArray]:
-        """Objectives and constraints of a batch of solved candidates."""
-        n = len(state.values)
-        F = np.empty((n, len(self.objectives)))
-        for i, objective in enumerate(self.objectives):
-            F[:, i] = objective(settings, state)
-        parts = [constraint(settings, state) for constraint in self.constraints]
-        g = np.concatenate([np.full((n, 1), -1.0), *parts], axis=1)
-        if self.aggregate and self._kinds:
-            g = np.concatenate([g[:, :1], self._aggregated(g[:, 1:])], axis=1)
-        return F, g
-
-    def _grade(
-        self, settings: Settings, state: GridState, failed: NDArray[np.int64], G: FloatArray
-    ) -> None:
-        """Adds to the worst constraint values what the settings alone violate."""
-        for constraint in self.constraints:
-            if not constraint.needs_state and len(failed):
-                violation = np.maximum(constraint(settings, state), 0.0)
-                G[failed, 0] += violation.sum(axis=1)
 
     def _through_cache(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """As `_solve`, but solves only what is not remembered, and each vector once."""
@@ -448,7 +562,7 @@ class GridProblem(ElementwiseProblem):
                     known[key] = self._cache[key]
         rows = {key: i for i, key in enumerate(keys) if key not in known}
         if rows:
-            solved = self._solve(X[list(rows.values())])
+            solved = self.evaluation(X[list(rows.values())])
             known.update(zip(rows, zip(*solved, strict=True), strict=True))
         with self._cache_lock:
             self._cache.update((key, known[key]) for key in rows)
@@ -457,13 +571,6 @@ class GridProblem(ElementwiseProblem):
         self.counts.add(cached=len(X) - len(rows))
         F, G = zip(*(known[key] for key in keys), strict=True)
         return np.array(F), np.array(G)
-
-    def _aggregated(self, g: FloatArray) -> FloatArray:
-        """Per kind the sum of violations, or the largest entry when there are none."""
-        entries = [g[:, self._kind_of_entry == kind] for kind in range(len(self._kinds))]
-        violation = np.array([np.maximum(part, 0.0).sum(axis=1) for part in entries])
-        worst = np.array([part.max(axis=1) for part in entries])
-        return np.where(violation > 0, violation, worst).T
 
     # -- pymoo's hooks, copies ------------------------------------------------------------
 
@@ -489,6 +596,84 @@ class GridProblem(ElementwiseProblem):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._cache_lock = threading.Lock()
+        base = self.base_state
+        self.base_state = GridState(
+            base.layout, base.values, base.converged, base.n_unsupplied, self._base_solution
+        )
+
+    def _base_solution(self, row: int) -> BusBranchSolution:
+        """Bus/branch solution of the grid as it is, after pickling solved again when asked for."""
+        return solve_in_time(self.engine, self.base_settings, self.situations).bus_branch(row)
+
+
+def voltage_band(limits: StateLimits) -> tuple[float, float] | None:
+    """The tightest voltage limits of all buses, None without any."""
+    vm_pu = [limit for limit in limits.limits if limit.quantity == "vm_pu"]
+    lower = [limit.limit for limit in vm_pu if not limit.is_upper]
+    upper = [limit.limit for limit in vm_pu if limit.is_upper]
+    return (max(lower), min(upper)) if lower and upper else None
+
+
+def grid_of(given: Any) -> Any:
+    """A grid of its own from a name, a net, a file or a grid.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if hasattr(given, "present_settings"):
+        return copy.deepcopy(given)
+    if isinstance(given, Feeder) or str(given) in FEEDERS or str(given).lower().endswith(".dss"):
+        return FeederGrid(given)
+    return NetGrid(given)
+
+
+def _bound(
+    controls: Sequence[Any], periods: Mapping[str, int], grid: Any, situations: Situations
+) -> list[Block]:
+    """The blocks of controls: first all add to the grid, then all are bound to it."""
+    kinds = list(_listed(controls))
+    prepared = [control.prepare(grid) for control in kinds]
+    blocks = [
+        control.bind(grid, situations, own) for control, own in zip(kinds, prepared, strict=True)
+    ]
+    unknown = sorted(set(periods) - {block.kind for block in blocks})
+    if unknown:
+        known = ", ".join(block.kind for block in blocks)
+        raise ValueError(f"periods: no control is called {unknown[0]!r}; known: {known}")
+    taken = {
+        (f.table, f.column, element)
+        for block in blocks
+        if not isinstance(block, FixedBlock)
+        for f in block.fields
+        for element in f.elements
+    }
+    blocks = [b.without(taken) if isinstance(b, FixedBlock) else b for b in blocks]
+    return [
+        block.over_periods(periods[block.kind], situations) if block.kind in periods else block
+        for block in blocks
+    ]
+
+
+def _listed(given: Any) -> Sequence[Any]:
+    """One part, or several, as a list."""
+    if isinstance(given, (str, Objective)) or callable(given) or hasattr(given, "bind"):
+        return (given,)
+    if not len(given):
+        raise ValueError("objectives, controls: expected at least one")
+    listed: Sequence[Any] = given
+    return listed
+
+
+def _batch_of_one(settings: Settings, state: GridState) -> tuple[Settings, GridState]:
+    rows = settings.rows[np.newaxis]
+    return Settings(settings.fields, rows), state.batch()
+
+
+def _holds_dicts(X: Any) -> bool:
+    """Whether these are dicts of variables, or nothing at all."""
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and X.ndim == 1 and (not len(X) or isinstance(X[0], Mapping))
+    return isinstance(X, list) and (not X or isinstance(X[0], Mapping))
 
 
 def _pymoo_variable(variable: Variable) -> pymoo_variable.Variable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
+
+from gridproblems._warn import warn_user
 
 TIME_COLUMNS = ("hour", "time", "snapshot", "unnamed: 0")
 _TIMES_CAPACITY = 10.0  # no grid carries that much, but kW read as MW are 1000 times too many
@@ -80,23 +81,21 @@ def _read_csv(path: Path, name: str) -> pd.DataFrame:
     return frame
 
 
-def warn_of_kw(net: pandapowerNet, tables: Mapping[str, pd.DataFrame], stacklevel: int = 2) -> None:
+def warn_of_kw(net: pandapowerNet, tables: Mapping[str, pd.DataFrame]) -> None:
     """Warns of tables whose total is many times what the grid can carry: kW given as MW.
 
     Args:
         net: The grid; its capacity is that of its transformers, or where it has none that of the
             lines at its external grids.
         tables: Powers over time by name. [MW]
-        stacklevel: Of the warning, as in `warnings.warn`.
     """
     capacity = _capacity_mva(net)
     for name, table in tables.items():
         total = float(table.to_numpy().sum(axis=1).max())
         if np.isfinite(capacity) and total > _TIMES_CAPACITY * capacity:
-            warnings.warn(
+            warn_user(
                 f"{name}: {total:.4g} MW in total, but the grid is rated {capacity:.4g} MVA; "
-                "the table looks like kW, divide it by 1000",
-                stacklevel=stacklevel + 1,
+                "the table looks like kW, divide it by 1000"
             )
 
 

@@ -232,8 +232,37 @@ class GridState:
         return self.values.shape[-2]
 
     def snapshot(self, t: int) -> GridState:
-        """One snapshot of the state of one candidate."""
+        """One snapshot of the state of one candidate.
+
+        Raises:
+            ValueError: There is no such snapshot.
+        """
+        if not 0 <= t < self.n_snapshots:
+            raise ValueError(f"snapshot: expected 0 to {self.n_snapshots - 1}, got {t}")
         return self._part(np.s_[t : t + 1], np.array([t]))
+
+    def batch(self) -> GridState:
+        """The state of one candidate as a batch of one."""
+        return GridState(
+            self.layout,
+            self.values[np.newaxis],
+            self.converged[np.newaxis],
+            self.n_unsupplied[np.newaxis],
+            self._solution,
+        )
+
+    def snapshots(self, which: NDArray[np.int64]) -> GridState:
+        """The states of a batch in some of its snapshots."""
+        n = self.n_snapshots
+        solution = self._solution
+        rows = (np.arange(len(self.values))[:, np.newaxis] * n + which).ravel()
+        return GridState(
+            self.layout,
+            self.values.take(which, axis=-2),
+            self.converged[..., which],
+            self.n_unsupplied[..., which],
+            None if solution is None else lambda row: solution(int(rows[row])),
+        )
 
     def candidate(self, i: int) -> GridState:
         """The state of one candidate of a batch."""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from pymoo.core.problem import Problem
 
-from gridproblems.net_problem import NetProblem
+from gridproblems.controls.switching import SwitchingBlock
+from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem
 
 MOST_IN_TEXT = 8
@@ -206,23 +207,28 @@ def solution_of(problem: Problem, x: Any, pictures: bool) -> dict[str, Any]:
         "rows": rows,
     }
     if pictures and problem.solve(x).solved:
-        if isinstance(problem, NetProblem):
+        if isinstance(problem.grid, NetGrid):
             described["network"] = network_of(problem, x)
         else:
             described["pictures"] = {k: _png(f) for k, f in problem.figures(x).items()}
     return described
 
 
-def network_of(problem: NetProblem, x: Any) -> dict[str, Any]:
+def network_of(problem: GridProblem, x: Any) -> dict[str, Any]:
     """The grid with the settings of ``x``: buses and branches with positions and results.
 
     Of a series of snapshots the lowest voltages and the highest loadings.
     """
-    from gridproblems.plotting_topology import bus_positions
+    from gridproblems.plotting.topology import bus_positions
 
     net, state = problem.net, problem.solve(x)
     place = {bus: i for i, bus in enumerate(net.bus.index)}
-    open_lines = problem.open_lines(x) if hasattr(problem, "open_lines") else []
+    open_lines = [
+        lines
+        for p in problem.joint.placed
+        if isinstance(p.block, SwitchingBlock)
+        for lines in p.block.open_lines(problem.snap(x)[p.part])
+    ]
     opened = {line for period in open_lines for line in period}
     branches = []
     for table, ends in (("line", ("from_bus", "to_bus")), ("trafo", ("hv_bus", "lv_bus"))):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.metadata
 import os
 import pickle
@@ -32,7 +31,7 @@ from threadpoolctl import threadpool_limits
 from gridproblems._progress import Recorder
 from gridproblems.fingerprint import fingerprint_of_problem
 from gridproblems.parallel import PopulationRunner
-from gridproblems.problem import Counts, GridProblem
+from gridproblems.problem import GridProblem
 from gridproblems.study.blobs import to_blob
 from gridproblems.study.specs import algorithm_of, problem_of
 
@@ -329,9 +328,7 @@ def fresh_problem(spec: str | bytes, fingerprint: str = "") -> Problem:
     _MADE.move_to_end((spec, fingerprint))
     made, pickled = _MADE[spec, fingerprint]
     if isinstance(made, GridProblem):
-        problem = copy.copy(made)  # its cache is left behind
-        problem.counts = Counts()
-        return problem
+        return made.with_engine(made.engine)  # its cache and counts are left behind
     return problem_of(spec) if pickled is None else cloudpickle.loads(pickled)
 
 

@@ -1,9 +1,8 @@
-"""The arguments limits, every_snapshot and outages of tasks on nets."""
+"""The argument ``limits`` of every problem: checked, and read from the tables of a net."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -12,25 +11,22 @@ import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._names import with_nearest
-from gridproblems.cases import Case
-from gridproblems.constraints import Limit, StateLimits
-from gridproblems.contingency import LineOutages, outage_lines
-from gridproblems.engines._reference import layout_of
+from gridproblems._warn import warn_user
+from gridproblems.constraints import Limit
 from gridproblems.errors import MissingLimits
 from gridproblems.network import loading_limits, voltage_limits
 
-LIMITS = ("vm_pu", "loading_percent")
 _NUMBERS = {"loading_percent"}  # limits that are one number
 _SWITCHES = {"radial"}  # limits that are on or off; all others are a pair (low, high)
 _BRANCHES = {"line": "lines", "trafo": "transformers", "trafo3w": "three-winding transformers"}
 
 
-def check_limits(limits: Any, known: Collection[str] = LIMITS) -> dict[str, Any]:
-    """The argument ``limits`` of a task as a dict, checked.
+def check_limits(limits: Any, known: Collection[str]) -> dict[str, Any]:
+    """The argument ``limits`` as a dict, checked.
 
     Args:
         limits: Name of a limit -> (low, high), one number, True or False, or None for no limit.
-        known: Names that the task knows.
+        known: Names that the grid knows.
 
     Raises:
         ValueError: No mapping, an unknown name, or a value that cannot be.
@@ -70,54 +66,23 @@ def _is_number(value: Any) -> bool:
     return real and not math.isnan(value)
 
 
-def grid_constraints(
-    net: pandapowerNet,
-    limits: Mapping[str, Any] | None,
-    n_snapshots: int | None,
-    outages: str | Sequence[int] | None,
-    case: Case | None,
-) -> tuple[StateLimits, list[LineOutages]]:
-    """Limits of the grid as it is, and with each of some lines out.
-
-    Args:
-        net: The net, whose tables hold the limits.
-        limits: See `grid_limits`.
-        n_snapshots: Length of the series for entries of every snapshot, None for the worst one.
-        outages: See `outage_lines`; None for none.
-        case: The packaged case of the net, if it is one.
-
-    Raises:
-        ValueError: An unknown limit, or a line that cannot be out.
-    """
-    entries, layout = grid_limits(net, check_limits(limits), case, stacklevel=4), layout_of(net)
-    n_minus_1 = []
-    if outages is not None:
-        n_minus_1.append(LineOutages(outage_lines(net, outages), entries, layout))
-    return StateLimits(entries, layout, n_snapshots), n_minus_1
-
-
-def grid_limits(
-    net: pandapowerNet, limits: Mapping[str, Any], case: Case | None, stacklevel: int = 3
-) -> list[Limit]:
-    """Limits on bus voltages and branch loadings; warns where a user's net has none.
-
-    A packaged case is as its source has it: it does not warn.
+def grid_limits(net: pandapowerNet, limits: Mapping[str, Any], warns: bool) -> list[Limit]:
+    """Limits on bus voltages and branch loadings.
 
     Args:
         net: The net, whose tables hold the limits.
         limits: Checked; they override the tables, None takes a limit away: ``vm_pu`` (low, high)
             at all buses, ``loading_percent`` of all branches.
-        case: The packaged case of the net, if it is one.
-        stacklevel: Which caller a warning points at.
+        warns: Whether limits that are nowhere are warned of.
     """
     entries: list[Limit] = []
     if limits.get("vm_pu", ()) is not None:
         entries += voltage_limits(net, limits.get("vm_pu"))
     if limits.get("loading_percent", ()) is not None:
         entries += loading_limits(net, limits.get("loading_percent"))
-    missing = _missing(net, entries, limits) if case is None else []
+    missing = _missing(net, entries, limits) if warns else []
     if missing:
-        warnings.warn(_advice(str(net.name or "net"), missing), MissingLimits, stacklevel)
+        warn_user(_advice(str(net.name or "net"), missing), MissingLimits)
     return entries
 
 
@@ -150,11 +115,3 @@ def _advice(name: str, missing: list[tuple[str, str]]) -> str:
         f"grid can bear; give limits={{{given}}} (command line: {options}), or "
         f"limits={{{none}}} if none is meant"
     )
-
-
-def voltage_band(limits: StateLimits) -> tuple[float, float] | None:
-    """The tightest voltage limits of all buses, None without any."""
-    vm_pu = [limit for limit in limits.limits if limit.quantity == "vm_pu"]
-    lower = [limit.limit for limit in vm_pu if not limit.is_upper]
-    upper = [limit.limit for limit in vm_pu if limit.is_upper]
-    return (max(lower), min(upper)) if lower and upper else None

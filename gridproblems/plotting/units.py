@@ -9,8 +9,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.plotting import AFTER, KNOWN, LIMIT, MANY, MARKED
-from gridproblems.plotting_topology import bus_positions
+from gridproblems.plotting.style import AFTER, KNOWN, LIMIT, MANY, MARKED
+from gridproblems.plotting.topology import bus_positions
 
 if TYPE_CHECKING:
     import pandas as pd

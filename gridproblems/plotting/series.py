@@ -11,8 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.plotting import AFTER, BEFORE, LIMIT, MANY
-from gridproblems.plotting_topology import bus_positions
+from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY
+from gridproblems.plotting.topology import bus_positions
 
 __all__ = ["plot_line_loading", "plot_map", "plot_voltage_band"]
 

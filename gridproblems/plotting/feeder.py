@@ -5,86 +5,84 @@ As in `gridproblems.plotting`, every function returns a ``matplotlib.figure.Figu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from gridproblems.plotting import AFTER, BEFORE, LIMIT, MANY, MARKED, _figure, _legend_below
+from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY, MARKED, legend_below, new_figure
 
 if TYPE_CHECKING:
+    from gridproblems.engines._opendss import Circuit
     from gridproblems.state import GridState
-    from gridproblems.tasks.regulators import Campaign, RegulatorControl
+    from gridproblems.tasks.regulators import Campaign
 
 __all__ = ["plot_campaign", "plot_distance_profile", "plot_voltage_histogram"]
 
+COLOURS = {"baseline": BEFORE, "disturbed": MARKED, "optimised": AFTER}
 PHASE_COLOURS = {"1": "#0072B2", "2": "#D55E00", "3": "#009E73"}
 PHASE_MARKERS = {"1": "o", "2": "^", "3": "s"}
 
 
-def _states(
-    problem: RegulatorControl, x: Any, snapshot: int
-) -> dict[str, tuple[GridState, int, str]]:
-    """States to compare by name, each with the row to draw and its colour."""
-    states = {"baseline": (problem.base_state, 0, BEFORE)}
-    if problem.codec.n_snapshots > 1 or problem.disturbances[0] is not None:
-        states["disturbed"] = (problem.disturbed_state, snapshot, MARKED)
-    if x is not None:
-        states["optimised"] = (problem.solve(x), snapshot, AFTER)
-    return states
-
-
-def plot_voltage_histogram(problem: RegulatorControl, x: Any, *, snapshot: int = 0) -> Figure:
+def plot_voltage_histogram(
+    states: Mapping[str, tuple[GridState, int]], band: tuple[float, float], *, title: str = ""
+) -> Figure:
     """How many phases of buses have which voltage: baseline, disturbed, optimised.
 
     Args:
-        problem: Its ``fitness`` gives the band.
-        x: Settings, None for baseline and disturbed alone.
-        snapshot: Which disturbance of a list, or which snapshot in time.
+        states: By name the state of one candidate, and which of its snapshots.
+        band: Lowest and highest voltage. [p.u.]
+        title: Names the feeder.
 
     Returns:
         The figure; a mean over the phases of a bus would hide unbalance. [p.u.]
     """
-    states = _states(problem, x, snapshot)
-    voltages = {name: s["node_vm_pu"][row] for name, (s, row, _) in states.items()}
-    band = problem.fitness.low_pu, problem.fitness.high_pu
+    voltages = {name: s["node_vm_pu"][row] for name, (s, row) in states.items()}
     every = np.concatenate([v[~np.isnan(v)] for v in voltages.values()])
     bins = np.linspace(min(every.min(), band[0]), max(every.max(), band[1]), 31).tolist()
-    figure, axes = _figure(height=4.0)
-    for name, (_, _, colour) in states.items():
+    figure, axes = new_figure(height=4.0)
+    for name in states:
         v = voltages[name][~np.isnan(voltages[name])]
         outside = int(((v < band[0]) | (v > band[1])).sum())
         label = f"{name}: {v.min():.3f} to {v.max():.3f} p.u., {outside} of {len(v)} outside"
-        axes.hist(v, bins=bins, histtype="step", linewidth=1.8, color=colour, label=label)
+        axes.hist(
+            v, bins=bins, histtype="step", linewidth=1.8, color=COLOURS.get(name), label=label
+        )
     for limit in band:
         axes.axvline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
     axes.set_xlabel("voltage of a phase [p.u.]")
     axes.set_ylabel("phases of buses")
-    axes.set_title(f"{problem.name}: voltages", loc="left")
+    axes.set_title(f"{title}: voltages", loc="left")
     axes.legend(frameon=False, fontsize="small")
     return figure
 
 
-def plot_distance_profile(problem: RegulatorControl, x: Any, *, snapshot: int = 0) -> Figure:
+def plot_distance_profile(
+    circuit: Circuit,
+    states: Mapping[str, tuple[GridState, int]],
+    band: tuple[float, float],
+    *,
+    title: str = "",
+) -> Figure:
     """Voltage of every phase over the distance from the source, one panel per state.
 
     Args:
-        problem: Its ``fitness`` gives the band.
-        x: Settings, None for baseline and disturbed alone.
-        snapshot: Which disturbance of a list, or which snapshot in time.
+        circuit: Names and places of the nodes.
+        states: By name the state of one candidate, and which of its snapshots.
+        band: Lowest and highest voltage. [p.u.]
+        title: Names the feeder.
 
     Returns:
         The figure; panels share their axes, the line of each phase has the distances of its buses
         as x [km] and their voltages as y [p.u.].
     """
-    states = _states(problem, x, snapshot)
-    circuit = problem.circuit
     figure = Figure(figsize=(4.0 * len(states) + 1.0, 4.0), layout="constrained")
     panels = figure.subplots(1, len(states), squeeze=False, sharex=True, sharey=True)[0]
     n_phases = np.diff(circuit.first_node, append=len(circuit.nodes))
     distance_km = np.repeat(circuit.distance_km, n_phases)
     phase = np.array([node.rpartition(".")[2] for node in circuit.nodes])
-    for axes, (name, (state, row, _)) in zip(panels, states.items(), strict=True):
+    for axes, (name, (state, row)) in zip(panels, states.items(), strict=True):
         for label, colour in PHASE_COLOURS.items():
             of_phase = phase == label
             axes.plot(
@@ -95,14 +93,14 @@ def plot_distance_profile(problem: RegulatorControl, x: Any, *, snapshot: int = 
                 markersize=3,
                 label=f"phase {label}",
             )
-        for limit in (problem.fitness.low_pu, problem.fitness.high_pu):
+        for limit in band:
             axes.axhline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(name, loc="left", fontsize="medium")
         axes.set_xlabel("distance from the source [km]")
     panels[0].set_ylabel("voltage magnitude [p.u.]")
-    figure.suptitle(f"{problem.name}: voltage profile", x=0.01, ha="left", fontsize="large")
-    _legend_below(figure, panels[0])
+    figure.suptitle(f"{title}: voltage profile", x=0.01, ha="left", fontsize="large")
+    legend_below(figure, panels[0])
     return figure
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from pandapower.auxiliary import pandapowerNet
 from pandapower.topology import create_nxgraph
 
-from gridproblems.controls import Variable, bounds
+from gridproblems._names import with_nearest
+from gridproblems.controls.variables import Variable, bounds
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 from gridproblems.state_of_charge import Battery
 
@@ -53,32 +55,6 @@ class Unit:
         return "Mvar" if self.kind == "capacitor" else "MW"
 
 
-class UnitSettings(Settings):
-    """Settings of a net with units, which remember the vectors they were decoded from.
-
-    What the units inject adds up bus by bus, so the values alone do not tell sizes.
-
-    Args:
-        fields, values: As of `Settings`.
-        x: Snapped vectors, shape (n_var,) or (n_candidates, n_var).
-    """
-
-    __slots__ = ("x",)
-
-    def __init__(self, fields: tuple[Field, ...], values: FloatArray, x: FloatArray) -> None:
-        super().__init__(fields, values)
-        self.x = x
-
-    def candidate(self, i: int) -> UnitSettings:
-        """Settings of one candidate of a batch."""
-        one = super().candidate(i)
-        return UnitSettings(one.fields, one.values, self.x[i])
-
-    def candidates(self, which: NDArray[np.int64]) -> UnitSettings:
-        """A batch of some candidates of this batch."""
-        return UnitSettings(self.fields, self.values[which], self.x[which])
-
-
 class UnitCodec:
     """Vectors as units: of each its bus and size, and what else is free.
 
@@ -99,6 +75,8 @@ class UnitCodec:
         choice: Whether buses are choices, none nearer than another, instead of integers.
         repair: Whether storage schedules are made feasible.
         sort: Whether equal units are sorted.
+        n_snapshots: Length of schedules; None: that of the profile, which else has several series
+            one after the other, such as scenarios.
     """
 
     def __init__(
@@ -115,11 +93,15 @@ class UnitCodec:
         choice: bool = False,
         repair: bool = True,
         sort: bool = True,
+        n_snapshots: int | None = None,
     ) -> None:
         self.units, self.buses = tuple(units), np.array(buses, dtype=np.int64)
-        self.battery, self.hours, self.n_snapshots = battery, hours, len(profile)
+        self.battery, self.hours = battery, hours
+        self.n_snapshots = n_snapshots or len(profile)
+        #: Snapshot in time of each entry of the profile.
+        self._time = np.arange(len(profile)) % self.n_snapshots
         self._profile, self._step, self._repair = profile, size_step, repair
-        self.series = series or Settings((), np.zeros((self.n_snapshots, 0)))
+        self.series = series or Settings((), np.zeros((len(profile), 0)))
         variables: list[Variable] = []
         self._start: list[int] = []
         self._columns: list[dict[str, int]] = []
@@ -234,7 +216,7 @@ class UnitCodec:
         A storage that charges injects a negative power. [MW, Mvar]
         """
         size = self.sizes(x)[..., np.newaxis, :]
-        p = np.zeros((*x.shape[:-1], self.n_snapshots, len(self.units)))
+        p = np.zeros((*x.shape[:-1], len(self._profile), len(self.units)))
         q = np.zeros_like(p)
         factor = self.power_factors(x)
         shares = self.shares(x)
@@ -243,18 +225,19 @@ class UnitCodec:
                 q[..., i] = size[..., i]
                 continue
             if unit.kind == "storage":
-                p[..., i] = -size[..., i] * shares[..., self.storages.index(i)]
+                p[..., i] = -size[..., i] * shares[..., self._time, self.storages.index(i)]
                 continue
             p[..., i] = size[..., i] * (self._profile if unit.kind == "pv" else 1.0)
             reactive = np.sign(factor[..., i]) * np.sqrt(1.0 / factor[..., i] ** 2 - 1.0)
             q[..., i] = p[..., i] * reactive[..., np.newaxis]
         return p, q
 
-    def decode(self, x: FloatArray) -> UnitSettings:
+    def decode(self, x: FloatArray) -> Settings:
         """Settings of snapped vectors, of one or of a batch; units at one bus add up."""
         p, q = self.powers(x)
         n_buses, n_units = len(self.buses), self.n_unit_values
-        values = np.zeros((*x.shape[:-1], self.n_snapshots, n_units + self.series.values.shape[-1]))
+        n_steps = len(self._profile)
+        values = np.zeros((*x.shape[:-1], n_steps, n_units + self.series.values.shape[-1]))
         values[..., n_units:] = self.series.values
         places = self.places(x)
         for k, power in enumerate(p if c == "p_mw" else q for c in self._columns_set):
@@ -264,7 +247,7 @@ class UnitCodec:
                     values[:, column] += power[:, i]
                 else:
                     values[np.arange(len(x)), :, column] += power[..., i]
-        return UnitSettings(self.fields, values, x)
+        return Settings(self.fields, values)
 
     def encode(self, settings: SettingsMapping) -> FloatArray:
         """Powers per bus do not tell which units inject them.
@@ -428,3 +411,65 @@ def _walk(graph: nx.Graph, source: int) -> list[int]:
 def _listed(buses: Sequence[int] | NDArray[np.int64] | pd.Index) -> str:
     some = [str(int(bus)) for bus in buses[:12]]
     return ", ".join(some) + (f", ... ({len(buses)} in all)" if len(buses) > 12 else "")
+
+
+def units_of(
+    net: pandapowerNet,
+    series: Settings | None,
+    n_units: int | None,
+    kind: str | Sequence[str],
+    max_size: float | Mapping[str, float] | None,
+    power_factor: Range,
+    storage_hours: Range,
+) -> list[Unit]:
+    """The units that the arguments ask for."""
+    kinds = [kind] * (n_units or 1) if isinstance(kind, str) else list(kind)
+    if n_units is not None and (n_units < 1 or n_units != len(kinds)):
+        raise ValueError(f"n_units: expected {max(len(kinds), 1)}, one per kind, got {n_units}")
+    for one in kinds:
+        if one not in UNIT_KINDS:
+            raise ValueError(f"kind: unknown kind {with_nearest(one, UNIT_KINDS)}")
+    factor = _checked_range("power_factor", power_factor, -1.0, 1.0)
+    if factor == 0 or (isinstance(factor, tuple) and factor[0] <= 0):
+        raise ValueError(
+            f"power_factor: expected in (0, 1], or in [-1, 0) for units that draw reactive power, "
+            f"or a pair of limits in (0, 1], got {power_factor}"
+        )
+    duration = _checked_range("storage_hours", storage_hours, 0.0, np.inf)
+    if min(np.atleast_1d(duration)) <= 0:
+        raise ValueError(f"storage_hours: expected more than 0, got {storage_hours}")
+    sizes: dict[str, float] = {}
+    for one in kinds:
+        given = max_size.get(one) if isinstance(max_size, Mapping) else max_size
+        if given is None:
+            given = largest_load(net, series, "q_mvar" if one == "capacitor" else "p_mw")
+        if not 0 < given < np.inf:
+            raise ValueError(f"max_size of {one}: expected a positive size, got {given}")
+        sizes[one] = float(given)
+    return [
+        Unit(one, f"{one} {kinds[: i + 1].count(one)}", sizes[one], factor, duration)
+        for i, one in enumerate(kinds)
+    ]
+
+
+def _checked_range(name: str, given: Any, low: float, high: float) -> Range:
+    values = np.asarray(given, dtype=float)
+    if values.shape not in ((), (2,)) or not ((values >= low) & (values <= high)).all():
+        raise ValueError(
+            f"{name}: expected a number or a pair of limits in [{low:g}, {high:g}], got {given}"
+        )
+    if values.ndim == 0:
+        return float(values)
+    if not values[0] < values[1]:
+        raise ValueError(f"{name}: expected a lower and a higher limit, got {given}")
+    return (float(values[0]), float(values[1]))
+
+
+def largest_load(net: pandapowerNet, series: Settings | None, column: str) -> float:
+    """The largest total load of all snapshots, at least the one of the tables. [MW, Mvar]"""
+    table = net.load[net.load.in_service.astype(bool)]
+    total = float((table[column] * table.scaling).abs().sum())
+    for field, values in series or ():
+        if (field.table, field.column) == ("load", column):
+            total = max(total, float(np.abs(values).sum(axis=-1).max()))
+    return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -12,55 +13,54 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.plotting import LIMIT, MANY
+from gridproblems.plotting.style import LIMIT, MANY
 
 if TYPE_CHECKING:
     from gridproblems.state import GridState
-    from gridproblems.tasks.reconfiguration import Reconfiguration
 
 __all__ = ["bus_positions", "plot_feeder"]
 
 
-def plot_feeder(problem: Reconfiguration, x: Any, *, snapshot: int = 0) -> Figure:
-    """The grid with its open lines before and after; colours are voltages, widths currents.
+def plot_feeder(
+    net: pandapowerNet,
+    panels: Mapping[str, tuple[Sequence[int], GridState]],
+    *,
+    snapshot: int = 0,
+    title: str = "",
+) -> Figure:
+    """The grid with its open lines, one panel each; colours are voltages, widths currents.
 
     Args:
-        problem: Its net gives the positions of buses (``net.bus.geo``); without them they are
-            laid out by their connections.
-        x: Settings, shape (n_var,) or a dict of pymoo; None draws the present configuration alone.
+        net: Gives the positions of buses (``net.bus.geo``); without them they are laid out by
+            their connections.
+        panels: Under "before" and "after", or other names: the open lines (index of ``net.line``)
+            and the state of one candidate.
         snapshot: Which snapshot to draw.
+        title: Names the grid.
 
     Returns:
         The figure; in each axes the open lines are a collection labelled ``open``.
     """
-    states = [("before", problem.base_settings, problem.base_state)]
-    if x is not None:
-        settings = problem.decode(x)
-        states.append(("after", settings, problem.engine.solve(settings)))
+    states = [state for _, state in panels.values()]
     figure = Figure(figsize=(6.5 * len(states), 6.2), layout="constrained")
-    panels = figure.subplots(1, len(states), squeeze=False)[0]
-    positions = bus_positions(problem.net)
-    voltages = [state.vm_pu[snapshot] for _, _, state in states]
-    currents = [_current_ka(problem.net, state, snapshot) for _, _, state in states]
+    every = figure.subplots(1, len(states), squeeze=False)[0]
+    positions = bus_positions(net)
+    voltages = [state.vm_pu[snapshot] for state in states]
+    currents = [_current_ka(net, state, snapshot) for state in states]
     low, high = np.nanmin(voltages), np.nanmax(voltages)
     widest = max(np.nanmax(currents), 1e-12)
-    for axes, (name, settings, state), current in zip(panels, states, currents, strict=True):
-        closed = problem.codec.closed_in(settings)
-        row = closed[min(snapshot, len(closed) - 1)]
-        graph = problem.graph
-        open_lines = sorted([*graph.lines[~row].tolist(), *graph.always_open])
-        points = _draw(
-            axes, problem.net, positions, state.vm_pu[snapshot], current / widest, open_lines
-        )
+    for axes, (name, (opened, state)), current in zip(every, panels.items(), currents, strict=True):
+        open_lines = sorted(opened)
+        vm_pu = state.vm_pu[snapshot]
+        points = _draw(axes, net, positions, vm_pu, current / widest, open_lines)
         points.set_clim(low, high)
-        names = ", ".join(_line_name(problem.net, line) for line in open_lines[:8])
+        names = ", ".join(_line_name(net, line) for line in open_lines[:8])
         more = f" and {len(open_lines) - 8} more" if len(open_lines) > 8 else ""
         axes.set_title(f"{name}: open {names}{more}", loc="left", fontsize="medium", wrap=True)
-    bar = figure.colorbar(points, ax=list(panels), shrink=0.7, pad=0.01)
+    bar = figure.colorbar(points, ax=list(every), shrink=0.7, pad=0.01)
     bar.set_label("bus voltage [p.u.]")
     figure.suptitle(
-        f"{problem.name}: dashed lines are open, widths follow the current "
-        f"(widest {1e3 * widest:.3g} A)",
+        f"{title}: dashed lines are open, widths follow the current (widest {1e3 * widest:.3g} A)",
         fontsize="medium",
     )
     return figure

@@ -1,0 +1,24 @@
+"""Problems put together from parts, which no task has."""
+
+from pymoo.optimize import minimize
+
+from algorithms import MVMO
+from gridproblems import GridProblem
+from gridproblems.controls import Setpoints, Switching, Taps, Units
+from gridproblems.situations import Outages
+
+# reactive dispatch that survives the loss of any line
+secure = GridProblem("ieee39", [Setpoints(), Taps()], Outages("lines"), "p_loss_mw")
+result = minimize(secure, MVMO(), ("n_eval", 300), seed=1)
+print(f"{secure.situations.n} situations, losses {result.F[0] if result.F is not None else '-'} MW")
+
+# which lines to open, and where three generators and two capacitors help most
+joint = GridProblem(
+    "case33bw",
+    [Switching(), Units("dg", 3, max_size=1.5), Units("capacitor", 2, max_size=0.6)],
+    objectives="p_loss_kw",
+    limits={"vm_pu": (0.95, 1.05)},
+)
+result = minimize(joint, MVMO(), ("n_eval", 1000), seed=1)
+print(f"losses {result.F[0]:.1f} kW")
+print(joint.describe(result.X).to_string(index=False))

@@ -1,0 +1,307 @@
+"""`Block`: a control bound to a grid, one block of ``x`` and all that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gridproblems.controls.variables import Variable
+from gridproblems.situations import Situations
+from gridproblems.state import Field, FloatArray, GridState, Settings, SettingsMapping
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What figures draw.
+
+    Attributes:
+        title: Names the grid.
+        situations: In which it was solved.
+        before, after: Settings and state of one candidate; ``after`` is None for the present grid
+            alone.
+        voltage_band_pu: The tightest voltage limits of all buses, None without any. [p.u.]
+        solved: Gives the grid with the settings shown, in a situation, solved by its own tool.
+    """
+
+    title: str
+    situations: Situations
+    before: tuple[Settings, GridState]
+    after: tuple[Settings, GridState] | None
+    voltage_band_pu: tuple[float, float] | None
+    solved: Callable[[int], Any]
+
+    @property
+    def states(self) -> dict[str, GridState]:
+        """The states by name."""
+        return {name: state for name, (_, state) in self.pairs.items()}
+
+    @property
+    def pairs(self) -> dict[str, tuple[Settings, GridState]]:
+        """Settings and states by name."""
+        found = {"before": self.before}
+        if self.after is not None:
+            found["after"] = self.after
+        return found
+
+
+@dataclass(frozen=True)
+class BlockObjective:
+    """An objective of the settings of one control alone.
+
+    Attributes:
+        name: Its name; that of a method in the registry of names.
+        unit: Its unit.
+        function: Of the block's own snapped vectors (n, n_var), shape (n,).
+    """
+
+    name: str
+    unit: str
+    function: Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class BlockConstraint:
+    """Entries of the constraint vector that depend on one control alone.
+
+    Attributes:
+        names, kinds: Of the entries; entries of a kind may be aggregated.
+        function: Of the block's own snapped vectors (n, n_var), shape (n, n_entries), feasible
+            where <= 0.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    function: Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class BlockSearch:
+    """An objective that needs power flows of its own, over all blocks that have it.
+
+    Attributes:
+        name, unit: Its name and unit.
+        function: Of the blocks with their place, the snapped vectors (n, n_var) of the whole
+            problem, their settings and the evaluation; shape (n,).
+        check: Raises ValueError where the present grid allows no such search; of the evaluation and
+            the settings and state of the grid as it is now, as a batch of one.
+    """
+
+    name: str
+    unit: str
+    function: Callable[[Sequence[PlacedBlock], FloatArray, Settings, Any], FloatArray]
+    check: Callable[[Any, Settings, GridState], None]
+
+
+class Block:
+    """One block of ``x`` on a grid; what a kind of control must and may say.
+
+    Vectors are the block's own part of ``x``, snapped, shape (n, n_var) or (n_var,).
+
+    Attributes:
+        kind: What a reader calls the control, for example ``"taps"``.
+        variables: One per entry of the block.
+        fields: The columns that the block sets.
+        constraints: Entries that depend on the block alone.
+        objective_methods: Names and units of methods of snapped vectors (n, n_var), shape (n,),
+            that are objectives of the block alone.
+        searches: Objectives that need power flows of their own, by name.
+    """
+
+    kind: str = ""
+    variables: tuple[Variable, ...] = ()
+    fields: tuple[Field, ...] = ()
+    constraints: tuple[BlockConstraint, ...] = ()
+    objective_methods: Mapping[str, str] = {}
+    searches: Mapping[str, BlockSearch] = {}
+
+    @property
+    def objectives(self) -> dict[str, BlockObjective]:
+        """Objectives of the block alone, by name."""
+        return {
+            name: BlockObjective(name, unit, getattr(self, name))
+            for name, unit in self.objective_methods.items()
+        }
+
+    @property
+    def gathered(self) -> tuple[NDArray[np.int64], FloatArray] | None:
+        """How the values are entries of ``x``: for each its variable, or -1 for a constant, and
+        the constants; both of shape (n_values,).
+
+        A block that has this is snapped to its bounds, with whole numbers where a variable is not
+        real, and is the same in every situation. None for blocks that compute.
+        """
+        return None
+
+    @property
+    def base_x(self) -> FloatArray:
+        """The vector of the grid as it is now, or the nearest to it, shape (n_var,)."""
+        raise NotImplementedError
+
+    def snap(self, x: FloatArray) -> FloatArray:
+        """The vectors that are evaluated in place of these, shape (..., n_var)."""
+        raise NotImplementedError
+
+    def values(self, x: FloatArray, situations: Situations) -> FloatArray:
+        """Values of the fields, shape (n, n_steps, n_values).
+
+        ``n_steps`` is 1 for values that hold in every situation, the number of snapshots in time
+        or of situations, or a number of periods of equal length.
+        """
+        raise NotImplementedError
+
+    def present(self, situations: Situations) -> FloatArray:
+        """Values of the grid as it is now, shape (n_steps, n_values) as of `values`."""
+        return self.values(self.base_x[np.newaxis], situations)[0]
+
+    def encode(self, settings: SettingsMapping) -> FloatArray:
+        """The vector with these settings, shape (n_var,).
+
+        Raises:
+            ValueError: There is none; the message names the element.
+        """
+        raise NotImplementedError
+
+    def describe(self, x: FloatArray) -> pd.DataFrame:
+        """What ``x`` (n_var,) sets beside what is set now, one row per element or action."""
+        raise NotImplementedError
+
+    def over_periods(self, n_periods: int, situations: Situations) -> Block:
+        """The block with a vector for each of several periods of equal length.
+
+        Raises:
+            ValueError: More periods than snapshots.
+        """
+        return PeriodBlock(self, n_periods, situations)
+
+    # -- what a kind may have besides ------------------------------------------------------
+
+    has_neighbours = False
+
+    def neighbours(
+        self, x: FloatArray, n_wanted: int | None, placed: PlacedBlock, evaluation: Any
+    ) -> FloatArray:
+        """Neighbours of the block's part of a vector, the most promising first.
+
+        Args:
+            x: The whole vector of the problem, snapped, shape (n_var,).
+            n_wanted: Most neighbours wanted, None for all.
+            placed: Where the block stands in it.
+            evaluation: The problem's `Evaluation`, for blocks that judge estimated states.
+
+        Returns:
+            Snapped parts, shape (n, n_var of the block).
+        """
+        return np.empty((0, len(self.variables)))
+
+    def finish(self, applied: Any, x: FloatArray, snapshot: int) -> None:
+        """Adds what settings do not say to a grid that has those of ``x``, before it is solved."""
+
+    def write(self, x: FloatArray, folder: Path) -> None:
+        """Writes files of the block's own beside those of the grid."""
+
+    def figures(self, x: FloatArray | None, shown: Shown) -> dict[str, Figure]:
+        """Figures of the block's own, by name; of the present grid where ``x`` is None."""
+        return {}
+
+
+@dataclass(frozen=True)
+class PlacedBlock:
+    """A block, and where it stands in ``x`` and in the values of the settings."""
+
+    block: Block
+    part: slice
+    columns: slice
+
+
+class ControlKind(Protocol):
+    """A control as a user writes it: it knows no grid and can be pickled."""
+
+    def prepare(self, grid: Any) -> Any:
+        """Adds to the grid what the control needs, before any control is bound; gives what
+        `bind` is to know of it."""
+        ...
+
+    def bind(self, grid: Any, situations: Situations, prepared: Any) -> Block:
+        """The control on a grid.
+
+        Raises:
+            ValueError: The grid has nothing to control, or no such element.
+        """
+        ...
+
+
+class PeriodBlock(Block):
+    """A block with a vector of its own for each of several periods of equal length.
+
+    Args:
+        block: A block whose values hold in every situation.
+        n_periods: Number of periods, one after the other.
+        situations: What they divide.
+
+    Raises:
+        ValueError: More periods than snapshots.
+    """
+
+    def __init__(self, block: Block, n_periods: int, situations: Situations) -> None:
+        if not 1 <= n_periods <= situations.n_time:
+            raise ValueError(
+                f"periods of {block.kind}: expected 1 to {situations.n_time}, the snapshots of the "
+                f"series, got {n_periods}"
+            )
+        self.block, self.n_periods = block, n_periods
+        self.kind, self.fields = block.kind, block.fields
+        self.variables = tuple(
+            Variable(f"{v.name} in period {p}", v.kind, v.lower, v.upper, v.options)
+            for p in range(n_periods)
+            for v in block.variables
+        )
+
+    def _each(self, x: FloatArray) -> FloatArray:
+        return x.reshape(*x.shape[:-1], self.n_periods, len(self.block.variables))
+
+    @property
+    def base_x(self) -> FloatArray:
+        """The present vector in every period."""
+        return np.tile(self.block.base_x, self.n_periods)
+
+    def snap(self, x: FloatArray) -> FloatArray:
+        """Each period's vector snapped."""
+        return self.block.snap(self._each(x)).reshape(x.shape)
+
+    def values(self, x: FloatArray, situations: Situations) -> FloatArray:
+        """Values of every period, shape (n, n_periods, n_values)."""
+        each = self._each(x)
+        rows = self.block.values(each.reshape(-1, each.shape[-1]), situations)
+        return rows.reshape(len(x), self.n_periods, -1)
+
+    def present(self, situations: Situations) -> FloatArray:
+        """What is set now, at all times."""
+        return self.block.present(situations)
+
+    def encode(self, settings: SettingsMapping) -> FloatArray:
+        """The same vector in every period."""
+        return np.tile(self.block.encode(settings), self.n_periods)
+
+    def describe(self, x: FloatArray) -> pd.DataFrame:
+        """The rows of every period, with a column ``period``."""
+        tables = [self.block.describe(part) for part in self._each(x)]
+        return pd.concat([t.assign(period=p) for p, t in enumerate(tables)], ignore_index=True)
+
+
+def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of several controls as one; columns that a control lacks are empty there."""
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        return tables[0] if tables else pd.DataFrame()
+    if len(filled) == 1:
+        return filled[0]
+    return pd.concat(filled, ignore_index=True).astype(object)

@@ -1,0 +1,253 @@
+"""`Joint`: blocks side by side, and what situations do to their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gridproblems.controls.block import Block, PlacedBlock
+from gridproblems.controls.direct import Control, DirectBlock
+from gridproblems.controls.variables import Variable, bounds
+from gridproblems.situations import SCALE, SET, Situations
+from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
+
+_KEPT_VALUES = 1_000_000  # of situations, expanded once; more are looked up each time
+
+
+class PresentValues(Protocol):
+    """Gives what a grid has in a column now."""
+
+    def present(self, field: Field) -> FloatArray:
+        """Shape (n_elements,)."""
+        ...
+
+
+class Joint:
+    """The vector ``x`` of a problem: its blocks one after the other.
+
+    Args:
+        blocks: The controls on the grid.
+        situations: What every candidate is tried in.
+        grid: Gives the present values of columns that situations scale and no control sets.
+
+    Attributes:
+        variables: One per entry of ``x``, names unique.
+        fields: What the settings hold: columns of the blocks, then those of situations alone.
+        placed: The blocks, and where each stands in ``x`` and in the values of the settings.
+
+    Raises:
+        ValueError: No variables; a column of an element that two controls set, or a control and
+            a situation, or two axes of situations.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], situations: Situations, grid: PresentValues
+    ) -> None:
+        self.blocks, self.situations = tuple(blocks), situations
+        self.variables = _unique([v for block in blocks for v in block.variables])
+        if not self.variables:
+            raise ValueError(
+                "no controls found: the net has no generator, no tap changer with tap_min and "
+                "tap_max, no shunt with steps and no controllable sgen with min_q_mvar and "
+                "max_q_mvar; give limits in its tables or pass controls"
+            )
+        parts = _slices([len(block.variables) for block in blocks])
+        columns = _slices([sum(len(f.elements) for f in b.fields) for b in blocks])
+        self.placed = tuple(map(PlacedBlock, blocks, parts, columns))
+        self._owner: dict[tuple[str, str, object], tuple[str, int]] = {}
+        fields: list[Field] = []
+        for block in blocks:
+            for f in block.fields:
+                self._take(f, block.kind)
+                fields.append(f)
+        #: Columns of the blocks that have variables.
+        self.controlled_fields = tuple(f for b in blocks if b.variables for f in b.fields)
+        #: (columns, values, row of each situation) of what is set, and of what is scaled.
+        self._set: list[tuple[NDArray[np.int64], FloatArray, NDArray[np.int64]]] = []
+        self._scaled: list[tuple[NDArray[np.int64], FloatArray, NDArray[np.int64]]] = []
+        for how in (SET, SCALE):
+            for axis, rows in zip(situations.axes, situations.index, strict=True):
+                for delta in axis.deltas:
+                    if delta.how == how:
+                        fields += self._change(delta.field, delta.values, rows, how, grid)
+        self.fields = tuple(fields)
+        self.n_values = len(self._owner)
+        self._by_column = [self._expanded(*change) for change in self._set]
+        self.xl, self.xu, self._is_whole = bounds(self)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Puts all blocks whose values are entries of ``x`` into one look-up."""
+        self._template = np.zeros(self.n_values)
+        places: list[NDArray[np.int64]] = []
+        entries: list[NDArray[np.int64]] = []
+        #: The other blocks, where they stand in ``x``, and where in the values.
+        self._computed: list[PlacedBlock] = []
+        for placed in self.placed:
+            part, own = placed.part, placed.columns
+            gathered = placed.block.gathered
+            if gathered is None:
+                self._computed.append(placed)
+                continue
+            variable, constants = gathered
+            self._template[own] = constants
+            moves = np.flatnonzero(variable >= 0)
+            places.append(own.start + moves)
+            entries.append(part.start + variable[moves])
+        self._places = np.concatenate(places) if places else np.zeros(0, dtype=np.int64)
+        self._entries = np.concatenate(entries) if entries else np.zeros(0, dtype=np.int64)
+
+    def _take(self, f: Field, owner: str) -> None:
+        """Gives the elements of a column to an owner."""
+        for element in f.elements:
+            key = (f.table, f.column, element)
+            if key in self._owner:
+                first = self._owner[key][0]
+                both = f"both {first} and {owner}" if first != owner else f"{owner} twice"
+                raise ValueError(f"{f}[{element}] is set by {both}")
+            self._owner[key] = (owner, len(self._owner))
+
+    def _change(
+        self,
+        f: Field,
+        values: FloatArray,
+        rows: NDArray[np.int64],
+        how: str,
+        grid: PresentValues,
+    ) -> list[Field]:
+        """Notes what an axis does to a column; gives the fields that this adds."""
+        new = tuple(e for e in f.elements if (f.table, f.column, e) not in self._owner)
+        added = [Field(f.table, f.column, new)] if new else []
+        if how == SET:
+            self._take(f, "the situations")
+        elif new:
+            self._take(added[0], "the situations")
+            present = np.asarray(grid.present(added[0]), dtype=float)[np.newaxis]
+            everywhere = np.zeros(self.situations.n, dtype=np.int64)
+            self._set.append((self._columns(added[0]), present, everywhere))
+        changes = self._set if how == SET else self._scaled
+        changes.append((self._columns(f), values, rows))
+        return added
+
+    def _columns(self, f: Field) -> NDArray[np.int64]:
+        return np.array([self._owner[f.table, f.column, e][1] for e in f.elements], dtype=np.int64)
+
+    def _expanded(
+        self, columns: NDArray[np.int64], values: FloatArray, rows: NDArray[np.int64]
+    ) -> FloatArray | None:
+        """Values of all situations where they are not too many to keep."""
+        return values[rows] if len(rows) * len(columns) <= _KEPT_VALUES else None
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """The controls of all blocks that set columns as they are."""
+        return tuple(
+            control
+            for block in self.blocks
+            if isinstance(block, DirectBlock)
+            for control in block.controls
+        )
+
+    # -- vectors ---------------------------------------------------------------------------
+
+    def snap(self, x: ArrayLike) -> FloatArray:
+        """The vectors that are evaluated in place of these, shape (..., n_var)."""
+        x = np.asarray(x, dtype=float)
+        if len(self._computed) == len(self.blocks) == 1:
+            return self.blocks[0].snap(x)
+        snapped: FloatArray = np.minimum(np.maximum(x, self.xl), self.xu)
+        np.rint(snapped, out=snapped, where=self._is_whole)
+        for placed in self._computed:
+            snapped[..., placed.part] = placed.block.snap(x[..., placed.part])
+        return snapped
+
+    @property
+    def base_x(self) -> FloatArray:
+        """The vector of the grid as it is now, or the nearest to it, shape (n_var,)."""
+        return np.concatenate([block.base_x for block in self.blocks])
+
+    def decode(self, X: FloatArray, rows: slice | None = None) -> Settings:
+        """Settings of snapped vectors in some situations.
+
+        Args:
+            X: Shape (n, n_var).
+            rows: Situations that follow each other, None for all.
+
+        Returns:
+            A batch, values of shape (n, n_rows, n_values).
+        """
+        s = self.situations
+        rows = rows or slice(0, s.n)
+        values = np.empty((len(X), rows.stop - rows.start, self.n_values))
+        values[:] = self._template
+        values[..., self._places] = X[:, np.newaxis, self._entries]
+        for placed in self._computed:
+            own = placed.block.values(X[:, placed.part], s)
+            self._put(values[..., placed.columns], own, rows)
+        self._situate(values, rows)
+        return Settings(self.fields, values)
+
+    def present(self) -> Settings:
+        """Settings of the grid as it is now, one row per situation."""
+        s = self.situations
+        values = np.empty((s.n, self.n_values))
+        for placed in self.placed:
+            self._put(values[..., placed.columns], placed.block.present(s), slice(0, s.n))
+        self._situate(values, slice(0, s.n))
+        return Settings(self.fields, values)
+
+    def situational(self) -> Settings:
+        """Settings of the situations alone, one row each: what no control sets."""
+        first = sum(len(f.elements) for block in self.blocks for f in block.fields)
+        n_fields = sum(len(block.fields) for block in self.blocks)
+        values = np.empty((self.situations.n, self.n_values))
+        self._situate(values, slice(0, self.situations.n))
+        return Settings(self.fields[n_fields:], values[:, first:])
+
+    def _put(self, values: FloatArray, own: FloatArray, rows: slice) -> None:
+        """Puts a block's values, one per step, where they hold in some situations."""
+        values[:] = own if own.shape[-2] == 1 else own[..., self._steps(own.shape[-2], rows), :]
+
+    def _situate(self, values: FloatArray, rows: slice) -> None:
+        """Does to settings what the situations do, in place."""
+        for (columns, few, row), all_rows in zip(self._set, self._by_column, strict=True):
+            values[..., columns] = few[row[rows]] if all_rows is None else all_rows[rows]
+        for columns, factors, row in self._scaled:
+            values[..., columns] *= factors[row[rows]]
+
+    def _steps(self, n_steps: int, rows: slice) -> slice | NDArray[np.int64]:
+        """Which step of a block's values holds in each situation."""
+        s = self.situations
+        if n_steps == s.n:
+            return rows
+        return s.time[rows] * n_steps // s.n_time
+
+    def encode(self, settings: SettingsMapping) -> FloatArray:
+        """The vector with these settings, shape (n_var,).
+
+        Raises:
+            ValueError: A controlled element is missing, or its value is none that a vector has.
+        """
+        return np.concatenate([block.encode(settings) for block in self.blocks])
+
+
+def _slices(lengths: Sequence[int]) -> list[slice]:
+    ends = np.cumsum([0, *lengths]).tolist()
+    return [slice(a, b) for a, b in pairwise(ends)]
+
+
+def _unique(variables: Sequence[Variable]) -> tuple[Variable, ...]:
+    """Variables whose names are unique: the second "dg 1 bus" is "dg 1 bus (2)"."""
+    seen: dict[str, int] = {}
+    named = []
+    for variable in variables:
+        count = seen[variable.name] = seen.get(variable.name, 0) + 1
+        named.append(
+            variable if count == 1 else replace(variable, name=f"{variable.name} ({count})")
+        )
+    return tuple(named)

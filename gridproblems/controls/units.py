@@ -1,0 +1,383 @@
+"""`Units`: where units such as PV, capacitors and storages should be, and how large."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandapower as pp
+import pandas as pd
+
+from gridproblems._names import with_nearest
+from gridproblems.controls.block import (
+    Block,
+    BlockConstraint,
+    BlockSearch,
+    PlacedBlock,
+    Shown,
+)
+from gridproblems.controls.schedules import beyond_charge
+from gridproblems.controls.unit_codec import (
+    UNIT_KINDS,
+    Range,
+    UnitCodec,
+    candidate_buses,
+    largest_load,
+    units_of,
+)
+from gridproblems.economics import UnitCost, unit_cost
+from gridproblems.situations import Situations
+from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
+from gridproblems.state_of_charge import Battery, battery_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BUS_VARIABLES = ("integer", "choice")
+BISECTIONS = 20  # capacities to a millionth of the largest one looked for
+TIMES_LOAD = 10.0  # the largest capacity looked for, over the largest load
+
+
+@dataclass(frozen=True)
+class Units:
+    """Places units in a net and sizes them.
+
+    Every unit has a bus among the candidates and a size; storages also a schedule. Units at one
+    bus add up. The grid before has no units.
+
+    Attributes:
+        kind: One of `UNIT_KINDS` for all units, or one per unit.
+        n_units: Number of units; None: one, or one per kind of a sequence.
+        buses: Candidate buses; None: all supplied buses without external grid.
+        bus_variable: ``"integer"``: the place of the bus on a walk along the grid, so that near
+            numbers are near buses; ``"choice"``: a choice among them.
+        max_size: Largest size of a unit, for all or by kind; None: the largest active load of the
+            net, the largest reactive load for capacitors. [MW, Mvar]
+        size_step: Sizes are multiples of it, 0 for any size. [MW, Mvar]
+        power_factor: Of pv and dg, in (0, 1]; negative when units draw reactive power. A pair of
+            limits makes it a variable of each unit.
+        storage_hours: Energy capacity of storages over their rated power; a pair of limits makes
+            it a variable of each unit. [h]
+        battery: Losses and limits of storages, a `Battery` or a mapping with its attributes.
+        costs: For objective ``unit_cost_eur_per_year``: kind -> `UnitCost` or mapping.
+        max_hosting_mw: For objective ``hosting_capacity_mw``: the largest capacity looked for;
+            None: ten times the largest load. [MW]
+        repair: Whether storage schedules are made feasible before they are evaluated.
+        sort: Whether equal units are sorted by bus, so that every design has one vector.
+    """
+
+    kind: str | Sequence[str] = "pv"
+    n_units: int | None = None
+    buses: Sequence[int] | None = None
+    bus_variable: str = "integer"
+    max_size: float | Mapping[str, float] | None = None
+    size_step: float = 0.0
+    power_factor: Range = 1.0
+    storage_hours: Range = 2.0
+    battery: Battery | Mapping[str, float] | None = None
+    costs: Mapping[str, UnitCost | Mapping[str, float]] = field(default_factory=dict)
+    max_hosting_mw: float | None = None
+    repair: bool = True
+    sort: bool = True
+
+    def __post_init__(self) -> None:
+        if self.bus_variable not in BUS_VARIABLES:
+            named = with_nearest(str(self.bus_variable), BUS_VARIABLES)
+            raise ValueError(f"bus_variable: unknown {named}")
+        if not 0 <= self.size_step < np.inf:
+            raise ValueError(f"size_step: expected 0 or more, got {self.size_step}")
+        most = self.max_hosting_mw
+        if most is not None and not 0 < most < np.inf:
+            raise ValueError(f"max_hosting_mw: expected a positive power, got {most}")
+        unknown = sorted(set(self.costs) - set(UNIT_KINDS))
+        if unknown:
+            raise ValueError(f"costs: unknown kind {with_nearest(unknown[0], UNIT_KINDS)}")
+
+    def prepare(self, grid: Any) -> tuple[list[int], list[int]]:
+        """Adds a static generator at every candidate bus, which stands for the units there."""
+        buses = candidate_buses(grid.given, self.buses)
+        names = [f"units at bus {bus}" for bus in buses]
+        elements = pp.create_sgens(grid.net, buses, p_mw=0.0, name=names)
+        return buses, [int(element) for element in elements]
+
+    def bind(
+        self, grid: Any, situations: Situations, prepared: tuple[list[int], list[int]]
+    ) -> Block:
+        """The units at the candidate buses.
+
+        Raises:
+            ValueError: An unknown kind, a number, size, factor or duration that cannot be, a
+                storage without a series.
+        """
+        series = _series(situations)
+        units = units_of(
+            grid.given,
+            series,
+            self.n_units,
+            self.kind,
+            self.max_size,
+            self.power_factor,
+            self.storage_hours,
+        )
+        kinds = {unit.kind for unit in units}
+        if "storage" in kinds and situations.n_time < 2:
+            raise ValueError(
+                "series: a storage cannot return to its start within one snapshot; "
+                "expected a series of at least two"
+            )
+        codec = UnitCodec(
+            units,
+            *prepared,
+            _pv_profile(situations),
+            None,
+            battery_of(self.battery),
+            situations.hours,
+            size_step=self.size_step,
+            choice=self.bus_variable == "choice",
+            repair=self.repair,
+            sort=self.sort,
+            n_snapshots=situations.n_time,
+        )
+        most = self.max_hosting_mw or TIMES_LOAD * largest_load(grid.net, series, "p_mw")
+        return UnitBlock(codec, self.costs, most)
+
+
+def _pv_profile(situations: Situations) -> FloatArray:
+    """Output of pv over its rating: per snapshot, or where scenarios differ per situation."""
+    driver = situations.driver("pv")
+    if driver is None:
+        return np.ones(situations.n_time)
+    per_series = driver.reshape(-1, situations.n_time)
+    return per_series[0] if (per_series == per_series[0]).all() else driver
+
+
+def _series(situations: Situations) -> Settings | None:
+    """What situations set in time, for the largest loads."""
+    deltas = [d for axis in situations.axes if axis.is_time for d in axis.deltas]
+    if not deltas:
+        return None
+    values = np.concatenate([delta.values for delta in deltas], axis=1)
+    return Settings(tuple(delta.field for delta in deltas), values)
+
+
+def hosting_capacity_mw(
+    placed: Sequence[PlacedBlock], X: FloatArray, settings: Settings, evaluation: Any
+) -> FloatArray:
+    """Rated power of pv and dg at the largest scaling of all units that violates no limit. [MW]
+
+    Maximised: its negative is minimised. Found by bisection between no units, which violate
+    nothing, and ``max_hosting_mw``; if larger units can be allowed where smaller ones are not,
+    it is the capacity of one such change. All candidates take a step in one call of the engine.
+    """
+    blocks = [(p.block, p) for p in placed if isinstance(p.block, UnitBlock)]
+    rated_mw = np.zeros(len(X))
+    for block, p in blocks:
+        rated_mw += block.rated_mw(X[:, p.part])
+    most = max(block.max_hosting_mw for block, _ in blocks)
+
+    def fits(scaling: FloatArray) -> Any:
+        scaled = settings.values.copy()
+        for p in placed:
+            scaled[..., p.columns] *= scaling[:, np.newaxis, np.newaxis]
+        larger = Settings(settings.fields, scaled)
+        return evaluation.breaks_no_limit(larger, evaluation.solve(larger))
+
+    low, high = np.zeros(len(X)), np.zeros(len(X))
+    np.divide(most, rated_mw, out=high, where=rated_mw > 0)
+    ok = fits(high)
+    low[ok] = high[ok]
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        ok = fits(middle)
+        low, high = np.where(ok, middle, low), np.where(ok, high, middle)
+    return 0.0 - low * rated_mw
+
+
+def check_hosting(evaluation: Any, settings: Settings, state: GridState) -> None:
+    """Raises ValueError where the grid without units violates a limit already."""
+    if not evaluation.breaks_no_limit(settings, state)[0]:
+        raise ValueError(
+            "hosting_capacity_mw: the grid without units already violates "
+            f"{evaluation.worst_name(settings, state)}; no scaling can be the largest without "
+            "violation"
+        )
+
+
+HOSTING_CAPACITY = BlockSearch("hosting_capacity_mw", "MW", hosting_capacity_mw, check_hosting)
+
+
+class UnitBlock(Block):
+    """Units at candidate buses.
+
+    Args:
+        codec: Vectors as units.
+        costs: Of the kinds of units.
+        max_hosting_mw: The largest capacity looked for. [MW]
+    """
+
+    kind = "units"
+    objective_methods: Mapping[str, str] = {"unit_cost_eur_per_year": "EUR/a"}
+    searches: Mapping[str, BlockSearch] = {
+        HOSTING_CAPACITY.name: HOSTING_CAPACITY,
+    }
+
+    def __init__(
+        self,
+        codec: UnitCodec,
+        costs: Mapping[str, UnitCost | Mapping[str, float]],
+        max_hosting_mw: float,
+    ) -> None:
+        self.codec, self.max_hosting_mw = codec, max_hosting_mw
+        self.variables, self.fields = codec.variables, codec.fields
+        self.costs = {kind: unit_cost(kind, cost) for kind, cost in costs.items()}
+        if codec.storages:
+            own = [codec.units[i].name for i in codec.storages]
+            names = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in own)
+            kinds = ("state_of_charge",) * len(names)
+            self.constraints = (BlockConstraint(names, kinds, self._beyond_charge),)
+
+    @property
+    def base_x(self) -> FloatArray:
+        """A vector without units: sizes of 0, idle storages."""
+        return self.codec.base_x()
+
+    def snap(self, x: FloatArray) -> FloatArray:
+        """Vectors within bounds, buses whole, schedules feasible, equal units sorted by bus."""
+        return self.codec.snap(x)
+
+    def values(self, x: FloatArray, situations: Situations) -> FloatArray:
+        """Powers at the candidate buses, shape (n, n_time, n_values). [MW, Mvar]"""
+        return self.codec.decode(x).values
+
+    def encode(self, settings: SettingsMapping) -> FloatArray:
+        """Powers per bus do not tell which units inject them; see `UnitCodec.encode_units`."""
+        return self.codec.encode(settings)
+
+    def _beyond_charge(self, x: FloatArray) -> FloatArray:
+        return beyond_charge(self.codec.soc(x), self.codec.battery)
+
+    def unit_cost_eur_per_year(self, x: FloatArray) -> FloatArray:
+        """Annuities of the units' capital, and their operation. [EUR/a]
+
+        Raises:
+            ValueError: The costs of a kind that is to be placed are missing.
+        """
+        missing = sorted({unit.kind for unit in self.codec.units} - set(self.costs))
+        if missing:
+            raise ValueError(f"costs: expected those of {missing[0]}, which is to be placed")
+        sizes, energies = self.codec.sizes(x), self.codec.energies_mwh(x)
+        total = np.zeros(x.shape[:-1])
+        for i, unit in enumerate(self.codec.units):
+            total += self.costs[unit.kind].eur_per_year(sizes[..., i], energies[..., i])
+        return total
+
+    def rated_mw(self, x: FloatArray) -> FloatArray:
+        """Rated power of all pv and dg, shape (n,). [MW]"""
+        rated = np.zeros(len(x))
+        for unit, size in zip(self.codec.units, self.codec.sizes(x).T, strict=True):
+            rated += size if unit.kind in ("pv", "dg") else 0.0
+        return rated
+
+    def schedule(self, x: FloatArray) -> pd.DataFrame:
+        """Power (MW, charging positive) and state of charge after every snapshot per storage."""
+        shares, soc, sizes = self.codec.shares(x), self.codec.soc(x), self.codec.sizes(x)
+        table = pd.DataFrame(index=pd.RangeIndex(self.codec.n_snapshots, name="snapshot"))
+        for k, i in enumerate(self.codec.storages):
+            name = self.codec.units[i].name
+            table[f"{name} p_mw"] = shares[:, k] * sizes[i]
+            table[f"{name} p_share"] = shares[:, k]
+            table[f"{name} soc"] = soc[1:, k]
+        return table
+
+    def encode_units(
+        self,
+        units: pd.DataFrame | Sequence[Mapping[str, Any]],
+        schedule: pd.DataFrame | None = None,
+    ) -> FloatArray:
+        """The vector of units given as table.
+
+        Args:
+            units: One row per unit, in their order: ``bus``, ``size`` (MW, Mvar of capacitors), and
+                ``power_factor`` and ``storage_hours`` where they are variables.
+            schedule: Columns ``"storage 1 p_share"``, ...: power over rating per snapshot,
+                charging positive. None leaves storages idle.
+
+        Raises:
+            ValueError: A bus that is no candidate, a value out of bounds, a storage that leaves
+                its limits or does not return to its start; the message names the unit.
+        """
+        shares = None
+        if schedule is not None and self.codec.storages:
+            columns = [f"{self.codec.units[i].name} p_share" for i in self.codec.storages]
+            missing = [column for column in columns if column not in schedule]
+            if missing:
+                raise ValueError(f"schedule: column {missing[0]!r} is missing")
+            shares = schedule[columns].to_numpy(dtype=float)
+        return self.codec.encode_units(pd.DataFrame(units), shares)
+
+    def describe(self, x: FloatArray) -> pd.DataFrame:
+        """The units, one row each.
+
+        Columns: control, kind, bus, size, unit, where units have them power_factor, energy_mwh,
+        and with, the other units at the same bus (their powers add up).
+        """
+        table = self.codec.table(x)
+        described = pd.DataFrame(
+            {
+                "control": table["unit"],
+                "kind": table["kind"],
+                "bus": table["bus"],
+                "size": table["size"],
+                "unit": table["size_unit"],
+            }
+        )
+        for column in ("power_factor", "energy_mwh"):
+            if table[column].notna().any():
+                described[column] = table[column]
+        described["with"] = [
+            ", ".join(table["unit"][(table["bus"] == row["bus"]) & (table.index != i)])
+            for i, row in table.iterrows()
+        ]
+        return described.astype(object)
+
+    def finish(self, applied: Any, x: FloatArray, snapshot: int) -> None:
+        """Static generators and storages in place of what stood for the units.
+
+        ``net["units"]`` and ``net["storage_schedule"]`` hold the tables of units and schedule.
+        """
+        applied.sgen.drop(index=list(self.fields[0].elements), inplace=True)
+        step = snapshot % self.codec.n_snapshots
+        p, q = self.codec.powers(x)
+        table = self.codec.table(x)
+        for i, row in table.iterrows():
+            power, at = float(p[step, i]), {"bus": row["bus"], "name": row["unit"]}
+            if row["size"] == 0:
+                continue
+            if row["kind"] == "storage":
+                energy = row["energy_mwh"]
+                pp.create_storage(applied, p_mw=-power, max_e_mwh=energy, sn_mva=row["size"], **at)
+            else:
+                reactive = float(q[step, i])
+                pp.create_sgen(applied, p_mw=power, q_mvar=reactive, sn_mva=row["size"], **at)
+        applied["units"], applied["storage_schedule"] = table, self.schedule(x)
+
+    def write(self, x: FloatArray, folder: Path) -> None:
+        """Units and schedules as CSV files."""
+        self.codec.table(x).to_csv(folder / "units.csv", index=False)
+        if self.codec.storages:
+            self.schedule(x).to_csv(folder / "schedule.csv")
+
+    def figures(self, x: FloatArray | None, shown: Shown) -> dict[str, Figure]:
+        """The map with the units, and the schedules of storages."""
+        from gridproblems.plotting import plot_storages, plot_units
+
+        if x is None:
+            return {}
+        title, hours = shown.title, self.codec.hours
+        found = {"units": plot_units(shown.solved(0), self.codec.table(x), title=title)}
+        if self.codec.storages:
+            found["schedule"] = plot_storages(self.schedule(x), hours=hours, title=title)
+        return found

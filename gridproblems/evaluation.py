@@ -1,0 +1,484 @@
+"""From snapped vectors to F and G: decode, solve, judge; no pymoo, no grid, no names of tasks."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridproblems.constraints import Constraint, StateLimits
+from gridproblems.controls.block import BlockObjective, BlockSearch, PlacedBlock
+from gridproblems.controls.joint import Joint
+from gridproblems.engines import Engine
+from gridproblems.objectives import Objective
+from gridproblems.situations import Situations
+from gridproblems.state import FloatArray, GridState, Settings
+
+FAILED_F = 1e9
+FAILED_G = 1e3
+MAX_TOGETHER = 1024  # power flows of several candidates in one call of the engine
+MAX_SITUATIONS = 8784  # power flows of one candidate in one call: a leap year of hours
+
+
+class Counts:
+    """How often a problem was evaluated, and what came of it.
+
+    Attributes:
+        evaluated: Vectors asked for.
+        cached: Of these, answered from the cache.
+        failed: Candidates whose power flow diverged or left loads without supply.
+        power_flows: Power flows solved, one per situation of a candidate.
+    """
+
+    def __init__(self) -> None:
+        self.evaluated = self.cached = self.failed = self.power_flows = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, int]:
+        return self.as_dict()
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        names = ("evaluated", "cached", "failed", "power_flows")
+        return {name: self.__dict__[name] for name in names}
+
+    def add(
+        self, evaluated: int = 0, cached: int = 0, failed: int = 0, power_flows: int = 0
+    ) -> None:
+        """Adds to the counts; safe from several threads."""
+        with self._lock:
+            self.evaluated += evaluated
+            self.cached += cached
+            self.failed += failed
+            self.power_flows += power_flows
+
+
+@dataclass(frozen=True)
+class OfBlocks:
+    """An objective of settings alone: the sum over the blocks that have it.
+
+    Attributes:
+        name, unit: As of `BlockObjective`.
+        parts: Of each block its objective, and where the block stands in ``x``.
+    """
+
+    name: str
+    unit: str
+    parts: tuple[tuple[BlockObjective, slice], ...]
+
+    def values(self, X: FloatArray) -> FloatArray:
+        """Of snapped vectors (n, n_var), shape (n,)."""
+        total: FloatArray = sum(
+            (own.function(X[:, part]) for own, part in self.parts), np.zeros(len(X))
+        )
+        return total
+
+
+@dataclass(frozen=True)
+class OfCandidates:
+    """A user's function of the settings and the state of one candidate in all its situations."""
+
+    name: str
+    unit: str
+    function: Callable[[Settings, GridState], Any]
+
+    def values(self, settings: Settings, state: GridState) -> FloatArray:
+        """Of a batch, shape (n,)."""
+        each = [
+            self.function(settings.candidate(i), state.candidate(i))
+            for i in range(len(state.values))
+        ]
+        return np.array(each, dtype=float)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """An objective that needs power flows of its own, such as a capacity found by bisection.
+
+    Attributes:
+        name, unit: As of `BlockSearch`.
+        search: What is looked for.
+        placed: The blocks that have it.
+    """
+
+    name: str
+    unit: str
+    search: BlockSearch
+    placed: tuple[PlacedBlock, ...]
+
+    def values(self, X: FloatArray, settings: Settings, evaluation: Evaluation) -> FloatArray:
+        """Of candidates that solve, shape (n,)."""
+        return self.search.function(self.placed, X, settings, evaluation)
+
+
+AnyObjective = Objective | OfBlocks | OfCandidates | Searched
+
+
+class Evaluation:
+    """Everything between a vector and its values.
+
+    Args:
+        joint: The controls in their situations.
+        engine: Solves the grid.
+        objectives: What is minimised.
+        limits: Limits by group of situations; every group of the situations has its own.
+        constraints: Further functions of (settings, state), feasible where <= 0.
+        every_situation: Limits have entries of every situation instead of the worst one.
+        aggregate: One constraint per kind instead of one per element and limit.
+
+    Attributes:
+        constraint_names: Names of the entries of G; the first is ``"power_flow"``.
+        counts: What was evaluated.
+
+    Raises:
+        ValueError: An objective that needs the whole state of more situations than are solved
+            together.
+    """
+
+    def __init__(
+        self,
+        joint: Joint,
+        engine: Engine,
+        objectives: Sequence[AnyObjective],
+        limits: Sequence[tuple[str, StateLimits]],
+        constraints: Sequence[Constraint] = (),
+        *,
+        aggregate: bool = False,
+    ) -> None:
+        self.joint, self.engine, self.situations = joint, engine, joint.situations
+        self.objectives = tuple(objectives)
+        self.limits = tuple(limits)
+        self.constraints = tuple(c for c in constraints if c.names)
+        self.counts = Counts()
+        self._rows = [self.situations.rows_of(group) for group, _ in self.limits]
+        self._of_blocks = [
+            (constraint, placed.part)
+            for placed in joint.placed
+            for constraint in placed.block.constraints
+        ]
+        names: list[str] = []
+        kinds: list[str] = []
+        for group, limit in self.limits:
+            if group:
+                names += [f"{group} power_flow", *(f"{group} {name}" for name in limit.names)]
+                kinds += [f"{group} power_flow", *(f"{group} {kind}" for kind in limit.kinds)]
+            else:
+                names += limit.names
+                kinds += limit.kinds
+        for one in self.constraints:
+            names += one.names
+            kinds += one.kinds
+        for own, _ in self._of_blocks:
+            names += own.names
+            kinds += own.kinds
+        #: Kind of each entry of G but the first, before entries are aggregated.
+        self.kinds = tuple(kinds)
+        self._kinds = tuple(dict.fromkeys(kinds))
+        self.aggregate = aggregate and bool(kinds)
+        self._kind_of_entry = np.array([self._kinds.index(kind) for kind in kinds], dtype=int)
+        self.constraint_names = ("power_flow", *(self._kinds if aggregate else names))
+        self._chunks = self._split()
+        s = self.situations
+        #: Whether all situations are solved together, must solve, count, and have the same limits.
+        self._is_plain = (
+            len(self._chunks) == 1
+            and len(s.counted) == s.n
+            and bool(s.must_solve.all())
+            and [group for group, _ in self.limits] == [""]
+        )
+
+    def _split(self) -> list[slice]:
+        """Situations that are solved together; series in time stay whole as far as they fit."""
+        s = self.situations
+        if s.n <= MAX_SITUATIONS:
+            return [slice(0, s.n)]
+        whole = [o.name for o in self.objectives if isinstance(o, (OfCandidates, Searched))]
+        whole += [c.names[0] for c in self.constraints]
+        whole += [limit.names[0] for _, limit in self.limits if limit.n_each and limit.names]
+        if whole:
+            raise ValueError(
+                f"{whole[0]}: needs all situations of a candidate at once, and {s.n} are more than "
+                f"the {MAX_SITUATIONS} that are solved together"
+            )
+        step = max(1, MAX_SITUATIONS // s.n_time) * s.n_time if s.n_time <= MAX_SITUATIONS else 0
+        step = step or MAX_SITUATIONS
+        return [slice(first, min(s.n, first + step)) for first in range(0, s.n, step)]
+
+    # -- evaluation ------------------------------------------------------------------------
+
+    def __call__(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Objectives (n, n_obj) and constraints (n, n_entries) of snapped vectors (n, n_var)."""
+        F = np.empty((len(X), len(self.objectives)))
+        G = np.empty((len(X), len(self.constraint_names)))
+        n_together = max(1, MAX_TOGETHER // self.situations.n)
+        for first in range(0, len(X), n_together):
+            some = slice(first, first + n_together)
+            F[some], G[some] = self._some(X[some])
+        self.counts.add(failed=int((G[:, 0] > 0.0).sum()))
+        return F, G
+
+    def _some(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        if self._is_plain:
+            settings = self.joint.decode(X)
+            return self.judge(X, settings, self.solve(settings))
+        tally = _Tally(self, X)
+        for rows in self._chunks:
+            settings = self.joint.decode(X, rows)
+            tally.add(rows, settings, self.solve(settings))
+        return tally.result()
+
+    def with_engine(self, engine: Engine) -> Evaluation:
+        """The same with another engine, and counts of its own."""
+        new = copy.copy(self)
+        new.engine, new.counts = engine, Counts()
+        return new
+
+    def solve(self, settings: Settings) -> GridState:
+        """The state of settings; counts the power flows."""
+        self.counts.add(power_flows=len(settings.rows))
+        return solve_in_time(self.engine, settings, self.situations)
+
+    def judge(
+        self, X: FloatArray, settings: Settings, state: GridState
+    ) -> tuple[FloatArray, FloatArray]:
+        """Objectives and constraints of candidates whose state is known, or estimated."""
+        if self._is_plain and state.solved.all():
+            F, G = self._measure(X, settings, state)
+            if math.isfinite(F.sum() + G.sum()):
+                return F, G
+        tally = _Tally(self, X)
+        tally.add(slice(0, self.situations.n), settings, state)
+        return tally.result()
+
+    def estimate(
+        self, X: FloatArray, settings: Settings, state: GridState, situations: Situations
+    ) -> tuple[FloatArray, FloatArray]:
+        """First objective and sum of violations, shape (n,) each, of estimated states.
+
+        Args:
+            X, settings, state: Of the candidates, in some of the situations.
+            situations: These, alike in weight and limits.
+        """
+        objective = self.objectives[0]
+        if isinstance(objective, Objective):
+            f = objective.reduce(objective.quantity(settings, state), situations)
+        else:
+            f = self.other(objective, X, settings, state)
+        parts = [limit(settings, state) for group, limit in self.limits if not group]
+        parts += [constraint(settings, state) for constraint in self.constraints]
+        return f, np.maximum(np.concatenate([*parts, *self.of_settings(X)], axis=1), 0.0).sum(
+            axis=1
+        )
+
+    def _measure(
+        self, X: FloatArray, settings: Settings, state: GridState
+    ) -> tuple[FloatArray, FloatArray]:
+        """As `_Tally`, for candidates that solve in all situations, which are alike."""
+        F = np.empty((len(X), len(self.objectives)))
+        for i, objective in enumerate(self.objectives):
+            if isinstance(objective, Objective):
+                F[:, i] = objective.reduce(objective.quantity(settings, state), self.situations)
+            else:
+                F[:, i] = self.other(objective, X, settings, state)
+        parts = [np.full((len(X), 1), -1.0), self.limits[0][1](settings, state)]
+        parts += [constraint(settings, state) for constraint in self.constraints]
+        parts += self.of_settings(X)
+        G = np.concatenate(parts, axis=1)
+        if self.aggregate:
+            G = np.concatenate([G[:, :1], self.aggregated(G[:, 1:])], axis=1)
+        return F, G
+
+    def other(
+        self, objective: AnyObjective, X: FloatArray, settings: Settings, state: GridState
+    ) -> FloatArray:
+        """An objective that is no quantity of situations, of candidates that solve, shape (n,)."""
+        if isinstance(objective, OfBlocks):
+            return objective.values(X)
+        if isinstance(objective, OfCandidates):
+            return objective.values(settings, state)
+        assert isinstance(objective, Searched)
+        return objective.values(X, settings, self)
+
+    def worst_name(self, settings: Settings, state: GridState) -> str:
+        """The most violated limit of a batch of one; empty where it violates none."""
+        found = []
+        for (group, limit), rows in zip(self.limits, self._rows, strict=True):
+            values = limit(settings, _some_situations(state, rows))[0]
+            prefix = f"{group} " if group else ""
+            found += [
+                (value, prefix + name) for value, name in zip(values, limit.names, strict=True)
+            ]
+        for constraint in self.constraints:
+            if constraint.needs_state:
+                found += list(zip(constraint(settings, state)[0], constraint.names, strict=True))
+        value, name = max(found, default=(0.0, ""))
+        return name if value > 0 else ""
+
+    def breaks_no_limit(self, settings: Settings, state: GridState) -> NDArray[np.bool_]:
+        """Which candidates of a batch solve and violate no limit of the grid, shape (n,)."""
+        fits = (state.converged & (state.n_unsupplied == 0)).all(axis=-1)
+        for (_, limit), rows in zip(self.limits, self._rows, strict=True):
+            fits &= (limit(settings, _some_situations(state, rows)) <= 0).all(axis=-1)
+        for constraint in self.constraints:
+            if constraint.needs_state:
+                fits &= (constraint(settings, state) <= 0).all(axis=-1)
+        return fits
+
+    def aggregated(self, g: FloatArray) -> FloatArray:
+        """Per kind the sum of violations, or the largest entry when there are none."""
+        entries = [g[:, self._kind_of_entry == kind] for kind in range(len(self._kinds))]
+        violation = np.array([np.maximum(part, 0.0).sum(axis=1) for part in entries])
+        worst = np.array([part.max(axis=1) for part in entries])
+        return np.where(violation > 0, violation, worst).T
+
+    def of_settings(self, X: FloatArray) -> list[FloatArray]:
+        """Constraints of the blocks, each (n, n_entries)."""
+        return [constraint.function(X[:, part]) for constraint, part in self._of_blocks]
+
+
+class _Tally:
+    """Values of some candidates, taken up from one chunk of situations after the other.
+
+    A candidate that fails where it must not is left out from then on; the only place where failure
+    is a value.
+    """
+
+    def __init__(self, evaluation: Evaluation, X: FloatArray) -> None:
+        self._e, self._X, self._n = evaluation, X, len(X)
+        self._in_one = len(evaluation._chunks) == 1
+        self._alive = np.ones(self._n, dtype=bool)
+        self.F = np.full((self._n, len(evaluation.objectives)), FAILED_F)
+        s = evaluation.situations
+        n_kept = 0 if self._in_one else len(s.counted)
+        self._kept = {
+            i: np.empty((self._n, n_kept))
+            for i, objective in enumerate(evaluation.objectives)
+            if isinstance(objective, Objective)
+        }
+        self._worst: list[FloatArray | None] = [None] * len(evaluation.limits)
+        self._n_failed = [np.zeros(self._n) for _ in evaluation.limits]
+        self._own: list[FloatArray] = []
+        self._settings: Settings | None = None
+        self._state: GridState | None = None
+
+    def add(self, rows: slice, settings: Settings, state: GridState) -> None:
+        """Takes up the states of all candidates in some situations."""
+        e, s = self._e, self._e.situations
+        good = state.converged & (state.n_unsupplied == 0)
+        must = s.must_solve[rows]
+        self._alive &= (good if must.all() else good[:, must]).all(axis=-1)
+        self._settings, self._state = settings, state
+        which = np.flatnonzero(self._alive)
+        if not len(which):
+            return
+        if len(which) < self._n:
+            settings, state = settings.candidates(which), state.candidates(which)
+            good = good[which]
+        self._measure(rows, which, settings, state)
+        for k, (group, limit) in enumerate(e.limits):
+            own = e._rows[k]
+            own = own[(own >= rows.start) & (own < rows.stop)] - rows.start
+            if not len(own):
+                continue
+            solved = good if len(own) == good.shape[1] else good[:, own]
+            part = limit(settings, _some_situations(state, own), solved)
+            worst = self._worst[k]
+            if worst is None:
+                worst = self._worst[k] = np.full((self._n, part.shape[1]), -np.inf)
+            worst[which] = np.maximum(worst[which], part)
+            if group:
+                self._n_failed[k][which] += (~solved).sum(axis=-1)
+
+    def _measure(
+        self, rows: slice, which: NDArray[np.int64], settings: Settings, state: GridState
+    ) -> None:
+        """Objectives of candidates that solve, in the situations that count."""
+        e, s = self._e, self._e.situations
+        counted = s.counted[(s.counted >= rows.start) & (s.counted < rows.stop)]
+        if not len(counted):
+            return
+        here = counted - rows.start
+        if len(here) < rows.stop - rows.start:
+            settings = Settings(settings.fields, settings.values[:, here])
+            state = _some_situations(state, here)
+        places = np.searchsorted(s.counted, counted)
+        for i, objective in enumerate(e.objectives):
+            if isinstance(objective, Objective):
+                values = objective.quantity(settings, state)
+                if self._in_one:
+                    self.F[which, i] = objective.reduce(values, s)
+                else:
+                    self._kept[i][np.ix_(which, places)] = values
+            else:
+                self.F[which, i] = e.other(objective, self._X[which], settings, state)
+
+    def result(self) -> tuple[FloatArray, FloatArray]:
+        """Objectives (n, n_obj) and constraints (n, n_entries) of all candidates."""
+        e, n = self._e, self._n
+        for i, objective in enumerate(e.objectives):
+            if isinstance(objective, Objective) and not self._in_one:
+                self.F[:, i] = objective.reduce(self._kept[i], e.situations)
+        own = e.of_settings(self._X)
+        parts = [np.full((n, 1), -1.0)]
+        for k, ((group, limit), worst) in enumerate(zip(e.limits, self._worst, strict=True)):
+            if group:
+                parts.append(self._n_failed[k][:, np.newaxis])
+            if worst is None:
+                worst = np.zeros((n, len(limit.names)))
+            worst[np.isneginf(worst)] = 0.0  # nothing solved: the count says so
+            parts.append(worst)
+        G = np.concatenate([*parts, *(self._of_grid(c) for c in e.constraints), *own], axis=1)
+        if e.aggregate:
+            G = np.concatenate([G[:, :1], e.aggregated(G[:, 1:])], axis=1)
+        self._alive &= np.isfinite(self.F).all(axis=1) & np.isfinite(G).all(axis=1)
+        failed_rows = np.flatnonzero(~self._alive)
+        if len(failed_rows):
+            self.F[failed_rows], G[failed_rows] = FAILED_F, FAILED_G
+            of_settings = [self._of_grid(c) for c in e.constraints if not c.needs_state]
+            for values in (*of_settings, *own):
+                G[failed_rows, 0] += np.maximum(values[failed_rows], 0.0).sum(axis=1)
+        return self.F, G
+
+    def _of_grid(self, constraint: Constraint) -> FloatArray:
+        """A further constraint; where it needs a state, of the candidates that have one."""
+        assert self._settings is not None
+        assert self._state is not None
+        if not constraint.needs_state or self._alive.all():
+            return constraint(self._settings, self._state)
+        which = np.flatnonzero(self._alive)
+        values = np.zeros((self._n, len(constraint.names)))
+        if len(which):
+            own = self._settings.candidates(which), self._state.candidates(which)
+            values[which] = constraint(*own)
+        return values
+
+
+def _some_situations(state: GridState, rows: NDArray[np.int64]) -> GridState:
+    """The states of a batch in some of its situations."""
+    return state if len(rows) == state.n_snapshots else state.snapshots(rows)
+
+
+def solve_in_time(engine: Engine, settings: Settings, situations: Situations) -> GridState:
+    """The state of settings; an engine that goes on in time starts every series anew."""
+    n_time = situations.n_time
+    if not getattr(engine, "sequential", False) or settings.n_snapshots == n_time:
+        return engine.solve(settings)
+    n_values = settings.values.shape[-1]
+    state = engine.solve(Settings(settings.fields, settings.values.reshape(-1, n_time, n_values)))
+    shape = settings.shape
+    return GridState(
+        state.layout,
+        state.values.reshape(*shape, -1),
+        state.converged.reshape(shape),
+        state.n_unsupplied.reshape(shape),
+    )

@@ -1,0 +1,47 @@
+"""What the tasks on nets over time share: series, outages, and limits of the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gridproblems.case_series import case_series, pv_profile
+from gridproblems.grids import NetGrid
+from gridproblems.situations import Hours, Outages, Product
+from gridproblems.state import Settings
+
+#: Limits of machines, which only reactive dispatch has by default.
+OF_MACHINES = ("gen_q_mvar", "ext_grid_p_mw", "ext_grid_q_mvar")
+
+
+def grid_limits(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Limits on voltages and loadings as in the net's tables; those of machines only if given."""
+    return {**dict.fromkeys(OF_MACHINES), **(given or {})}
+
+
+def over_time(
+    series: Settings | Mapping[Any, Any] | None,
+    hours: float,
+    outages: Any = None,
+    drivers: Mapping[str, Any] | None = None,
+) -> Product:
+    """Snapshots of a series, or one; with each of some lines out where asked.
+
+    Args:
+        series: Settings with one row per snapshot, tables, or None for one snapshot.
+        hours: Duration of a snapshot. [h]
+        outages: See `Outages`; None for none.
+        drivers: Series that controls follow.
+    """
+    in_time = Hours({} if series is None else series, hours, drivers or {})
+    return Product((in_time,)) if outages is None else Outages(outages) * in_time
+
+
+def pv_driver(grid: NetGrid, profile: Any, series: Settings | None, needed: bool) -> dict[str, Any]:
+    """The output of pv over its rating as a driver, see `pv_profile`."""
+    return {"pv": pv_profile(grid.case, profile, series, needed)}
+
+
+def series_of(grid: NetGrid, series: Mapping[Any, Any] | None) -> Settings | None:
+    """Settings of a series, None without; see `case_series`."""
+    return case_series(grid.given, grid.case, series)
