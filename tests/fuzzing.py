@@ -472,7 +472,7 @@ def fuzz_constructor(recipe: Recipe) -> str:
     problem = refused(lambda: PROBLEMS[task](**made), _names_in(made))
     if problem is Refused:
         return "refused"
-    if problem.n_var < 2000 and getattr(problem.codec, "n_snapshots", 1) < 200:
+    if problem.n_var < 2000 and problem.situations.n < 200:
         exercise(problem, many=task != "regulators")
     return "worked"
 
@@ -533,7 +533,7 @@ def _vector(problem: Any, shape: tuple[str, Any]) -> Any:
     if kind == "junk":
         return what
     named: dict[Any, Any] = {}
-    for value, variable in zip(x, problem.codec.variables, strict=True):
+    for value, variable in zip(x, problem.joint.variables, strict=True):
         named[variable.name] = variable.options[int(value)] if variable.options else value
     names = list(named)
     if kind == "dict":

@@ -147,3 +147,9 @@ def meshed() -> pandapowerNet:
     net = pn.case14()
     net.name = "case14"
     return net
+
+
+#: Takes away every limit that a net's tables may have, and the warning of those they have not.
+NO_LIMITS = dict.fromkeys(
+    ("vm_pu", "loading_percent", "gen_q_mvar", "ext_grid_p_mw", "ext_grid_q_mvar")
+)

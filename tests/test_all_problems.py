@@ -141,7 +141,7 @@ def test_names_and_shapes(problem: GridProblem) -> None:
     assert f.shape == (7, len(problem.objective_names)) == (7, len(problem.objective_units))
     assert g.shape == (7, len(problem.constraint_names))
     assert len(set(problem.constraint_names)) == len(problem.constraint_names)
-    assert list(problem.vars) == [v.name for v in problem.codec.variables]
+    assert list(problem.vars) == [v.name for v in problem.joint.variables]
     assert problem.constraint_names[0] == "power_flow"
     assert np.isfinite(f).all()
     assert np.isfinite(g).all()
@@ -168,11 +168,11 @@ def test_order_repetition_copies_and_threads_change_nothing(problem: GridProblem
 
 def test_a_problem_says_what_it_consists_of(problem: GridProblem) -> None:
     text, line, table = str(problem), repr(problem), problem._repr_html_()
-    for name in (*problem.objective_names, *problem._kinds, problem.engine_name):
+    for name in (*problem.objective_names, *problem.evaluation.kinds, problem.engine_name):
         assert name in text
         assert html.escape(name) in table
     assert next(iter(problem.vars)) in text
-    assert f"{problem.codec.n_snapshots} power flow" in text
+    assert f"{problem.situations.n} power flow" in text
     assert problem.name in line
     assert f"{problem.n_var} variables" in line
     assert "\n" not in line
@@ -209,7 +209,7 @@ def values_of(problem: GridProblem) -> dict[str, object]:
     """The present settings as a dict of variables."""
     return {
         v.name: v.options[int(value)] if v.options else value
-        for v, value in zip(problem.codec.variables, problem.base_x, strict=True)
+        for v, value in zip(problem.joint.variables, problem.base_x, strict=True)
     }
 
 
@@ -238,11 +238,11 @@ BAD_VECTORS: dict[str, tuple[Callable[[np.ndarray, GridProblem], object], str]] 
     "missing": (lambda x, p: dict(list(values_of(p).items())[1:]), "no value for variable '"),
     "unknown": (lambda x, p: {**values_of(p), "tap": 1.0}, "unknown variable 'tap'; known: "),
     "dict with text": (
-        lambda x, p: {**values_of(p), p.codec.variables[0].name: "1"},
+        lambda x, p: {**values_of(p), p.joint.variables[0].name: "1"},
         r"x\[0\] \(.*\): expected a number, got '1'",
     ),
     "dict with nan": (
-        lambda x, p: {**values_of(p), p.codec.variables[0].name: np.nan},
+        lambda x, p: {**values_of(p), p.joint.variables[0].name: np.nan},
         r"x\[0\] \(.*\): expected a number, got NaN",
     ),
 }

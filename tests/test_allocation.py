@@ -107,10 +107,10 @@ def test_ranks_stand_for_permutations(problem: DERAllocation) -> None:
 
 def test_batches_and_single_vectors_agree(problem: DERAllocation) -> None:
     X = permutations(problem, 5)
-    batch = problem.codec.decode(X)
+    batch = problem.profiles.codec.decode(X)
     assert batch.values.shape == (5, 24, 34)
     for i, x in enumerate(X):
-        np.testing.assert_array_equal(problem.codec.decode(x).values, batch.values[i])
+        np.testing.assert_array_equal(problem.profiles.codec.decode(x).values, batch.values[i])
 
 
 def test_encode_is_the_inverse(problem: DERAllocation) -> None:
@@ -278,7 +278,7 @@ def test_loads_alone_of_your_own_net() -> None:
     problem = DERAllocation(net, load=load, objectives="energy_loss_kwh")
     assert problem.n_var == 2
     assert problem.permutation_blocks == (2,)
-    assert problem.codec.fields[0].elements == (0, 2)
+    assert problem.profiles.codec.fields[0].elements == (0, 2)
     f, _ = problem.evaluate(np.array([[0.0, 1.0], [1.0, 0.0]]))  # the big one near, or far
     assert f[0] < f[1]
     np.testing.assert_array_equal(problem.neighbours(problem.base_x), [[1, 0]])

@@ -59,7 +59,7 @@ def test_best_known_belongs_to_objectives_controls_and_limits() -> None:
 
 def test_controls_of_the_published_systems() -> None:
     problem = ReactivePowerDispatch("ieee39")
-    kinds = [c.kind for c in problem.codec.controls]
+    kinds = [c.kind for c in problem.joint.controls]
     assert kinds == ["real"] * 9 + ["integer"] * 12
     assert (problem.xl[9:] == 9100).all()
     assert (problem.xu[9:] == 11100).all()
@@ -73,7 +73,7 @@ def test_controls_of_the_published_systems() -> None:
 
 def test_controls_found_in_a_net() -> None:
     problem = ReactivePowerDispatch(tap_zoo(), limits={"gen_vm_pu": (0.98, 1.04)})
-    found = {c.name: (c.kind, c.lower, c.upper, c.elements) for c in problem.codec.controls}
+    found = {c.name: (c.kind, c.lower, c.upper, c.elements) for c in problem.joint.controls}
     assert found == {
         "gen.vm_pu[0]": ("real", 0.98, 1.04, (0, 1)),  # two at a bus; gen 2 is at the slack's bus
         "trafo.tap_pos[0]": ("integer", -8, 8, (0,)),
@@ -90,7 +90,7 @@ def test_controls_found_in_a_net() -> None:
 def test_controls_are_selectable() -> None:
     net = tap_zoo()
     taps = ReactivePowerDispatch(net, controls={"tap": [1], "shunt": [0]})
-    assert [c.name for c in taps.codec.controls] == ["trafo.tap_pos[1]", "shunt.step[0]"]
+    assert [c.name for c in taps.joint.controls] == ["trafo.tap_pos[1]", "shunt.step[0]"]
     own = Control("sgen", "q_mvar", (0,), "choice", -1.0, 1.0, "Mvar", (-1.0, 0.0, 1.0))
     mixed = ReactivePowerDispatch(net, controls=(own, "tap"))
     assert mixed.n_var == 5
@@ -98,7 +98,7 @@ def test_controls_are_selectable() -> None:
     net.shunt["max_step"] = 1
     net.shunt["step"] = 1
     switched = ReactivePowerDispatch(net, controls={"shunt": [0]})
-    assert switched.codec.controls[0].kind == "binary"
+    assert switched.joint.controls[0].kind == "binary"
 
 
 def test_generators_joined_by_a_coupler_share_their_set_point() -> None:
@@ -107,7 +107,7 @@ def test_generators_joined_by_a_coupler_share_their_set_point() -> None:
     pp.create_switch(net, 1, bus, et="b", closed=True)
     pp.create_gen(net, bus, p_mw=1.0, vm_pu=float(net.gen.vm_pu[0]))
     problem = ReactivePowerDispatch(net, controls=("gen",))
-    assert (0, 4) in [c.elements for c in problem.codec.controls]
+    assert (0, 4) in [c.elements for c in problem.joint.controls]
     net = problem.apply(problem.base_x)
     losses_mw = net.res_line.pl_mw.sum() + net.res_trafo.pl_mw.sum()
     assert problem.evaluate(problem.base_x)[0][0] == pytest.approx(losses_mw, abs=1e-6)

@@ -10,15 +10,14 @@ import numpy as np
 import pandapower as pp
 import pandapower.networks as pn
 import pytest
-from nets import feeder, meshed, tap_zoo, two_bus
+from nets import NO_LIMITS, feeder, meshed, tap_zoo, two_bus
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 from test_all_engines import assert_equal, is_radial, solve_plainly
 
 from gridproblems import Control, PowerFlowNotConverged, StorageSchedule
-from gridproblems.controls import ControlSet
 from gridproblems.engines import ENGINES, NewtonEngine, ReferenceEngine, SweepEngine
 from gridproblems.errors import UnsupportedByEngine
-from gridproblems.net_problem import NetProblem
+from gridproblems.problem import GridProblem
 from gridproblems.state import Field, GridState, Settings
 
 NOTHING = Settings((), np.zeros(0))
@@ -52,9 +51,9 @@ def optioned(options: dict[str, Any]) -> pandapowerNet:
     return net
 
 
-def problem_of(net: pandapowerNet, objective: str = "loading_percent") -> NetProblem:
+def problem_of(net: pandapowerNet, objective: str = "loading_percent") -> GridProblem:
     controls = [Control("trafo", "tap_pos", (1,), "integer", -3.0, 13.0)]
-    return NetProblem(net, ControlSet(controls), objective, name="options")
+    return GridProblem(net, controls, objectives=objective, limits=NO_LIMITS, name="options")
 
 
 @pytest.mark.parametrize("options", FOLLOWED, ids=str)
@@ -218,10 +217,10 @@ def test_sweep_solves_any_tap_position() -> None:
         assert_equal(alone, expected)
         np.testing.assert_array_equal(batch.values[t], alone.values[0])
         np.testing.assert_array_equal(batch.bus_branch(t).v_pu, alone.bus_branch(0).v_pu)
-    problem = NetProblem(
+    problem = GridProblem(
         net,
-        ControlSet([Control("trafo", "tap_pos", (0,), "real", -3.0, 3.0)]),
-        "p_loss_mw",
+        [Control("trafo", "tap_pos", (0,), "real", -3.0, 3.0)],
+        limits=NO_LIMITS,
         engine="sweep",
         name="real tap",
     )
@@ -243,7 +242,7 @@ def test_engines_and_apply_agree_on_high_voltages(name: str, zip_percent: float)
         for column in ("p_mw", "q_mvar")
         for e in (0, 1)
     ]
-    problem = NetProblem(net, ControlSet(controls), "p_loss_mw", engine=name, name="high")
+    problem = GridProblem(net, controls, limits=NO_LIMITS, engine=name, name="high")
     rng = np.random.default_rng(8)
     n_high = n_failed = 0
     for x in rng.uniform(0.0, 1.0, (25, 4)) * np.array([20.0, 20.0, 60.0, 60.0]):

@@ -7,17 +7,16 @@ import warnings
 import numpy as np
 import pandapower as pp
 import pytest
-from nets import feeder, meshed, two_bus
+from nets import NO_LIMITS, feeder, meshed, two_bus
 from pandapower.auxiliary import pandapowerNet
 from test_all_engines import assert_equal, solve_plainly
 
 from gridproblems import Control, ReactivePowerDispatch, StorageSchedule
-from gridproblems.controls import ControlSet
 from gridproblems.engines import ENGINES, NewtonEngine, ReferenceEngine, SweepEngine
 from gridproblems.engines._reference import layout_of
 from gridproblems.errors import UnsupportedByEngine
-from gridproblems.net_problem import NetProblem
 from gridproblems.objectives import voltage_deviation_pu
+from gridproblems.problem import GridProblem
 from gridproblems.state import Settings
 
 NOTHING = Settings((), np.zeros(0))
@@ -45,30 +44,28 @@ def test_one_of_two_machines_at_a_bus_is_no_control_of_its_own(
         bus = coupled(net, bus)
     new = int(pp.create_gen(net, bus, p_mw=1.0, vm_pu=vm_pu))
     with pytest.raises(ValueError, match=rf"{table} 0 and gen {new} hold .*only {table} 0 is"):
-        NetProblem(
-            net, ControlSet([Control(table, "vm_pu", (0,), "real", 0.95, 1.05)]), "p_loss_mw"
-        )
+        GridProblem(net, [Control(table, "vm_pu", (0,), "real", 0.95, 1.05)], limits=NO_LIMITS)
     two = [Control(t, "vm_pu", (e,), "real", 0.95, 1.05) for t, e in ((table, 0), ("gen", new))]
     with pytest.raises(ValueError, match="are two controls"):
-        NetProblem(net, ControlSet(two), "p_loss_mw")
+        GridProblem(net, two, limits=NO_LIMITS)
     if table == "gen":
         with pytest.raises(ValueError, match=f"gen 0 and gen {new} hold"):
             ReactivePowerDispatch(net, controls={"gen": [0]}, limits={"gen_vm_pu": (0.95, 1.05)})
         both = Control("gen", "vm_pu", (0, new), "real", 0.95, 1.05)
-        problem = NetProblem(net, ControlSet([both]), "p_loss_mw", name="both")
+        problem = GridProblem(net, [both], limits=NO_LIMITS, name="both")
         expected = solve_plainly(net, problem.decode([1.03]))
         assert expected is not None
         assert_equal(problem.solve([1.03]), expected)
     net.gen.loc[new, "in_service"] = False
-    NetProblem(net, ControlSet([Control(table, "vm_pu", (0,), "real", 0.95, 1.05)]), "p_loss_mw")
+    GridProblem(net, [Control(table, "vm_pu", (0,), "real", 0.95, 1.05)], limits=NO_LIMITS)
 
 
 def test_a_base_net_with_two_set_points_at_one_bus_names_both() -> None:
     net = meshed()
     pp.create_gen(net, net.gen.bus[1], p_mw=1.0, vm_pu=net.gen.vm_pu[1] + 0.01)
-    controls = ControlSet([Control("gen", "vm_pu", (0,), "real", 0.95, 1.05)])
+    controls = [Control("gen", "vm_pu", (0,), "real", 0.95, 1.05)]
     with pytest.raises(ValueError, match=r"gen 1 and gen 4 hold .* different set-points, vm_pu 1"):
-        NetProblem(net, controls, "p_loss_mw")
+        GridProblem(net, controls, limits=NO_LIMITS)
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -113,10 +110,10 @@ def test_unequal_shares_of_a_slack_bus_are_left_to_runpp(
     for engine_class in (NewtonEngine, SweepEngine):
         with pytest.raises(UnsupportedByEngine, match=r"ext_grid 0 .* share the power of a slack"):
             engine_class(net)
-    problem = NetProblem(
+    problem = GridProblem(
         net,
-        ControlSet([Control("sgen", "q_mvar", (0,), "real", -1.0, 1.0)]),
-        "p_loss_mw",
+        [Control("sgen", "q_mvar", (0,), "real", -1.0, 1.0)],
+        limits=NO_LIMITS,
         name="shared",
     )
     assert problem.engine_name == "reference"

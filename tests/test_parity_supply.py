@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pandapower as pp
 import pytest
-from nets import feeder, tap_zoo
+from nets import NO_LIMITS, feeder, tap_zoo
 from pandapower.auxiliary import pandapowerNet
 from test_all_engines import assert_equal, n_dead_consumers, solve_plainly
 
 from gridproblems import PowerFlowNotConverged, ReactivePowerDispatch
-from gridproblems.controls import Control, ControlSet
+from gridproblems.controls import Control
 from gridproblems.engines import ENGINES
-from gridproblems.net_problem import NetProblem
+from gridproblems.problem import GridProblem
 from gridproblems.state import Settings
 
 NOTHING = Settings((), np.zeros(0))
@@ -78,8 +78,8 @@ def test_consumers_that_lose_supply_are_counted_in_every_table(table: str) -> No
 def test_intact_ring_wins_over_the_islanded_one(table: str) -> None:
     net = ring(CONSUMERS[table])
     lines = [Control("line", "in_service", (line,), "binary", 0.0, 1.0) for line in (1, 2)]
-    problem = NetProblem(net, ControlSet(lines), "p_loss_mw", name="ring")
-    f, g = problem.evaluate_settings(problem.codec.decode(np.array([[1.0, 0.0], [0.0, 0.0]])))
+    problem = GridProblem(net, lines, limits=NO_LIMITS, name="ring")
+    f, g = problem.evaluation(np.array([[1.0, 0.0], [0.0, 0.0]]))
     assert f[0, 0] < f[1, 0]
     assert g[0].max() <= 0 < g[1, 0]
 
@@ -102,7 +102,7 @@ def test_a_base_case_without_supply_says_what_loses_it() -> None:
     net.line.loc[1, "in_service"] = False
     controls = ControlSet([Control("ext_grid", "vm_pu", (0,), "real", 0.95, 1.05)])
     with pytest.raises(PowerFlowNotConverged, match="leaves motor 0 without supply"):
-        NetProblem(net, controls, "p_loss_mw", name="ring")
+        GridProblem(net, controls, limits=NO_LIMITS, name="ring")
 
 
 def doubled_switches(net: pandapowerNet) -> pandapowerNet:

@@ -16,10 +16,10 @@ from pymoo.optimize import minimize
 
 from algorithms import MVMO
 from gridproblems.contingency import secure_lines
+from gridproblems.controls.unit_codec import UNIT_KINDS, candidate_buses
 from gridproblems.economics import UnitCost, annuity_factor
 from gridproblems.engines._reference import runpp_options
 from gridproblems.tasks.placement import DERPlacement
-from gridproblems.units import UNIT_KINDS, candidate_buses
 
 PUBLISHED = pd.read_csv(Path(__file__).parent / "data" / "dg_33bus.csv", dtype=str).fillna("")
 DEVICES: dict[str, dict[str, Any]] = {
@@ -89,7 +89,7 @@ def test_powers_of_every_kind() -> None:
     x = problem.encode_units(
         [{"bus": 1, "size": 2.0}] * 2 + [{"bus": 2, "size": 1.0}] * 2, schedule
     )
-    p_mw, q_mvar = problem.codec.powers(x)
+    p_mw, q_mvar = problem.placed.codec.powers(x)
     np.testing.assert_allclose(p_mw, [[1.0, 2.0, 0.0, -0.25], [2.0, 2.0, 0.0, 0.25]])
     np.testing.assert_allclose(q_mvar, [[-0.75, -1.5, 1.0, 0.0], [-1.5, -1.5, 1.0, 0.0]])
     settings = problem.decode(x)
@@ -130,7 +130,7 @@ def test_sizes_in_steps() -> None:
 
 def test_buses_as_choices() -> None:
     problem = DERPlacement("case33bw", 1, "dg", bus_variable="choice", buses=[30, 6])
-    assert problem.codec.variables[0].options == (6.0, 30.0)
+    assert problem.joint.variables[0].options == (6.0, 30.0)
     x = {"dg 1 bus": 6.0, "dg 1 size_mw": 2.5753}
     assert problem.evaluate(np.array([0.0, 2.5753]))[0][0] == pytest.approx(103.966, abs=0.001)
     assert problem.units(x)["bus"].tolist() == [6]

@@ -14,7 +14,7 @@ from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.constraints.as_penalty import ConstraintsAsPenalty
 from pymoo.optimize import minimize
 
-import gridproblems.net_problem
+import gridproblems.engines.choice
 from algorithms import MVMO
 from gridproblems import GridState, ReactivePowerDispatch, Settings, UnsupportedByEngine
 from gridproblems.engines import NewtonEngine, ReferenceEngine
@@ -50,7 +50,7 @@ def test_a_user_objective_that_is_not_finite_is_a_failure() -> None:
 def test_repeated_vectors_are_answered_from_memory() -> None:
     plain, cached = (ReactivePowerDispatch("ieee14", cache=cache) for cache in (False, True))
     x = np.vstack([plain.snap(vectors(plain, 6))] * 3)
-    x[6:12, [v.kind != "real" for v in plain.codec.variables]] += 0.2  # the same on the grid
+    x[6:12, [v.kind != "real" for v in plain.joint.variables]] += 0.2  # the same on the grid
     np.testing.assert_array_equal(plain.evaluate(x)[0], cached.evaluate(x)[0])
     assert plain.counts.as_dict() == {
         "evaluated": 18,
@@ -133,7 +133,7 @@ def test_auto_falls_back_when_an_engine_disagrees(monkeypatch: pytest.MonkeyPatc
             super().__init__(heavier)
 
     engines: dict[str, Any] = {"wrong": Wrong, "reference": ReferenceEngine}
-    monkeypatch.setattr(gridproblems.net_problem, "ENGINES", engines)
+    monkeypatch.setattr(gridproblems.engines.choice, "ENGINES", engines)
     net = two_bus()
     with pytest.warns(UserWarning, match="vm_pu differs from pandapower.runpp by"):
         problem = ReactivePowerDispatch(net)

@@ -120,21 +120,21 @@ def test_every_vector_is_radial(coding: str) -> None:
     problem = Reconfiguration(pn.case33bw(), coding=coding)
     x = problem.snap(vectors(problem, 500))
     np.testing.assert_array_equal(problem.snap(x), x)
-    for closed in problem.codec.closed(x)[:, 0]:
+    for closed in problem.switching.codec.closed(x)[:, 0]:
         graph = nx.MultiGraph(problem.graph.edges[closed].tolist())
         assert nx.is_tree(graph)
         assert len(graph) == problem.graph.n_nodes
-    found = np.unique(problem.codec.closed(x)[:, 0], axis=0)
+    found = np.unique(problem.switching.codec.closed(x)[:, 0], axis=0)
     assert len(found) > 200
 
 
 def test_nearest_tree_keeps_what_is_radial_and_is_unique() -> None:
     problem = Reconfiguration(pn.case33bw())
     x = problem.snap(vectors(problem, 2000))
-    trees = problem.codec.closed(x)[:, 0]
+    trees = problem.switching.codec.closed(x)[:, 0]
     assert len(np.unique(x, axis=0)) == len(np.unique(trees, axis=0))
     for row, tree in zip(x[:50], trees, strict=False):
-        np.testing.assert_array_equal(problem.codec.coding.encode(tree), row)
+        np.testing.assert_array_equal(problem.switching.codec.coding.encode(tree), row)
 
 
 def test_loops_grade_what_is_not_radial() -> None:
@@ -147,7 +147,7 @@ def test_loops_grade_what_is_not_radial() -> None:
     f, g = problem.evaluate(x)
     n_radial = 0
     for edges, value, violation in zip(
-        problem.codec.closed(x)[:, 0], f[:, 0], g[:, 0], strict=True
+        problem.switching.codec.closed(x)[:, 0], f[:, 0], g[:, 0], strict=True
     ):
         graph = nx.MultiGraph()
         graph.add_nodes_from(range(problem.graph.n_nodes))
@@ -183,11 +183,11 @@ def test_switching_actions_keep_everybody_supplied() -> None:
 
 def test_neighbours_are_exchanges_in_the_order_of_their_promise() -> None:
     problem = Reconfiguration(pn.case33bw())
-    here = problem.codec.closed(problem.snap(problem.base_x))[0]
+    here = problem.switching.codec.closed(problem.snap(problem.base_x))[0]
     near = problem.neighbours(problem.base_x)
     assert len(near) == len(np.unique(near, axis=0)) == 59
     np.testing.assert_array_equal(problem.snap(near), near)
-    changes = (problem.codec.closed(near)[:, 0] != here).sum(axis=1)
+    changes = (problem.switching.codec.closed(near)[:, 0] != here).sum(axis=1)
     assert (changes == 2).all()
     losses = problem.evaluate(near)[0][:, 0]
     assert np.corrcoef(np.argsort(np.argsort(losses)), np.arange(len(losses)))[0, 1] > 0.95

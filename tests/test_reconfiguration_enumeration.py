@@ -30,9 +30,7 @@ def configurations() -> tuple[np.ndarray, np.ndarray]:
     problem = enumeration.problem_of("case33bw", OBJECTIVES)
     values, branches = [], []
     for opened in enumeration.trees_from(problem, ()):
-        closed = np.ones((len(opened), 1, len(problem.graph.edges)), dtype=bool)
-        np.put_along_axis(closed[:, 0], opened, False, axis=1)
-        values.append(problem.evaluate_settings(problem.codec.settings(closed))[0])
+        values.append(problem.evaluation(enumeration.vectors(problem, opened))[0])
         branches.append(problem.graph.lines[opened] + 1)
     f, opened = np.concatenate(values), np.concatenate(branches)
     assert len(f) == len(np.unique(opened, axis=0)) == 50_751

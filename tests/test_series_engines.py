@@ -31,7 +31,7 @@ def loading_percent(problem: DERAllocation, allocations: np.ndarray) -> np.ndarr
     net = copy.deepcopy(problem.net)
     expected = np.empty((N_ALLOCATIONS, 24, len(net.line)))
     for i, x in enumerate(allocations):
-        parts = zip(problem.codec.blocks, problem.codec.parts(x), strict=True)
+        parts = zip(problem.profiles.codec.blocks, problem.profiles.codec.parts(x), strict=True)
         elements = [(block, np.array(block.field.elements)[order]) for block, order in parts]
         for hour in range(24):
             for block, places in elements:
@@ -46,6 +46,6 @@ def test_line_loadings_of_all_hours_equal_runpp(
     name: str, problem: DERAllocation, allocations: np.ndarray, loading_percent: np.ndarray
 ) -> None:
     n = N_REFERENCE if name == "reference" else N_ALLOCATIONS  # runpp itself, hour by hour
-    state = ENGINES[name](problem.net).solve(problem.codec.decode(allocations[:n]))
+    state = ENGINES[name](problem.net).solve(problem.profiles.codec.decode(allocations[:n]))
     assert state.solved.all()
     np.testing.assert_allclose(state.line_loading_percent, loading_percent[:n], rtol=0, atol=1e-6)

@@ -121,8 +121,8 @@ def test_the_peak_is_shaved_to_the_mean() -> None:
 def test_two_storages_of_a_net() -> None:
     net = with_storages()
     problem = StorageSchedule(net, series=LOADS, limits={"vm_pu": None, "loading_percent": None})
-    assert problem.codec.names == ("storage 0 (a)", "storage 2 (c)")
-    np.testing.assert_allclose(problem.codec.power_mw, [0.5, 0.3])
+    assert problem.schedules.codec.names == ("storage 0 (a)", "storage 2 (c)")
+    np.testing.assert_allclose(problem.schedules.codec.power_mw, [0.5, 0.3])
     described = problem.describe(np.array([0.2, -0.1, 0.0, 0.0, 0.3, -0.2, 0.1, -0.1]))
     assert described["energy_mwh"].tolist() == pytest.approx([2.0, 0.9])
     assert described["bus"].tolist() == [1, 1]

@@ -25,7 +25,7 @@ def test_sweep_equals_runpp_on_random_configurations(name: str) -> None:
     problem = Reconfiguration(name, coding="spanning_tree")
     net = load_case(name).net()
     rng = np.random.default_rng(3)
-    closed = problem.codec.closed(rng.random((500, problem.n_var)))[:, 0]
+    closed = problem.switching.codec.closed(rng.random((500, problem.n_var)))[:, 0]
     statuses = np.ones((len(closed), len(net.line)))
     for row, tree in zip(statuses, closed, strict=True):
         row[problem.graph.lines[~tree]] = 0.0

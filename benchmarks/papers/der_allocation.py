@@ -33,6 +33,7 @@ from pymoo.optimize import minimize
 
 from algorithms import ALGORITHMS
 from algorithms.permutation import order_ga, permutation_ga
+from gridproblems.objectives import OBJECTIVES
 from gridproblems.tasks.allocation import DERAllocation
 
 STUDY_BUDGETS, LONG = (100, 200), 10_000
@@ -57,6 +58,7 @@ ROWS: dict[str, Make | None] = {
     "`mvmo`": lambda problem: ALGORITHMS["mvmo"](problem),
 }
 BUILT: list[DERAllocation] = []
+PEAK = OBJECTIVES["line_loading_max_percent"]
 
 
 def problem_of() -> DERAllocation:
@@ -68,8 +70,8 @@ def problem_of() -> DERAllocation:
 
 def peak_percent(problem: DERAllocation, X: np.ndarray) -> np.ndarray:
     """Largest line loading of the day. [%]"""
-    settings = problem.codec.decode(problem.snap(np.atleast_2d(X)))
-    peak: np.ndarray = problem.line_loading_max_percent(settings, problem.engine.solve(settings))
+    settings = problem.joint.decode(problem.snap(np.atleast_2d(X)))
+    peak: np.ndarray = PEAK(settings, problem.engine.solve(settings))
     return peak
 
 

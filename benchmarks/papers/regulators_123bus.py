@@ -29,7 +29,7 @@ from rich.markdown import Markdown
 
 from algorithms import ALGORITHMS, HarmonySearch
 from gridproblems.disturbances import Disturbance, LoadChange, LoadMultiplier
-from gridproblems.plotting_feeder import plot_campaign, plot_voltage_histogram
+from gridproblems.plotting import plot_campaign
 from gridproblems.tasks.regulators import RegulatorControl
 
 PUBLISHED = LoadChange("s1a", kw=200.0)
@@ -187,7 +187,7 @@ def plateaus(n: int) -> str:
     which = rng.integers(problem.n_var, size=n)
     moved[np.arange(n), which] += rng.uniform(-BANDWIDTH_V, BANDWIDTH_V, n)
     before, after = (
-        problem.engine.solve(problem.codec.decode(problem.snap(y))) for y in (x, moved)
+        problem.engine.solve(problem.joint.decode(problem.snap(y))) for y in (x, moved)
     )
     same = (before["tap"] == after["tap"]).all(axis=(1, 2)).sum()
     return (
@@ -226,7 +226,8 @@ def main(
             ("stress", STRESS, stress_taps),
         ):
             problem = RegulatorControl(variables="taps", disturbance=disturbance)
-            plot_voltage_histogram(problem, x).savefig(figures / f"ieee123-{name}.png", dpi=150)
+            histogram = problem.figures(x)["histogram"]
+            histogram.savefig(figures / f"ieee123-{name}.png", dpi=150)
         loads = [LoadChange(name, kw=200.0) for name in problem.circuit.loads]
         plot_campaign(problem.campaign(loads), title="ieee123").savefig(
             figures / "ieee123-campaign.png", dpi=110

@@ -110,7 +110,7 @@ def restarted_exchange(case: str, seed: int, evals: int, n_tried: int | None) ->
     together = 4 if n_tried else None
     while left > 0:
         keys = rng.random((1, trees.n_var))
-        x = problem.codec.coding.encode(trees.codec.closed(keys)[0, 0])
+        x = problem.switching.codec.coding.encode(trees.switching.codec.closed(keys)[0, 0])
         here = values(x[np.newaxis])[0]
         moved = True
         while moved and left > 0:

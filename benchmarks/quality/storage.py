@@ -46,12 +46,13 @@ def linear_program_kw(problem: StorageSchedule) -> float:
 
     Variables: the peak, then charging and discharging power of one storage as large as all.
     """
-    codec, battery = problem.codec, problem.codec.battery
+    codec = problem.schedules.codec
+    battery = codec.battery
     net_mw = problem.base_state.ext_grid_p_mw.sum(axis=1)
     n, power = codec.n_snapshots, codec.power_mw.sum()
     energy = (codec.power_mw * codec.duration_hours).sum()
     eta = battery.one_way_efficiency
-    lower = np.tril(np.ones((n, n))) * problem.hours
+    lower = np.tril(np.ones((n, n))) * problem.situations.hours
     stored = np.hstack([np.zeros((n, 1)), lower * eta, -lower / eta])
     grid = np.hstack([np.zeros((n, 1)), np.eye(n), -np.eye(n)])
     peak = np.hstack([np.ones((n, 1)), np.zeros((n, 2 * n))])

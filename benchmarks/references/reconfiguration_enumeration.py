@@ -54,7 +54,7 @@ def problem_of(case: str, objectives: tuple[str, ...]) -> Reconfiguration:
     """The problem without limits, built once in each worker."""
     if (case, objectives) not in BUILT:
         limits = {"vm_pu": None, "loading_percent": None}
-        BUILT[case, objectives] = Reconfiguration(case, objectives, limits=limits)
+        BUILT[case, objectives] = Reconfiguration(case, objectives, "spanning_tree", limits=limits)
     return BUILT[case, objectives]
 
 
@@ -141,6 +141,13 @@ def trees_from(problem: Reconfiguration, first: tuple[int, ...]) -> Iterator[np.
             yield found[:n]
 
 
+def vectors(problem: Reconfiguration, opened: np.ndarray) -> np.ndarray:
+    """Random keys of trees: 0 for the opened edges (n, n_loops), 1 for the other lines."""
+    closed = np.ones((len(opened), len(problem.graph.edges)))
+    np.put_along_axis(closed, opened, 0.0, axis=1)
+    return closed[:, problem.graph.switchable]
+
+
 def piece(case: str, objectives: tuple[str, ...], first: tuple[int, ...], best: int) -> Any:
     """The best trees, and those on a front, among all that open these edges first.
 
@@ -150,9 +157,7 @@ def piece(case: str, objectives: tuple[str, ...], first: tuple[int, ...], best: 
     problem = problem_of(case, objectives)
     kept_f, kept_open, n_trees, n_failed = [], [], 0, 0
     for opened in trees_from(problem, first):
-        closed = np.ones((len(opened), 1, len(problem.graph.edges)), dtype=bool)
-        np.put_along_axis(closed[:, 0], opened, False, axis=1)
-        f, _ = problem.evaluate_settings(problem.codec.settings(closed))
+        f, _ = problem.evaluation(vectors(problem, opened))
         works = f[:, 0] < FAILED_F
         n_trees += len(f)
         n_failed += int((~works).sum())

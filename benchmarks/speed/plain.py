@@ -25,7 +25,7 @@ def plain_evaluation(problem: ReactivePowerDispatch) -> Callable[[np.ndarray], t
     net = copy.deepcopy(problem.net)
     for (table, column), values in load_case(problem.name).fixed.items():
         net[table].loc[list(values), column] = list(values.values())
-    fields = [(c.table, c.column, c.elements[0]) for c in problem.codec.controls]
+    fields = [(c.table, c.column, c.elements[0]) for c in problem.joint.controls]
     places: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
     for i, (table, column, element) in enumerate(fields):
         positions, elements = places.setdefault((table, column), ([], []))

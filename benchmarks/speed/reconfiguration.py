@@ -53,10 +53,10 @@ def measure(case: str, coding: str, rounds: int) -> list[str]:
     trees = working_vectors(near, POPULATION)
     vectors = np.array([problem.encode_open_lines(near.open_lines(x)[0]) for x in trees])
     apart = copy.deepcopy(problem)
-    apart.net = copy.deepcopy(problem.net)
+    apart.grid = copy.deepcopy(problem.grid)
     f, _ = problem.evaluate(vectors)
     assert np.allclose(f[:3, 0], [plain_loss_kw(apart, x) for x in vectors[:3]], atol=1e-3)
-    settings = problem.codec.decode(problem.snap(vectors))
+    settings = problem.joint.decode(problem.snap(vectors))
     samples = []
     for _ in range(rounds):
         population = seconds(problem.evaluate_many, vectors) / POPULATION

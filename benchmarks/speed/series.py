@@ -37,7 +37,9 @@ N_PLAIN = 2
 
 def write_hour(net: pandapowerNet, problem: DERAllocation, x: np.ndarray, hour: int) -> None:
     """Puts one hour of an allocation into the tables of a net."""
-    for block, order in zip(problem.codec.blocks, problem.codec.parts(x), strict=True):
+    for block, order in zip(
+        problem.profiles.codec.blocks, problem.profiles.codec.parts(x), strict=True
+    ):
         table = net[block.field.table]
         table.loc[order, "p_mw"] = block.profiles.iloc[hour].to_numpy()
 
@@ -46,7 +48,7 @@ def plain_loading(
     net: pandapowerNet, problem: DERAllocation, x: np.ndarray, **options: float
 ) -> np.ndarray:
     """Line loadings of every hour by plain pandapower, (n_snapshots, n_lines). [%]"""
-    loading = np.empty((problem.codec.n_snapshots, len(net.line)))
+    loading = np.empty((problem.situations.n, len(net.line)))
     for hour in range(len(loading)):
         write_hour(net, problem, x, hour)
         pp.runpp(net, **options)
@@ -69,7 +71,7 @@ class Plain(ElementwiseProblem):
 def speed(problem: DERAllocation, X: np.ndarray, rounds: int) -> list[str]:
     """The table of times."""
     net = copy.deepcopy(problem.net)
-    settings = problem.codec.decode(X)
+    settings = problem.joint.decode(X)
     samples = []
     for _ in range(rounds):
         population = seconds(problem.evaluate_many, X) / len(X)
@@ -93,7 +95,7 @@ def agreement(problem: DERAllocation, X: np.ndarray) -> list[str]:
     """Largest differences of line loadings from ``runpp`` at a tolerance of 1e-12 MVA."""
     net = copy.deepcopy(problem.net)
     expected = np.array([plain_loading(net, problem, x, tolerance_mva=1e-12) for x in X])
-    settings = problem.codec.decode(X)
+    settings = problem.joint.decode(X)
     lines = [
         f"| engine | largest difference of {expected.size:,} line loadings [percentage points] |",
         "|---|---|",
@@ -131,7 +133,7 @@ def long_series(problem: DERAllocation) -> list[str]:
                 block.name: pd.concat(
                     [block.profiles.loc[block.profiles.index.repeat(per_hour)]] * days
                 )
-                for block in problem.codec.blocks
+                for block in problem.profiles.codec.blocks
             }
             year = DERAllocation("lv18", **tables, hours=1 / per_hour, engine=name)
             taken = seconds(year.evaluate, year.base_x)

@@ -4,7 +4,7 @@ from pymoo.optimize import minimize
 
 from algorithms import HarmonySearch
 from gridproblems.disturbances import LoadMultiplier, Outage
-from gridproblems.plotting_feeder import plot_campaign
+from gridproblems.plotting import plot_campaign
 from gridproblems.tasks.regulators import RegulatorControl
 
 problem = RegulatorControl("ieee123", variables="taps", disturbance=LoadMultiplier(2.0))
