@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,10 +87,15 @@ class Control:
         column: Its column, for example ``"tap_pos"``.
         elements: Index labels; all of them take the same value.
         kind: ``"real"``, ``"integer"``, ``"binary"`` or ``"choice"``.
-        lower, upper: Bounds in physical units; for a choice the range of its options.
+        lower, upper: Bounds in physical units; for a choice the range of its options. Those of
+            an integer become the outermost whole numbers within, those of a binary are 0 and 1.
         unit: Physical unit, empty for counts and positions.
         options: The values of a choice, in order.
         label: What a reader calls the element.
+
+    Raises:
+        ValueError: No elements, an unknown kind, bounds or options that are not finite, an integer
+            without a whole number, options given twice, or to something else than a choice.
     """
 
     table: str
@@ -101,21 +109,85 @@ class Control:
     label: str = ""
 
     def __post_init__(self) -> None:
+        column = f"{self.table}.{self.column}"
+        if isinstance(self.elements, (str, bytes)) or not isinstance(self.elements, Sequence):
+            raise ValueError(
+                f"{column}: elements: expected index labels in a tuple, got {self.elements!r}"
+            )
+        object.__setattr__(self, "elements", tuple(self.elements))
+        if not self.elements:
+            raise ValueError(f"{column}: elements: expected at least one index label")
         if self.kind not in KINDS:
             raise ValueError(f"{self.name}: kind {self.kind!r}; known kinds: {', '.join(KINDS)}")
-        if self.kind == "choice" and len(self.options) < 2:
-            raise ValueError(f"{self.name}: a choice needs at least two options")
-        if not (np.isfinite(self.lower) and np.isfinite(self.upper)):
-            raise ValueError(
-                f"{self.name}: bounds must be finite, got {self.lower} and {self.upper}"
-            )
+        for bound in (self.lower, self.upper):
+            if not _is_finite(bound):
+                raise ValueError(
+                    f"{self.name}: bounds must be finite, got {self.lower} and {self.upper}"
+                )
         if self.lower > self.upper:
             raise ValueError(f"{self.name}: lower bound {self.lower} above upper {self.upper}")
+        if self.kind == "binary" and (self.lower, self.upper) != (0, 1):
+            raise ValueError(
+                f"{self.name}: the bounds of a binary are 0 and 1, "
+                f"got {self.lower} and {self.upper}"
+            )
+        if self.kind == "integer":
+            self._keep_whole_bounds()
+        self._check_options()
+
+    def _keep_whole_bounds(self) -> None:
+        lower, upper = math.ceil(self.lower), math.floor(self.upper)
+        if lower > upper:
+            raise ValueError(f"{self.name}: no whole number within [{self.lower}, {self.upper}]")
+        object.__setattr__(self, "lower", float(lower))
+        object.__setattr__(self, "upper", float(upper))
+
+    def _check_options(self) -> None:
+        if isinstance(self.options, (str, bytes)) or not isinstance(self.options, Sequence):
+            raise ValueError(f"{self.name}: options: expected a tuple, got {self.options!r}")
+        object.__setattr__(self, "options", tuple(self.options))
+        if self.kind != "choice":
+            if self.options:
+                raise ValueError(f"{self.name}: only a choice has options, not a {self.kind}")
+            return
+        if len(self.options) < 2:
+            raise ValueError(f"{self.name}: a choice needs at least two options")
+        for option in self.options:
+            if not _is_finite(option):
+                raise ValueError(f"{self.name}: options must be finite, got {option!r}")
+        if len(set(self.options)) < len(self.options):
+            raise ValueError(f"{self.name}: an option is given twice: {list(self.options)}")
 
     @property
     def name(self) -> str:
         """Name of the variable, unique within a problem."""
         return f"{self.table}.{self.column}[{self.elements[0]}]"
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def checked_mapping(settings: Any) -> SettingsMapping:
+    """Settings of one candidate whose values are numbers.
+
+    Raises:
+        ValueError: Something else, which the message shows.
+    """
+    expected = "expected {(table, column): {element: value}}"
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"settings: {expected}, got {reprlib.repr(settings)}")
+    for key, column in settings.items():
+        if not (isinstance(key, tuple) and len(key) == 2 and isinstance(column, Mapping)):
+            raise ValueError(
+                f"settings: {expected}, got {reprlib.repr(key)}: {reprlib.repr(column)}"
+            )
+        for element, value in column.items():
+            if not isinstance(value, (Real, np.bool_)):
+                raise ValueError(
+                    f"{key[0]}.{key[1]}[{element}]: expected a number, got {reprlib.repr(value)}"
+                )
+    return settings
 
 
 class ControlSet:

@@ -34,6 +34,7 @@ from gridproblems.problem import GridProblem
 from gridproblems.state import (
     QUANTITIES,
     BusBranchSolution,
+    Field,
     FloatArray,
     GridState,
     Settings,
@@ -164,13 +165,8 @@ class NetProblem(GridProblem):
             ValueError: A controlled element is missing or its value is not on the grid.
         """
         if isinstance(settings, pandapowerNet):
-            return self.codec.encode(
-                {
-                    (f.table, f.column): {
-                        e: float(settings[f.table].at[e, f.column]) for e in f.elements
-                    }
-                    for f in self.codec.fields
-                }
+            return super().encode(
+                {(f.table, f.column): _column(settings, f) for f in self.codec.fields}
             )
         return super().encode(settings)
 
@@ -182,9 +178,10 @@ class NetProblem(GridProblem):
             snapshot: Which snapshot of a series.
 
         Raises:
-            ValueError: Wrong length, NaN, or out of bounds.
+            ValueError: Wrong length, NaN, or out of bounds; no such snapshot.
             PowerFlowNotConverged: The power flow does not converge.
         """
+        self.check_snapshot(snapshot)
         net = copy.deepcopy(self.net)
         settings = self.decode(x)
         apply_settings(net, settings, snapshot if settings.n_snapshots > 1 else 0)
@@ -361,6 +358,14 @@ def _check_pair(
                 f"{names} with different set-points, {pair[0]} {np.ravel(values[0])[0]:g} and "
                 f"{pair[1]} {np.ravel(values[1])[0]:g}; pandapower has no solution for that"
             )
+
+
+def _column(net: pandapowerNet, field: Field) -> dict[int, float]:
+    """What a net has of a field's elements."""
+    if field.table not in net or field.column not in net[field.table]:
+        raise ValueError(f"net: expected one with a column {field}")
+    values = pd.to_numeric(net[field.table][field.column], errors="coerce")
+    return {e: float(values.at[e]) for e in field.elements if e in values.index}
 
 
 def _shown(value: float, whole: bool) -> float | int:

@@ -100,6 +100,7 @@ def plot_voltage_profile(
         The figure; lines labelled ``before`` and ``after`` hold the voltages in the row order of
         ``net.bus``. [pu]
     """
+    problem.check_snapshot(snapshot)
     bus = problem.net.bus
     before = problem.base_state.vm_pu[snapshot]
     after = None if x is None else problem.solve(x).vm_pu[snapshot]
@@ -227,6 +228,7 @@ class _Branches:
 
 
 def _branches(problem: GridProblem, state: GridState | None, snapshot: int) -> Iterator[_Branches]:
+    problem.check_snapshot(snapshot)
     for table, name in (
         ("line", "line"),
         ("trafo", "transformer"),

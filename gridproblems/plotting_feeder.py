@@ -26,6 +26,7 @@ def _states(
     problem: RegulatorControl, x: Any, snapshot: int
 ) -> dict[str, tuple[GridState, int, str]]:
     """States to compare by name, each with the row to draw and its colour."""
+    problem.check_snapshot(snapshot)
     states = {"baseline": (problem.base_state, 0, BEFORE)}
     if problem.codec.n_snapshots > 1 or problem.disturbances[0] is not None:
         states["disturbed"] = (problem.disturbed_state, snapshot, MARKED)

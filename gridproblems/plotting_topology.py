@@ -33,6 +33,7 @@ def plot_feeder(problem: Reconfiguration, x: Any, *, snapshot: int = 0) -> Figur
     Returns:
         The figure; in each axes the open lines are a collection labelled ``open``.
     """
+    problem.check_snapshot(snapshot)
     states = [("before", problem.base_settings, problem.base_state)]
     if x is not None:
         settings = problem.decode(x)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import reprlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
 
-from gridproblems import _summary
+from gridproblems import _summary, _vectors
 from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint
-from gridproblems.controls import Codec, Variable, bounds
+from gridproblems.controls import Codec, Variable, bounds, checked_mapping
 from gridproblems.engines import Engine
 from gridproblems.fingerprint import derived, fingerprint_of, fingerprint_of_arguments, grid_of
 from gridproblems.objectives import (
@@ -264,14 +266,9 @@ class GridProblem(ElementwiseProblem):
 
     def _flat(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
         """A vector from what an algorithm hands over, a vector or a dict of variables."""
-        if not isinstance(x, Mapping):
-            return np.asarray(x, dtype=float)
-        return np.array(
-            [
-                float(v.options.index(x[v.name])) if v.options else float(x[v.name])
-                for v in self.codec.variables
-            ]
-        )
+        if isinstance(x, Mapping):
+            return _vectors.of_dict(x, self.codec.variables)
+        return _vectors.numbers(x, self.codec.variables)
 
     def _checked(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
         """A user's vector on the grid.
@@ -292,6 +289,12 @@ class GridProblem(ElementwiseProblem):
             )
         return self.codec.snap(flat)
 
+    def check_snapshot(self, snapshot: int) -> None:
+        """Raises ValueError for what is no number of one of the power flows of a candidate."""
+        n = self.codec.n_snapshots
+        if not isinstance(snapshot, Integral) or not 0 <= snapshot < n:
+            raise ValueError(f"snapshot: expected 0 to {n - 1}, got {snapshot!r}")
+
     def decode(self, x: ArrayLike | Mapping[str, Any]) -> Settings:
         """Settings of a vector.
 
@@ -311,11 +314,15 @@ class GridProblem(ElementwiseProblem):
         """
         if isinstance(settings, Settings):
             settings = settings.as_mapping()
-        return self.codec.encode(settings)
+        return self.codec.encode(checked_mapping(settings))
 
     def snap(self, x: ArrayLike) -> FloatArray:
-        """Vectors on the grid, shape (..., n_var): within bounds, integers and choices whole."""
-        return self.codec.snap(x)
+        """Vectors on the grid, shape (..., n_var): within bounds, integers and choices whole.
+
+        Raises:
+            ValueError: Wrong length, or entries that are no finite numbers.
+        """
+        return self.codec.snap(_vectors.numbers(x, self.codec.variables))
 
     def solve(self, x: ArrayLike | Mapping[str, Any]) -> GridState:
         """State of the grid with the settings of ``x``, by the problem's engine."""
@@ -343,6 +350,29 @@ class GridProblem(ElementwiseProblem):
 
     # -- evaluation -----------------------------------------------------------------------
 
+    def evaluate(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+        """Objectives and constraints of a vector, a dict of variables, or several.
+
+        Args:
+            X: Shape (n_var,) or (n, n_var), a dict, or a list of vectors or dicts.
+            *args, **kwargs: See pymoo's ``Problem.evaluate``.
+
+        Returns:
+            F and G, each with one row per vector, without that axis for a single one.
+
+        Raises:
+            ValueError: Wrong length, unknown or missing variables, no finite numbers.
+        """
+        if isinstance(X, Mapping):
+            X = self._flat(X)
+        elif not _holds_dicts(X):
+            X = _vectors.numbers(X, self.codec.variables)
+            if X.ndim > 2:
+                raise ValueError(
+                    f"x: expected vectors of {self.n_var} values, got an array of {X.shape}"
+                )
+        return super().evaluate(X, *args, **kwargs)
+
     def _evaluate(
         self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
@@ -359,20 +389,20 @@ class GridProblem(ElementwiseProblem):
             grid that was evaluated and that pymoo's population is to keep.
 
         Raises:
-            ValueError: Vectors of the wrong length, or NaN.
+            ValueError: Vectors of the wrong length, or entries that are no finite numbers.
         """
+        if not isinstance(X, (np.ndarray, Sequence)) or isinstance(X, (str, bytes)):
+            raise ValueError(f"X: expected vectors or dicts of variables, got {reprlib.repr(X)}")
         if not len(X):
             return []
-        is_dict = isinstance(X[0], dict)
-        flat = np.asarray([self._flat(x) for x in X] if is_dict else X, dtype=float)
-        if flat.shape[1:] != (self.n_var,):
+        is_dict = isinstance(X[0], Mapping)
+        if is_dict or not isinstance(X, np.ndarray):
+            X = np.array([self._flat(x) for x in X])
+        flat = _vectors.numbers(X, self.codec.variables)
+        if flat.ndim != 2:
             raise ValueError(
                 f"x: expected vectors of {self.n_var} values, got an array of {flat.shape}"
             )
-        if math.isnan(flat.sum()):
-            i = int(np.flatnonzero(np.isnan(flat).any(axis=0))[0])
-            name = self.codec.variables[i].name
-            raise ValueError(f"x[{i}] ({name}): expected a number, got NaN")
         on_grid = self.codec.snap(flat)
         F, G = self._through_cache(on_grid) if self._cache_size else self._solve(on_grid)
         self.counts.add(len(X))
@@ -489,6 +519,13 @@ class GridProblem(ElementwiseProblem):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._cache_lock = threading.Lock()
+
+
+def _holds_dicts(X: Any) -> bool:
+    """Whether these are dicts of variables, or nothing at all."""
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and X.ndim == 1 and (not len(X) or isinstance(X[0], Mapping))
+    return isinstance(X, list) and (not X or isinstance(X[0], Mapping))
 
 
 def _pymoo_variable(variable: Variable) -> pymoo_variable.Variable:

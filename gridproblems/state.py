@@ -232,7 +232,13 @@ class GridState:
         return self.values.shape[-2]
 
     def snapshot(self, t: int) -> GridState:
-        """One snapshot of the state of one candidate."""
+        """One snapshot of the state of one candidate.
+
+        Raises:
+            ValueError: There is no such snapshot.
+        """
+        if not 0 <= t < self.n_snapshots:
+            raise ValueError(f"snapshot: expected 0 to {self.n_snapshots - 1}, got {t}")
         return self._part(np.s_[t : t + 1], np.array([t]))
 
     def candidate(self, i: int) -> GridState:

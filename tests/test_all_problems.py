@@ -205,21 +205,104 @@ def test_codec_round_trip(problem: GridProblem) -> None:
     assert "control" in problem.describe(on_grid)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda x, p: x[:-1], "expected .* values, got an array of"),
-        (lambda x, p: np.where(np.arange(len(x)) == 1, np.nan, x), r"x\[1\] .*nan is not within"),
-        (lambda x, p: p.xu + 1.0, r"x\[0\] \(.*\): .* is not within"),
-    ],
-)
-def test_bad_vectors_are_refused(
-    problem: GridProblem, spoil: Callable[..., np.ndarray], message: str
-) -> None:
+def values_of(problem: GridProblem) -> dict[str, object]:
+    """The present settings as a dict of variables."""
+    return {
+        v.name: v.options[int(value)] if v.options else value
+        for v, value in zip(problem.codec.variables, problem.base_x, strict=True)
+    }
+
+
+def changed(x: np.ndarray, value: object) -> list[object]:
+    return [x[0], value, *x[2:]]
+
+
+BAD_VECTORS: dict[str, tuple[Callable[[np.ndarray, GridProblem], object], str]] = {
+    "too short": (lambda x, p: x[:-1], "expected .* values, got an array of"),
+    "empty": (lambda x, p: [], "expected .* values, got an array of"),
+    "a number": (lambda x, p: 1.0, "expected .* values, got"),
+    "none": (lambda x, p: None, "expected .* values, got None"),
+    "text": (lambda x, p: "abc", "expected .* values, got 'abc'"),
+    "an object": (lambda x, p: object(), "expected .* values, got <object"),
+    "a set": (lambda x, p: {1.0}, "expected .* values, got {1.0}"),
+    "ragged": (lambda x, p: [[1.0], [1.0, 2.0]], r"expected .* values, got \[\[1.0\], \[1.0"),
+    "nan": (lambda x, p: changed(x, np.nan), r"x\[1\] \(.*\): expected a number, got NaN"),
+    "infinity": (lambda x, p: changed(x, -np.inf), r"x\[1\] \(.*\): expected a number, got -inf"),
+    "text inside": (
+        lambda x, p: changed(x, "1"),
+        r"x\[1\] \(.*\): expected a number, got '1'",
+    ),
+    "none inside": (lambda x, p: changed(x, None), r"x\[1\] \(.*\): expected a number, got None"),
+    "complex": (lambda x, p: x + 1j, r"x\[0\] \(.*\): expected a number, got"),
+    "no dict": (lambda x, p: {}, "no value for variable '"),
+    "missing": (lambda x, p: dict(list(values_of(p).items())[1:]), "no value for variable '"),
+    "unknown": (lambda x, p: {**values_of(p), "tap": 1.0}, "unknown variable 'tap'; known: "),
+    "dict with text": (
+        lambda x, p: {**values_of(p), p.codec.variables[0].name: "1"},
+        r"x\[0\] \(.*\): expected a number, got '1'",
+    ),
+    "dict with nan": (
+        lambda x, p: {**values_of(p), p.codec.variables[0].name: np.nan},
+        r"x\[0\] \(.*\): expected a number, got NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_VECTORS)
+def test_bad_vectors_are_refused(problem: GridProblem, kind: str) -> None:
+    spoil, message = BAD_VECTORS[kind]
     x = spoil(problem.base_x.copy(), problem)
-    for method in (problem.decode, problem.apply, problem.describe, problem.solve):
+    one = [problem.decode, problem.apply, problem.describe, problem.solve]
+    if kind != "empty":
+        one.append(problem.evaluate)
+        if not isinstance(x, dict):
+            one.append(problem.snap)
+    if hasattr(problem, "neighbours"):
+        one.append(problem.neighbours)
+    for method in one:
         with pytest.raises(ValueError, match=message):
             method(x)
+    for method in (problem.evaluate, problem.evaluate_many):
+        with pytest.raises(ValueError, match=r"^x(\[\d+\] \(.*\))?: "):
+            method([x])
+
+
+def test_vectors_out_of_bounds_are_refused(problem: GridProblem) -> None:
+    for method in (problem.decode, problem.apply, problem.describe, problem.solve):
+        with pytest.raises(ValueError, match=r"x\[0\] \(.*\): .* is not within"):
+            method(problem.xu + 1.0)
+
+
+def test_whole_numbers_lists_and_dicts_are_vectors(problem: GridProblem) -> None:
+    x = problem.base_x
+    expected = problem.evaluate(x)
+    ways = [x.tolist(), x.astype(object), values_of(problem)]
+    if (x == x.round()).all():
+        ways.append(x.astype(int))
+    for way in ways:
+        for value, wanted in zip(problem.evaluate(way), expected, strict=True):
+            np.testing.assert_array_equal(value, wanted)
+        np.testing.assert_array_equal(problem.decode(way).values, problem.decode(x).values)
+    for both in ([x, x], [x.tolist()] * 2, [values_of(problem)] * 2):
+        f, g = problem.evaluate(both)
+        np.testing.assert_array_equal(f, [expected[0]] * 2)
+        np.testing.assert_array_equal(g, [expected[1]] * 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [None, 1, "abc", [], [1.0], {"a": 1}, {("gen", "vm_pu"): 1.0}, {("gen", "vm_pu"): {0: "1"}}],
+    ids=repr,
+)
+def test_settings_that_are_none_are_refused(problem: GridProblem, settings: object) -> None:
+    with pytest.raises(ValueError, match=r"expected|no value|encode_"):
+        problem.encode(settings)
+
+
+@pytest.mark.parametrize("snapshot", [-1, 10_000, 0.5, None, "0"])
+def test_snapshots_that_there_are_not(problem: GridProblem, snapshot: object) -> None:
+    with pytest.raises(ValueError, match=rf"snapshot: expected 0 to \d+, got {snapshot!r}"):
+        problem.apply(problem.base_x, snapshot)
 
 
 def test_nan_is_refused_by_name(problem: GridProblem) -> None:

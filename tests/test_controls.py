@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,35 @@ def test_batches_and_series() -> None:
     assert batch.rows.tolist() == [[1, 7], [1, 8], [2, 7], [2, 8], [3, 7], [3, 8]]
     assert batch.candidate(2).get("load", "p_mw")[0].tolist() == [7, 8]
     assert batch.candidates(np.array([2, 0])).values[:, 0, 0].tolist() == [3, 1]
+
+
+def test_integers_keep_the_whole_numbers_within_their_bounds() -> None:
+    control = Control("trafo", "tap_pos", (0,), "integer", -1.5, 1.5)
+    codec = ControlSet([control])
+    assert (control.lower, control.upper) == (-1, 1)
+    assert codec.snap([[-9.0], [-1.5], [1.4], [1.5], [9.0]]).ravel().tolist() == [-1, -1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((0,), "integer", 0.2, 0.8), r"t.c\[0\]: no whole number within \[0.2, 0.8\]"),
+        (((0,), "integer", np.nan, 1), "bounds must be finite, got nan and 1"),
+        (((0,), "real", None, 1), "bounds must be finite, got None and 1"),
+        (((0,), "real", "0", 1), "bounds must be finite"),
+        (((0,), "binary", 0, 2), "bounds of a binary are 0 and 1, got 0 and 2"),
+        (((0,), "binary", 1, 1), "bounds of a binary are 0 and 1"),
+        ((0, "real", 0, 1), "t.c: elements: expected index labels in a tuple, got 0"),
+        (("01", "real", 0, 1), "elements: expected index labels in a tuple"),
+        (((), "real", 0, 1), "elements: expected at least one"),
+        (((0,), None, 0, 1), "kind None; known kinds: real"),
+        (((0,), "choice", 0, 2, "", (0, np.nan, 2)), "options must be finite, got nan"),
+        (((0,), "choice", 0, 2, "", (0, "2")), "options must be finite, got '2'"),
+        (((0,), "choice", 0, 2, "", (0, 2, 2.0)), "an option is given twice"),
+        (((0,), "choice", 0, 2, "", 2), "options: expected a tuple, got 2"),
+        (((0,), "real", 0, 2, "", (0, 2)), "only a choice has options, not a real"),
+    ],
+)
+def test_controls_that_mean_nothing_are_refused(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Control("t", "c", *arguments)

@@ -138,6 +138,12 @@ class DERAllocation(OverTime, NetProblem):
             ValueError: The powers of an element are no profile, or that of another element too.
         """
         if isinstance(settings, pandapowerNet):
+            for block in self.codec.blocks:
+                if PROFILE not in settings[block.field.table]:
+                    raise ValueError(
+                        f"net: expected one with a column {block.field.table}.{PROFILE}, as apply "
+                        "gives"
+                    )
             return self.codec.encode_labels(
                 {
                     block.name: settings[block.field.table].loc[list(block.field.elements), PROFILE]
@@ -146,7 +152,7 @@ class DERAllocation(OverTime, NetProblem):
             )
         if isinstance(settings, Settings):
             return self.codec.encode_series(settings)
-        return self.codec.encode(settings)
+        return super().encode(settings)
 
     def apply(self, x: ArrayLike | Mapping[str, Any], snapshot: int = 0) -> pandapowerNet:
         """A copy of the net with one snapshot of the allocation, solved by ``runpp``.
@@ -251,7 +257,7 @@ class DERAllocation(OverTime, NetProblem):
         Returns:
             Shape (n_swaps, n_var), snapped.
         """
-        snapped = self.codec.snap(x)
+        snapped = self._checked(x)
         random = np.random.default_rng(zlib.crc32(snapped.tobytes()))
         first, second = self.codec.swaps()
         if len(first) > MOST_SWAPS:

@@ -252,9 +252,7 @@ class DERPlacement(OverTime, NetProblem):
             if "units" not in settings:
                 raise ValueError("net: expected one with a table 'units', as apply gives")
             return self.encode_units(settings["units"], settings["storage_schedule"])
-        if isinstance(settings, Settings):
-            settings = settings.as_mapping()
-        return self.codec.encode(settings)
+        return super().encode(settings)
 
     def encode_units(
         self,
@@ -295,6 +293,7 @@ class DERPlacement(OverTime, NetProblem):
             ValueError: Wrong length, NaN, or out of bounds.
             PowerFlowNotConverged: The power flow does not converge.
         """
+        self.check_snapshot(snapshot)
         snapped = self._checked(x)
         net = copy.deepcopy(self._without_units)
         apply_settings(net, self.codec.series, snapshot)

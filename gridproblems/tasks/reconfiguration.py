@@ -279,7 +279,7 @@ class Reconfiguration(NetProblem):
         Returns:
             Shape (n_exchanges, n_var), snapped; none for a vector that is not radial.
         """
-        snapped = self.codec.snap(x)
+        snapped = self._checked(x)
         per_period = self.codec.closed(snapped)
         exchanges: list[tuple[float, int, int, int]] = []
         for period, closed in enumerate(per_period):

@@ -328,10 +328,7 @@ class RegulatorControl(GridProblem):
             ValueError: Wrong length, NaN, or out of bounds; no such snapshot.
             PowerFlowNotConverged: The power flow diverges, or its controls do not come to rest.
         """
-        if not 0 <= snapshot < self.codec.n_snapshots:
-            raise ValueError(
-                f"snapshot: expected 0 to {self.codec.n_snapshots - 1}, got {snapshot}"
-            )
+        self.check_snapshot(snapshot)
         context, converged = self.engine.open(self.decode(x), snapshot)
         if not converged:
             raise PowerFlowNotConverged(f"{self.name}: these settings do not converge")

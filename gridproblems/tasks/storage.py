@@ -145,7 +145,7 @@ class StorageSchedule(OverTime, NetProblem):
                 raise ValueError(f"net: expected one with a table {SCHEDULE!r}, as apply gives")
             return self.encode_schedule(settings[SCHEDULE])
         if not isinstance(settings, Settings):
-            return self.codec.encode(settings)
+            return super().encode(settings)
         n = len(self.codec.names)
         if settings.fields != self.codec.fields or settings.values.ndim != 2:
             raise ValueError("settings: expected those of one candidate over the series")
