@@ -100,10 +100,9 @@ def plot_voltage_profile(
         The figure; lines labelled ``before`` and ``after`` hold the voltages in the row order of
         ``net.bus``. [pu]
     """
-    problem.check_snapshot(snapshot)
     bus = problem.net.bus
-    before = problem.base_state.vm_pu[snapshot]
-    after = None if x is None else problem.solve(x).vm_pu[snapshot]
+    before = _row(problem.base_state.vm_pu, snapshot)
+    after = None if x is None else _row(problem.solve(x).vm_pu, snapshot)
     lower, upper = (_limit(bus, f"{side}_vm_pu") for side in ("min", "max"))
     figure, axes = _figure(height=4.2)
     _dumbbells(axes, before, after, [str(label) for label in bus.index])
@@ -227,8 +226,14 @@ class _Branches:
         return np.argsort(-highest, kind="stable")[:most_loaded]
 
 
+def _row(values: np.ndarray, snapshot: int) -> np.ndarray:
+    if not isinstance(snapshot, int) or not 0 <= snapshot < len(values):
+        raise ValueError(f"snapshot: expected 0 to {len(values) - 1}, got {snapshot!r}")
+    row: np.ndarray = values[snapshot]
+    return row
+
+
 def _branches(problem: GridProblem, state: GridState | None, snapshot: int) -> Iterator[_Branches]:
-    problem.check_snapshot(snapshot)
     for table, name in (
         ("line", "line"),
         ("trafo", "transformer"),
@@ -245,8 +250,8 @@ def _branches(problem: GridProblem, state: GridState | None, snapshot: int) -> I
         yield _Branches(
             name=name,
             labels=names,
-            before=getattr(problem.base_state, attribute)[snapshot],
-            after=None if state is None else getattr(state, attribute)[snapshot],
+            before=_row(getattr(problem.base_state, attribute), snapshot),
+            after=None if state is None else _row(getattr(state, attribute), snapshot),
             limit=_limit(frame, "max_loading_percent"),
         )
 
