@@ -207,7 +207,7 @@ def work_of(model: CompiledModel, structure: Structure, e: Elimination) -> Work:
 
 @compiled
 def solve_blocks(  # type: ignore[no-untyped-def]
-    parameters, which, rows, v, status, a, m, e, w, tolerance_pu, max_iterations
+    parameters, which, rows, v, status, a, m, e, w, tolerance_pu, max_iterations, highest_pu
 ):
     """Solves power flows block by block.
 
@@ -220,6 +220,7 @@ def solve_blocks(  # type: ignore[no-untyped-def]
         a, m, e, w: `Arrays`, `Structure`, `Elimination`, `Work`.
         tolerance_pu: Largest mismatch allowed.
         max_iterations: Steps after which a power flow is given up.
+        highest_pu: Voltage above which a solution is not taken.
     """
     block = np.empty(LANES, dtype=np.int64)
     state = np.empty(LANES, dtype=np.int64)
@@ -230,6 +231,7 @@ def solve_blocks(  # type: ignore[no-untyped-def]
         _fill_parameters(parameters, block, w)
         prepare_lanes(state, a, m, w)
         newton(state, m, e, w, tolerance_pu, max_iterations)
+        _refuse_high_voltages(state, highest_pu, w)
         read_lanes(a, m, w)
         for lane in range(n):
             status[block[lane]] = state[lane]
@@ -312,8 +314,15 @@ def prepare_lanes(state, a, m, w):  # type: ignore[no-untyped-def]
         store(w.q, i, lanes(a.s_fixed_mva[i].imag))
         store(w.demand_p, i, lanes(a.demand_fixed_mva[i].real))
         store(w.demand_q, i, lanes(a.demand_fixed_mva[i].imag))
+    higher = lanes(0.0)
     for i in range(len(a.setpoint_bus)):
-        store(w.vm, a.setpoint_bus[i], load(w.parameters, a.sections[0] + i))
+        setpoint = load(w.parameters, a.sections[0] + i)
+        store(w.vm, a.setpoint_bus[i], setpoint)
+        higher = higher + (setpoint - a.setpoint_base_pu[i])
+    for i in range(len(a.mean_start_bus)):
+        bus = a.mean_start_bus[i]
+        factor = 1.0 + higher / (a.n_machines * a.mean_start_pu)
+        store(w.vm, bus, load(w.vm, bus) * factor)
     for i in range(len(a.injection_bus)):
         bus = a.injection_bus[i]
         scaling = a.injection_sign[i] * load(w.parameters, a.sections[3] + i)
@@ -407,6 +416,18 @@ def newton(state, m, e, w, tolerance_pu, max_iterations):  # type: ignore[no-unt
                 state[lane] = FAILED
                 w.moving[0, lane] = 0.0
         _move(m, w)
+
+
+@compiled
+def _refuse_high_voltages(state, highest_pu, w):  # type: ignore[no-untyped-def]
+    """Fails the lanes that ended above a voltage."""
+    highest = lanes(0.0)
+    for i in range(len(w.vm)):
+        highest = larger(highest, absolute(load(w.vm, i)))
+    store(w.worst, 0, highest)
+    for lane in range(LANES):
+        if state[lane] == CONVERGED and w.worst[0, lane] > highest_pu:
+            state[lane] = FAILED
 
 
 @compiled_in_place
@@ -583,6 +604,7 @@ class BatchedNewton:
         structure: What `structure_of` makes of it; threads share it.
         tolerance_pu: Largest mismatch of a solution.
         max_iterations: Steps after which a power flow is given up.
+        highest_pu: Voltage above which a solution is not taken.
     """
 
     def __init__(
@@ -591,9 +613,10 @@ class BatchedNewton:
         structure: tuple[Structure, Elimination],
         tolerance_pu: float,
         max_iterations: int,
+        highest_pu: float = np.inf,
     ) -> None:
         self._all = (model.arrays, *structure, work_of(model, *structure))
-        self._tolerance_pu, self._max_iterations = tolerance_pu, max_iterations
+        self._limits = (tolerance_pu, max_iterations, highest_pu)
 
     def solve(
         self, parameters: FloatArray, which: IntArray, rows: FloatArray, v: ComplexArray
@@ -610,8 +633,7 @@ class BatchedNewton:
             What became of every power flow, shape (n,): RUNNING where ``which`` leaves it out.
         """
         status = np.full(len(parameters), RUNNING, dtype=np.int64)
-        limits = (self._tolerance_pu, self._max_iterations)
-        solve_blocks(parameters, which, rows, v, status, *self._all, *limits)
+        solve_blocks(parameters, which, rows, v, status, *self._all, *self._limits)
         return status
 
     def solve_linear(
