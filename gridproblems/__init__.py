@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gridproblems import _start  # noqa: F401 first, for Ctrl-C during the other imports
 from gridproblems.controls import Control
 from gridproblems.economics import UnitCost
 from gridproblems.errors import (

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridproblems import _start
 from gridproblems._names import lookup, with_nearest
 from gridproblems.cli_study import compare, export, report
 from gridproblems.errors import GridProblemError
@@ -54,6 +55,7 @@ WORDS = {
 }
 
 
+_start.loaded()
 app.command()(compare)
 app.command()(report)
 app.command()(export)

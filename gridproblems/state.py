@@ -371,8 +371,11 @@ class GridState:
     @property
     def exchange_mw(self) -> FloatArray:
         """Active power from all slacks, external grids and generators, (..., n_snapshots). [MW]"""
-        slack_gens = self.gen_p_mw.compress(self.layout.is_slack_gen, axis=-1)
-        return self.ext_grid_p_mw.sum(axis=-1) + slack_gens.sum(axis=-1)
+        total: FloatArray = self.ext_grid_p_mw.sum(axis=-1)
+        if self.layout.is_slack_gen.any():
+            slack_gens = self.gen_p_mw.compress(self.layout.is_slack_gen, axis=-1)
+            total = total + slack_gens.sum(axis=-1)
+        return total
 
     @property
     def p_loss_mw(self) -> FloatArray:

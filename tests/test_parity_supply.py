@@ -100,7 +100,7 @@ def test_a_load_at_a_bus_out_of_service_is_without_supply(name: str) -> None:
 def test_a_base_case_without_supply_says_what_loses_it() -> None:
     net = ring(CONSUMERS["motor"])
     net.line.loc[1, "in_service"] = False
-    controls = ControlSet([Control("ext_grid", "vm_pu", (0,), "real", 0.95, 1.05)])
+    controls = [Control("ext_grid", "vm_pu", (0,), "real", 0.95, 1.05)]
     with pytest.raises(PowerFlowNotConverged, match="leaves motor 0 without supply"):
         GridProblem(net, controls, limits=NO_LIMITS, name="ring")
 

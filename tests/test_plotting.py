@@ -170,3 +170,10 @@ def test_pareto_front_draws_the_points_in_order() -> None:
 def test_pareto_front_needs_two_objectives(shape: tuple[int, ...], names: list[str]) -> None:
     with pytest.raises(ValueError, match="expected shape"):
         plot_pareto_front(np.zeros(shape), names)
+
+
+@pytest.mark.parametrize("snapshot", [-1, 3, None])
+def test_a_snapshot_that_there_is_not(problem: ReactivePowerDispatch, snapshot: Any) -> None:
+    for plot in (plot_voltage_profile, plot_branch_loading):
+        with pytest.raises(ValueError, match=f"snapshot: expected 0 to 0, got {snapshot}"):
+            plot(problem, None, snapshot=snapshot)

@@ -210,6 +210,25 @@ def test_colours_follow_the_scheme_when_it_changes(browser: Any, report: Path) -
     context.close()
 
 
+def test_no_script_but_the_pages_own_runs(browser: Any, report: Path, tmp_path: Path) -> None:
+    """Scripts and handlers that somebody got into the page are refused, and the charts drawn."""
+    foreign = (
+        "<script>document.title = 'foreign'</script>"
+        "<img src='data:,' onerror=\"document.title = 'foreign'\">"
+        "<a id='link' href=\"javascript:document.title = 'foreign'\">x</a>"
+    )
+    path = tmp_path / "attacked.html"
+    path.write_text(report.read_text().replace("<main>", f"<main>{foreign}", 1))
+    view = Seen(browser.new_page())
+    view.open(path)
+    view.page.click("#link")
+    assert view.page.title() != "foreign"
+    assert view.page.evaluate("document.querySelectorAll('script').length") == 4
+    refused = [text for text in view.complaints if "Content Security Policy" in text]
+    assert len(refused) >= 2
+    view.page.close()
+
+
 def test_a_study_that_has_only_begun_can_be_shown(
     browser: Any, study: Study, tmp_path: Path
 ) -> None:

@@ -178,7 +178,7 @@ class Deadly(ElementwiseProblem):
         if self.how == "leave":
             os._exit(0)
         if self.how == "print":
-            os.write(1, b"\x08\x00\x00\x00\x00\x00\x00\x00garbage!")
+            os.write(1, b"no outcome\n")
         if self.how == "hang":
             time.sleep(600)
 
@@ -206,9 +206,9 @@ def test_runs_that_end_their_process_fail_alone_and_come_last(tmp_path: Path, n_
     grown = Study(
         tmp_path / "s.db",
         {"abort": Deadly("abort", str(switch)), "new": get_problem("sphere", n_var=3)},
-        ["ga"], seeds=2, n_evals=10,
+        ["ga"], seeds=1, n_evals=10,
     )  # fmt: skip
-    assert [key.problem for key in grown.missing()] == ["new", "new", "abort", "abort"]
+    assert [key.problem for key in grown.missing()] == ["new", "abort"]
     switch.touch()
     study().run(n_jobs=n_jobs, progress=False)
     assert set(statuses(tmp_path / "s.db").values()) == {"finished"}

@@ -1,4 +1,7 @@
-"""Newton's method on pandapower's own bus/branch model, solved by lightsim2grid's C++ code."""
+"""Newton's method on pandapower's own bus/branch model, many power flows at once.
+
+lightsim2grid's solver is the check and takes over where that does not converge.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import copy
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +18,18 @@ from lightsim2grid.algorithm import NRSing_KLU
 from numba import njit
 from numpy.typing import NDArray
 from pandapower.auxiliary import pandapowerNet
-from scipy.sparse import coo_matrix, csc_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csc_matrix
 
+from gridproblems._union_find import join
+from gridproblems.engines._batched import (
+    CONVERGED,
+    OFF_TABLE,
+    BatchedNewton,
+    Structure,
+    solve_blocks,
+    structure_of,
+)
+from gridproblems.engines._compile import is_stored
 from gridproblems.engines._compiled import (
     CompiledModel,
     NothingToSolve,
@@ -27,6 +40,7 @@ from gridproblems.engines._compiled import (
     is_numeric,
     unsupported_reason,
 )
+from gridproblems.engines._elimination import Elimination
 from gridproblems.engines._kernels import (
     ComplexArray,
     IntArray,
@@ -217,6 +231,11 @@ class _Compiled:
     places: IntArray
     source: IntArray
 
+    @cached_property
+    def structure(self) -> tuple[Structure, Elimination]:
+        """What `BatchedNewton` needs to know of the model; all threads share it."""
+        return structure_of(self.model)
+
 
 class _Plan:
     """How settings with the same fields are solved."""
@@ -266,17 +285,24 @@ _NOTHING_SOLVED = _Solution(
 
 
 class _Workspace:
-    """A solver and an admittance matrix of one thread for one model."""
+    """What one thread needs to solve power flows of one model.
+
+    Power flows are solved together (`BatchedNewton`). Those that do not converge there, end above
+    `HIGH_PU` or meet a weak pivot are solved by lightsim2grid one by one, and its answer counts.
+    It solves all of them where the compiled code of `BatchedNewton` cannot be stored, for to
+    compile it takes seconds.
+    """
 
     def __init__(self, compiled: _Compiled, tolerance_mva: float, max_iterations: int) -> None:
         self.compiled = compiled
-        self._max_iterations = max_iterations
         m = compiled.model
-        self._tolerance_pu = tolerance_mva / m.arrays.base_mva
-        self._solver = NRSing_KLU()
-        n_bus = len(m.slack_weights)
-        self._ybus = csc_matrix(
-            (m.ybus_fixed_pu.copy(), m.indices.copy(), m.indptr.copy()), (n_bus, n_bus)
+        tolerance_pu = tolerance_mva / m.arrays.base_mva
+        highest_pu = np.inf if m.dc is None else HIGH_PU
+        self._one_by_one = _OneByOne(m, tolerance_pu, max_iterations)
+        self._together = (
+            BatchedNewton(m, compiled.structure, tolerance_pu, max_iterations, highest_pu)
+            if is_stored(solve_blocks)
+            else None
         )
 
     def solve(self, values: FloatArray, rows: FloatArray) -> _Solution:
@@ -291,6 +317,54 @@ class _Workspace:
         parameters = np.empty((n, len(m.parameters)))
         parameters[:] = m.parameters
         parameters[:, self.compiled.places] = values[:, self.compiled.source]
+        structure_changes = _splits(m, parameters)
+        solvable = ~structure_changes & equal_setpoints(m, parameters)
+        v = np.empty((n, len(m.slack_weights)), dtype=np.complex128)
+        converged = np.zeros(n, dtype=np.bool_)
+        if self._together is not None:
+            status = self._together.solve(parameters, np.flatnonzero(solvable), rows, v)
+            converged = status == CONVERGED
+            structure_changes |= status == OFF_TABLE
+        rest = np.flatnonzero(solvable & ~converged & ~structure_changes)
+        if len(rest):
+            solved = self._one_by_one.solve(parameters[rest], tried=self._together is not None)
+            converged[rest], rows[rest], v[rest] = solved.converged, solved.rows, solved.v_pu
+            structure_changes[rest] = ~solved.on_table
+        if not converged.all():
+            rows[~converged] = np.nan
+        return _Solution(m, m.n_unsupplied, converged, structure_changes, parameters, v)
+
+
+class _Solved(NamedTuple):
+    """Results of `_OneByOne`; arrays have one row per power flow."""
+
+    on_table: NDArray[np.bool_]  # all tap changers have such a position
+    converged: NDArray[np.bool_]
+    rows: FloatArray
+    v_pu: ComplexArray
+
+
+class _OneByOne:
+    """lightsim2grid's solver with an admittance matrix, for one thread."""
+
+    def __init__(self, model: CompiledModel, tolerance_pu: float, max_iterations: int) -> None:
+        self._model = m = model
+        self._tolerance_pu, self._max_iterations = tolerance_pu, max_iterations
+        self._solver = NRSing_KLU()
+        n_bus = len(m.slack_weights)
+        self._ybus = csc_matrix(
+            (m.ybus_fixed_pu.copy(), m.indices.copy(), m.indptr.copy()), (n_bus, n_bus)
+        )
+
+    def solve(self, parameters: FloatArray, tried: bool = False) -> _Solved:
+        """Solves power flows one after the other.
+
+        Args:
+            parameters: Parameter vectors, shape (n, n_parameters).
+            tried: Whether the start of the base case was tried and did not do; where ``runpp``
+                starts from a DC power flow, that of these settings is then what counts.
+        """
+        m = self._model
         on_table, v, s, demand, y, shunt = prepare_all(parameters, m.arrays)
         ybus = assemble(
             y,
@@ -300,27 +374,24 @@ class _Workspace:
             m.branch_position,
             m.diagonal_position,
         )
-        structure_changes = ~on_table
-        if len(m.arrays.status_branch):
-            for t, status in enumerate(parameters[:, m.arrays.sections[8] :]):
-                structure_changes[t] |= not status.all() and _splits(m, status)
-
-        converged = np.zeros(n, dtype=np.bool_)
-        solvable = ~structure_changes & equal_setpoints(m, parameters)
-        for t in np.flatnonzero(solvable).tolist():
-            found = self._newton(ybus[t], v[t], s[t])
+        converged = np.zeros(len(parameters), dtype=np.bool_)
+        for t in np.flatnonzero(on_table).tolist():
+            found = None
+            if m.dc is None or not tried:
+                found = self._newton(ybus[t], v[t], s[t])
             if m.dc is not None and (found is None or np.abs(found).max() > HIGH_PU):
                 start = dc_start(m, m.dc, parameters[t], v[t], s[t], shunt[t], y[t])
                 found = self._newton(ybus[t], start, s[t])
             if found is not None:
                 converged[t] = True
                 v[t] = found
+        rows = np.empty((len(parameters), m.layout.n_values))
         _read_results(rows, converged, v, demand, parameters, y, shunt, m.arrays)
-        return _Solution(m, m.n_unsupplied, converged, structure_changes, parameters, v)
+        return _Solved(on_table, converged, rows, v)
 
     def _newton(self, ybus: ComplexArray, v: ComplexArray, s: ComplexArray) -> ComplexArray | None:
         """Solved voltages, None where Newton's method does not converge from ``v``."""
-        m = self.compiled.model
+        m = self._model
         self._ybus.data = ybus
         if self._solver.compute_pf(
             self._ybus,
@@ -337,18 +408,47 @@ class _Workspace:
         return None
 
 
-def _splits(m: CompiledModel, status: FloatArray) -> bool:
-    """Whether the branches out of service leave a bus without connection to the others."""
-    start, end = m.arrays.branch_from, m.arrays.branch_to
-    alive = np.ones(len(start), dtype=bool)
-    alive[m.arrays.status_branch[status == 0]] = False
-    n_bus = len(m.slack_weights)
-    graph = coo_matrix((alive[alive], (start[alive], end[alive])), (n_bus, n_bus))
-    base = coo_matrix((np.ones(len(alive)), (start, end)), (n_bus, n_bus))
-    return bool(
-        connected_components(graph, directed=False)[0]
-        > connected_components(base, directed=False)[0]
+def _splits(m: CompiledModel, parameters: FloatArray) -> NDArray[np.bool_]:
+    """Whether branches out of service leave a bus without connection, shape (n_rows,)."""
+    a = m.arrays
+    status = parameters[:, a.sections[8] :]
+    return split_grids(
+        status == 0, a.status_branch, a.branch_from, a.branch_to, len(m.slack_weights)
     )
+
+
+@njit(cache=True, nogil=True)
+def split_grids(is_out, branch, branch_from, branch_to, n_bus):  # type: ignore[no-untyped-def]
+    """Whether a grid has more islands than with all of its branches, per set of outages.
+
+    Args:
+        is_out: Which of ``branch`` are out, shape (n_sets, n_switched).
+        branch: Branches that can be out, shape (n_switched,).
+        branch_from, branch_to: Ends of all branches.
+        n_bus: Number of buses.
+    """
+    splits = np.zeros(len(is_out), dtype=np.bool_)
+    alive = np.ones(len(branch_from), dtype=np.bool_)
+    n_joined = _n_joined(alive, branch_from, branch_to, n_bus) if is_out.any() else 0
+    for t in range(len(is_out)):
+        if is_out[t].any():
+            alive[:] = True
+            for i in range(len(branch)):
+                if is_out[t, i]:
+                    alive[branch[i]] = False
+            splits[t] = _n_joined(alive, branch_from, branch_to, n_bus) < n_joined
+    return splits
+
+
+@njit(cache=True, nogil=True)
+def _n_joined(alive, branch_from, branch_to, n_bus):  # type: ignore[no-untyped-def]
+    """Number of branches of a spanning forest."""
+    above = np.arange(n_bus)
+    n_joined = 0
+    for i in range(len(alive)):
+        if alive[i] and join(above, branch_from[i], branch_to[i]):
+            n_joined += 1
+    return n_joined
 
 
 @njit(cache=True, nogil=True)

@@ -39,8 +39,8 @@ def plot_voltage_profile(
         ``net.bus``. [pu]
     """
     bus = net.bus
-    old = before.vm_pu[snapshot]
-    new = None if after is None else after.vm_pu[snapshot]
+    old = before.snapshot(snapshot).vm_pu[0]
+    new = None if after is None else after.snapshot(snapshot).vm_pu[0]
     lower, upper = (_limit(bus, f"{side}_vm_pu") for side in ("min", "max"))
     figure, axes = new_figure(height=4.2)
     dumbbells(axes, old, new, [str(label) for label in bus.index])
@@ -145,8 +145,8 @@ def _branches(
         yield _Branches(
             name=name,
             labels=names,
-            before=getattr(before, attribute)[snapshot],
-            after=None if after is None else getattr(after, attribute)[snapshot],
+            before=getattr(before.snapshot(snapshot), attribute)[0],
+            after=None if after is None else getattr(after.snapshot(snapshot), attribute)[0],
             limit=_limit(frame, "max_loading_percent"),
         )
 

@@ -41,17 +41,17 @@ def plot_feeder(
     Returns:
         The figure; in each axes the open lines are a collection labelled ``open``.
     """
-    states = [state for _, state in panels.values()]
+    states = [state.snapshot(snapshot) for _, state in panels.values()]
     figure = Figure(figsize=(6.5 * len(states), 6.2), layout="constrained")
     every = figure.subplots(1, len(states), squeeze=False)[0]
     positions = bus_positions(net)
-    voltages = [state.vm_pu[snapshot] for state in states]
-    currents = [_current_ka(net, state, snapshot) for state in states]
+    voltages = [state.vm_pu[0] for state in states]
+    currents = [_current_ka(net, state) for state in states]
     low, high = np.nanmin(voltages), np.nanmax(voltages)
     widest = max(np.nanmax(currents), 1e-12)
     for axes, (name, (opened, state)), current in zip(every, panels.items(), currents, strict=True):
         open_lines = sorted(opened)
-        vm_pu = state.vm_pu[snapshot]
+        vm_pu = state.snapshot(snapshot).vm_pu[0]
         points = _draw(axes, net, positions, vm_pu, current / widest, open_lines)
         points.set_clim(low, high)
         names = ", ".join(_line_name(net, line) for line in open_lines[:8])
@@ -80,10 +80,10 @@ def bus_positions(net: pandapowerNet) -> np.ndarray:
     return np.array([layout[bus] for bus in net.bus.index])
 
 
-def _current_ka(net: pandapowerNet, state: GridState, snapshot: int) -> np.ndarray:
-    """Larger end current of each line. [kA]"""
+def _current_ka(net: pandapowerNet, state: GridState) -> np.ndarray:
+    """Larger end current of each line in a state of one snapshot. [kA]"""
     rated = net.line.max_i_ka * net.line.df * net.line.parallel
-    return np.nan_to_num(state.line_loading_percent[snapshot] / 100.0 * rated.to_numpy(dtype=float))
+    return np.nan_to_num(state.line_loading_percent[0] / 100.0 * rated.to_numpy(dtype=float))
 
 
 def _draw(

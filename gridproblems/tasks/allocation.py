@@ -94,6 +94,12 @@ class DERAllocation(GridProblem):
             ValueError: The powers of an element are no profile, or that of another element too.
         """
         if isinstance(settings, pandapowerNet):
+            for block in self.profiles.codec.blocks:
+                if PROFILE not in settings[block.field.table]:
+                    raise ValueError(
+                        f"net: expected one with a column {block.field.table}.{PROFILE}, as apply "
+                        "gives"
+                    )
             return self.profiles.encode_labels(
                 {
                     block.name: settings[block.field.table].loc[list(block.field.elements), PROFILE]
@@ -102,4 +108,4 @@ class DERAllocation(GridProblem):
             )
         if isinstance(settings, Settings):
             return self.profiles.encode_series(settings)
-        return self.joint.encode(settings)
+        return super().encode(settings)

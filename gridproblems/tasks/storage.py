@@ -99,7 +99,7 @@ class StorageSchedule(GridProblem):
             return self.encode_schedule(settings[SCHEDULE])
         if isinstance(settings, Settings):
             return self.schedules.encode_series(settings)
-        return self.joint.encode(settings)
+        return super().encode(settings)
 
     def encode_schedule(self, schedule: pd.DataFrame) -> FloatArray:
         """A vector of powers over time, see `ScheduleBlock.encode_schedule`."""
