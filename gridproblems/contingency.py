@@ -11,7 +11,7 @@ import numpy as np
 from pandapower.auxiliary import pandapowerNet
 from pandapower.topology import create_nxgraph
 
-from gridproblems.constraints import Limit, StateLimits
+from gridproblems.constraints import Limit, Measure, StateLimits
 from gridproblems.engines import Engine
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
 
@@ -41,6 +41,7 @@ class LineOutages:
         self._limits = StateLimits(limits, layout)
         self.names = ("n-1 power_flow", *(f"n-1 {name}" for name in self._limits.names))
         self.kinds = ("n-1 power_flow", *(f"n-1 {kind}" for kind in self._limits.kinds))
+        self.measures = (Measure(unit="outages without solution"), *self._limits.measures)
 
     def __call__(self, settings: Settings, state: GridState) -> FloatArray:
         """Failed outages and distance beyond each limit in the worst one, (..., n_entries)."""

@@ -154,9 +154,10 @@ class NetProblem(GridProblem):
         """Bus/branch solution of the base case after pickling, solved again when asked for."""
         return self.engine.solve(self.base_settings).bus_branch(row)
 
-    def base_values(self) -> FloatArray:
-        """Objectives of the net as given, (n_obj,); NaN where its power flow fails."""
-        return self._values_of(self.base_settings, self.base_state)
+    @property
+    def base_solution(self) -> tuple[Settings, GridState]:
+        """Settings and state of the net as given."""
+        return self.base_settings, self.base_state
 
     def encode(self, settings: Settings | SettingsMapping | pandapowerNet) -> FloatArray:
         """The inverse of `decode`, also for the settings in the tables of a net.

@@ -91,12 +91,15 @@ class Objective:
         function: Of (settings, state).
         batched: Whether the function also takes a batch and gives one value per candidate; others
             get one candidate at a time.
+        is_negative: Whether the value is the negative of what the name says, which is to be large;
+            results show the quantity itself.
     """
 
     name: str
     unit: str
     function: ObjectiveFunction
     batched: bool = False
+    is_negative: bool = False
 
     def __call__(self, settings: Settings, state: GridState) -> Any:
         """Value of one candidate, or values (n_candidates,) of a batch."""
@@ -117,7 +120,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("line_loss_mw", "MW", line_loss_mw, True),
         Objective("p_loss_kw", "kW", p_loss_kw, True),
         Objective("voltage_deviation_pu", "p.u.", voltage_deviation_pu, True),
-        Objective("v_min_pu", "p.u.", v_min_pu, True),
+        Objective("v_min_pu", "p.u.", v_min_pu, True, is_negative=True),
         Objective("l_index", "", l_index, True),
         Objective("loading_percent", "%", loading_percent, True),
     )

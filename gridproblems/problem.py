@@ -24,6 +24,7 @@ from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint
 from gridproblems.controls import Codec, Variable, bounds, checked_mapping
 from gridproblems.engines import Engine
+from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.fingerprint import derived, fingerprint_of, fingerprint_of_arguments, grid_of
 from gridproblems.objectives import (
     OBJECTIVES,
@@ -33,6 +34,7 @@ from gridproblems.objectives import (
 )
 from gridproblems.parallel import PopulationRunner
 from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
+from gridproblems.violations import Violation, violations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,6 +114,7 @@ class GridProblem(ElementwiseProblem):
     Attributes:
         OBJECTIVES: Objectives by name that this class of problems knows.
         OBJECTIVE_METHODS: Names and units of methods of (settings, state) that are objectives too.
+        NEGATIVE_METHODS: Those that give the negative of what is to be large.
         engine_name, engine_note: Which engine solves the grid, and why.
 
     Raises:
@@ -120,6 +123,7 @@ class GridProblem(ElementwiseProblem):
 
     OBJECTIVES: Mapping[str, Objective] = OBJECTIVES
     OBJECTIVE_METHODS: Mapping[str, str] = MappingProxyType({})
+    NEGATIVE_METHODS: frozenset[str] = frozenset()
 
     _arguments = ""
 
@@ -185,7 +189,13 @@ class GridProblem(ElementwiseProblem):
         known = {
             **self.OBJECTIVES,
             **{
-                name: Objective(name, unit, getattr(self, name), batched=True)
+                name: Objective(
+                    name,
+                    unit,
+                    getattr(self, name),
+                    batched=True,
+                    is_negative=name in self.NEGATIVE_METHODS,
+                )
                 for name, unit in self.OBJECTIVE_METHODS.items()
             },
         }
@@ -257,7 +267,34 @@ class GridProblem(ElementwiseProblem):
 
     def base_values(self) -> FloatArray:
         """Objectives of the grid as it is now, (n_obj,); NaN where its power flow fails."""
-        return self._values_of(self.codec.decode(self.base_x), self.solve(self.base_x))
+        return self._values_of(*self.base_solution)
+
+    @property
+    def base_solution(self) -> tuple[Settings, GridState]:
+        """Settings and state of the grid as it is now."""
+        return self.codec.decode(self.base_x), self.solve(self.base_x)
+
+    def violations(self, x: ArrayLike | Mapping[str, Any]) -> list[Violation]:
+        """Limits that ``x`` breaks, in physical units, nearest to holding first.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+            PowerFlowNotConverged: There is no state: it diverges or leaves loads without supply.
+        """
+        settings = self.decode(x)
+        state = self.engine.solve(settings)
+        if not state.solved:
+            raise PowerFlowNotConverged(f"{self.name}: no state that limits could be checked in")
+        return violations(self.constraints, settings, state)
+
+    @property
+    def objective_signs(self) -> FloatArray:
+        """-1 for objectives that are the negative of what they are called, else 1, (n_obj,)."""
+        return np.array([-1.0 if o.is_negative else 1.0 for o in self.objectives])
+
+    def remarks(self, x: ArrayLike | Mapping[str, Any]) -> list[str]:
+        """What else a reader should know of the settings of ``x``, as sentences."""
+        return []
 
     def _values_of(self, settings: Settings, state: GridState) -> FloatArray:
         if not state.solved:

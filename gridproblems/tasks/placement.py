@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from gridproblems.units import (
     UnitSettings,
     candidate_buses,
 )
+from gridproblems.violations import listed, violations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,6 +43,25 @@ if TYPE_CHECKING:
 BUS_VARIABLES = ("integer", "choice")
 _BISECTIONS = 20  # capacities to a millionth of the largest one looked for
 _TIMES_LOAD = 10.0  # the largest capacity looked for, over the largest load
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """How far the units of a vector can be scaled.
+
+    Attributes:
+        capacity_mw: Rated power of pv and dg at the largest scaling. [MW]
+        scaling: The largest scaling of all units that violates no limit.
+        at_cap: Whether the search ended at ``max_hosting_mw`` without meeting a limit.
+        binding: The limits that larger units break, in words; empty at the cap.
+        sizes: Sizes of the units at this scaling. [MW, Mvar of capacitors]
+    """
+
+    capacity_mw: float
+    scaling: float
+    at_cap: bool
+    binding: tuple[str, ...]
+    sizes: tuple[float, ...]
 
 
 class DERPlacement(OverTime, NetProblem):
@@ -57,7 +78,8 @@ class DERPlacement(OverTime, NetProblem):
         objectives: Any of `OBJECTIVES` and `OBJECTIVE_METHODS`, or callables of (settings, state).
         limits: Overrides the limits in the net's tables; None takes a limit away: ``vm_pu`` (low,
             high) at all buses, ``loading_percent`` of all branches.
-        buses: Candidate buses; None: all supplied buses without external grid.
+        buses: Candidate buses; None: all supplied buses but those of external grids and slack
+            generators and those that closed couplers join to them.
         bus_variable: ``"integer"``: the place of the bus on a walk along the grid, so that near
             numbers are near buses; ``"choice"``: a choice among them.
         max_size: Largest size of a unit, for all or by kind; None: the largest active load of the
@@ -95,6 +117,7 @@ class DERPlacement(OverTime, NetProblem):
         "unit_cost_eur_per_year": "EUR/a",
         "hosting_capacity_mw": "MW",
     }
+    NEGATIVE_METHODS = frozenset({"hosting_capacity_mw"})
 
     codec: UnitCodec
 
@@ -202,14 +225,19 @@ class DERPlacement(OverTime, NetProblem):
         if "hosting_capacity_mw" in self.objective_names:
             if not any(unit.kind in ("pv", "dg") for unit in self.codec.units):
                 raise ValueError("hosting_capacity_mw: expected units of kind pv or dg")
-            for constraint in self._of_the_grid():
-                worst = constraint(self.base_settings, self.base_state)
-                if (worst > 0).any():
-                    raise ValueError(
-                        "hosting_capacity_mw: the grid without units already violates "
-                        f"{constraint.names[int(worst.argmax())]}; no scaling can be the largest "
-                        "without violation"
-                    )
+            if not self.limits.limits:
+                raise ValueError(
+                    "hosting_capacity_mw: the net has neither voltage band nor loading limits, so "
+                    "the capacity would be where the power flow gives up; give "
+                    "limits={'vm_pu': (0.95, 1.05), 'loading_percent': 100} (command line: "
+                    "--limit vm_pu=0.95,1.05 --limit loading_percent=100)"
+                )
+            broken = violations(self.constraints, self.base_settings, self.base_state)
+            if broken:
+                raise ValueError(
+                    "hosting_capacity_mw: the grid without units already violates "
+                    f"{listed(broken[::-1])}; no scaling can be the largest without violation"
+                )
         return given or _TIMES_LOAD * _largest_load(self.net, self.codec.series, "p_mw")
 
     # -- what it is now, and what a vector means ------------------------------------------
@@ -294,11 +322,15 @@ class DERPlacement(OverTime, NetProblem):
             PowerFlowNotConverged: The power flow does not converge.
         """
         self.check_snapshot(snapshot)
-        snapped = self._checked(x)
+        return self._apply(self._checked(x), snapshot)
+
+    def _apply(self, snapped: FloatArray, snapshot: int, scaling: float = 1.0) -> pandapowerNet:
+        """The solved net with the units of a vector, all of them scaled."""
         net = copy.deepcopy(self._without_units)
         apply_settings(net, self.codec.series, snapshot)
-        p, q = self.codec.powers(snapped)
+        p, q = (scaling * power for power in self.codec.powers(snapped))
         table = self.codec.table(snapped)
+        table[["size", "energy_mwh"]] *= scaling
         for i, row in table.iterrows():
             power, at = float(p[snapshot, i]), {"bus": row["bus"], "name": row["unit"]}
             if row["size"] == 0:
@@ -311,7 +343,9 @@ class DERPlacement(OverTime, NetProblem):
                 pp.create_sgen(
                     net, p_mw=power, q_mvar=float(q[snapshot, i]), sn_mva=row["size"], **at
                 )
-        net["units"], net["storage_schedule"] = table, self.schedule(snapped)
+        schedule = self.schedule(snapped)
+        schedule.loc[:, [column for column in schedule if column.endswith(" p_mw")]] *= scaling
+        net["units"], net["storage_schedule"] = table, schedule
         try:
             pp.runpp(net, **runpp_options(self.net))
         except LoadflowNotConverged as error:
@@ -322,7 +356,8 @@ class DERPlacement(OverTime, NetProblem):
         """The units of ``x``, one row each.
 
         Columns: control, kind, bus, size, unit, where units have them power_factor, energy_mwh,
-        and with, the other units at the same bus (their powers add up).
+        with objective ``hosting_capacity_mw`` at_capacity (the size there), and with, the other units at the
+        same bus (their powers add up).
         """
         table = self.units(x)
         described = pd.DataFrame(
@@ -337,6 +372,8 @@ class DERPlacement(OverTime, NetProblem):
         for column in ("power_factor", "energy_mwh"):
             if table[column].notna().any():
                 described[column] = table[column]
+        if self._is_hosting:
+            described["at_capacity"] = self.hosting(x).sizes
         described["with"] = [
             ", ".join(table["unit"][(table["bus"] == row["bus"]) & (table.index != i)])
             for i, row in table.iterrows()
@@ -344,10 +381,19 @@ class DERPlacement(OverTime, NetProblem):
         return described.astype(object)
 
     def write(self, x: Any, folder: Path) -> None:
-        """The net of the most loaded snapshot in ``net.json``; units and schedules as CSV files."""
+        """The net of the most loaded snapshot in ``net.json``; units and schedules as CSV files.
+
+        With objective ``hosting_capacity_mw`` also ``net_at_capacity.json``, the units scaled.
+        """
         worst = int(self.solve(x)["branch_loading_percent"].max(axis=-1, initial=0.0).argmax())
         pp.to_json(self.apply(x, worst), str(folder / "net.json"))
-        self.units(x).to_csv(folder / "units.csv", index=False)
+        units = self.units(x)
+        if self._is_hosting:
+            hosting = self.hosting(x)
+            units["at_capacity"] = hosting.sizes
+            at_capacity = self._apply(self._checked(x), worst, hosting.scaling)
+            pp.to_json(at_capacity, str(folder / "net_at_capacity.json"))
+        units.to_csv(folder / "units.csv", index=False)
         if self.codec.storages:
             self.schedule(x).to_csv(folder / "schedule.csv")
 
@@ -359,6 +405,11 @@ class DERPlacement(OverTime, NetProblem):
         found = self._figures_over_time(x) if over_time else super().figures(x)
         if x is not None:
             found["units"] = plot_units(self.apply(x), self.units(x), title=self.name)
+            if self._is_hosting:
+                hosting = self.hosting(x)
+                net = self._apply(self._checked(x), 0, hosting.scaling)
+                title = f"{self.name}, at its hosting capacity of {hosting.capacity_mw:.4g} MW"
+                found["units_at_capacity"] = plot_units(net, net["units"], title=title)
             if self.codec.storages:
                 found["schedule"] = plot_storages(
                     self.schedule(x), hours=self.hours, title=self.name
@@ -400,33 +451,96 @@ class DERPlacement(OverTime, NetProblem):
         nothing, and ``max_hosting_mw``; if larger units can be allowed where smaller ones are not,
         it is the capacity of one such change. All candidates take a step in one call of the engine.
         """
+        low, _, rated_mw = self._scalings(settings)
+        capacity = low * rated_mw
+        return 0.0 - (capacity[0] if settings.values.ndim == 2 else capacity)
+
+    def hosting(self, x: ArrayLike | Mapping[str, Any]) -> Hosting:
+        """The hosting capacity with the units of ``x`` scaled, and what limits it.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+        """
+        snapped = self._checked(x)
+        settings = self.codec.decode(snapped)
+        low, high, rated_mw = (float(values[0]) for values in self._scalings(settings))
+        at_cap = low == high and rated_mw > 0
+        return Hosting(
+            low * rated_mw,
+            low,
+            at_cap,
+            () if at_cap or rated_mw == 0 else self._beyond(settings, high),
+            tuple((low * self.codec.sizes(snapped)).tolist()),
+        )
+
+    def _beyond(self, settings: Settings, scaling: float) -> tuple[str, ...]:
+        """What holds no more with units a hair larger than the largest that violate nothing."""
+        larger = self._scaled(settings, np.array([scaling])).candidate(0)
+        state = self.engine.solve(larger)
+        if not state.solved:
+            return ("the power flow, which does not solve beyond",)
+        broken = violations(self._of_the_grid(), larger, state)
+        return tuple(violation.name for violation in broken[::-1])
+
+    @property
+    def _is_hosting(self) -> bool:
+        return "hosting_capacity_mw" in self.objective_names
+
+    def remarks(self, x: ArrayLike | Mapping[str, Any]) -> list[str]:
+        """With objective ``hosting_capacity_mw``, the capacity and what limits it."""
+        if not self._is_hosting:
+            return []
+        hosting = self.hosting(x)
+        units = ", ".join(
+            f"{row.unit} at bus {row.bus} {size:.4g} {row.size_unit}"
+            for row, size in zip(self.units(x).itertuples(), hosting.sizes, strict=True)
+        )
+        said = [f"hosting capacity {hosting.capacity_mw:.5g} MW: {units}"]
+        if hosting.at_cap:
+            said.append(
+                f"the search ended at its cap max_hosting_mw = {self.max_hosting_mw:g} MW without "
+                "meeting a limit: the capacity is at least that"
+            )
+        elif hosting.binding:
+            said.append(f"what binds: {', '.join(hosting.binding[:5])}")
+        else:
+            said.append("all units have size 0, so there is nothing to scale")
+        return said
+
+    def _scalings(self, settings: Settings) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Per candidate the largest scaling without violation, a hair more, and rated power. [MW]
+
+        Both scalings are the same where even ``max_hosting_mw`` violates nothing.
+        """
         x = np.atleast_2d(_vectors(settings))
         rated_mw = np.zeros(len(x))
         for unit, size in zip(self.codec.units, self.codec.sizes(x).T, strict=True):
             rated_mw += size if unit.kind in ("pv", "dg") else 0.0
-        values = settings.values.reshape(len(x), self.codec.n_snapshots, -1)
         low, high = np.zeros(len(x)), np.zeros(len(x))
         np.divide(self.max_hosting_mw, rated_mw, out=high, where=rated_mw > 0)
-        fits = self._fits(settings, values, high)
+        fits = self._fits(settings, high)
         low[fits] = high[fits]
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
-            fits = self._fits(settings, values, middle)
+            fits = self._fits(settings, middle)
             low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-        capacity = low * rated_mw
-        return 0.0 - (capacity[0] if settings.values.ndim == 2 else capacity)
+        return low, high, rated_mw
 
-    def _fits(self, settings: Settings, values: FloatArray, scaling: FloatArray) -> Any:
+    def _fits(self, settings: Settings, scaling: FloatArray) -> Any:
         """Which candidates violate no limit of the grid with their units scaled."""
-        scaled = values.copy()
-        scaled[..., : self.codec.n_unit_values] *= scaling[:, np.newaxis, np.newaxis]
-        larger = Settings(settings.fields, scaled)
+        larger = self._scaled(settings, scaling)
         state = self.engine.solve(larger)
         self.counts.add(power_flows=len(larger.rows))
         fits = np.array(state.solved)
         for constraint in self._of_the_grid():
             fits &= (constraint(larger, state) <= 0).all(axis=-1)
         return fits
+
+    def _scaled(self, settings: Settings, scaling: FloatArray) -> Settings:
+        """A batch of candidates with the powers of their units scaled."""
+        scaled = settings.values.reshape(len(scaling), self.codec.n_snapshots, -1).copy()
+        scaled[..., : self.codec.n_unit_values] *= scaling[:, np.newaxis, np.newaxis]
+        return Settings(settings.fields, scaled)
 
     def _of_the_grid(self) -> list[Constraint]:
         return [constraint for constraint in self.constraints if constraint.needs_state]

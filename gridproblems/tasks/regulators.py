@@ -281,9 +281,10 @@ class RegulatorControl(GridProblem):
         """The present settings, moved into the bounds; taps are those of the undisturbed feeder."""
         return self.codec.snap(self._present)
 
-    def base_values(self) -> FloatArray:
-        """Objectives of `disturbed_state`, (n_obj,): present settings, the regulators acting."""
-        return self._values_of(self._fixed, self.disturbed_state)
+    @property
+    def base_solution(self) -> tuple[Settings, GridState]:
+        """The present settings under the disturbance, the regulators acting."""
+        return self._fixed, self.disturbed_state
 
     def measured(self, x: ArrayLike | Mapping[str, Any] | None = None) -> dict[str, float]:
         """Range of the voltages of all phases, and how many are outside the band of ``fitness``.
