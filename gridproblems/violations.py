@@ -67,8 +67,8 @@ class Violation:
     share: float
 
     def __str__(self) -> str:
-        limit = "" if math.isnan(self.limit) else f" beyond {self.limit:g}"
-        return f"{self.name} by {self.beyond:.3g}{limit} {self.unit}".rstrip()
+        limit = "" if math.isnan(self.limit) else f" {self.limit:g} {self.unit}".rstrip()
+        return f"{self.name}{limit} by {self.beyond:.3g} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,18 @@ class Outlook:
         """The same as sentences, none where there is nothing to say."""
         said = []
         if self.now:
-            said.append(f"As it is the grid breaks {_counted(self.now)}: {listed(self.now)}.")
+            said.append(f"As it is the grid breaks {_counted(self.now)}: {listed(self.now[::-1])}")
         looked = f"{self.n_settings} settings looked at before the search"
         if self.n_settings and not self.n_solved:
-            said.append(f"In none of {looked} does the power flow solve.")
+            said.append(f"In none of {looked} does the power flow solve")
         if self.never:
             said.append(
-                f"All {looked} break {_counted(self.never)}, at least {listed(self.never)}. "
-                "Perhaps no setting can mend that: check the limits and what may be set."
+                f"All {looked} break {_counted(self.never)}, perhaps none can mend that; least "
+                f"seen: {listed(self.never[::-1])}"
             )
         if self.unmoved:
             names = ", ".join(self.unmoved[:_SHOWN])
-            said.append(f"None of them changed these at all: {names}{_more(self.unmoved)}.")
+            said.append(f"None of them changed these at all: {names}{_more(self.unmoved)}")
         return said
 
 

@@ -356,8 +356,8 @@ class DERPlacement(OverTime, NetProblem):
         """The units of ``x``, one row each.
 
         Columns: control, kind, bus, size, unit, where units have them power_factor, energy_mwh,
-        with objective ``hosting_capacity_mw`` at_capacity (the size there), and with, the other units at the
-        same bus (their powers add up).
+        with objective ``hosting_capacity_mw`` at_capacity (the size there), and with, the other
+        units at the same bus (their powers add up).
         """
         table = self.units(x)
         described = pd.DataFrame(
@@ -492,7 +492,7 @@ class DERPlacement(OverTime, NetProblem):
             return []
         hosting = self.hosting(x)
         units = ", ".join(
-            f"{row.unit} at bus {row.bus} {size:.4g} {row.size_unit}"
+            f"{row.unit} at bus {row.bus} {round(size, 9):.4g} {row.size_unit}"
             for row, size in zip(self.units(x).itertuples(), hosting.sizes, strict=True)
         )
         said = [f"hosting capacity {hosting.capacity_mw:.5g} MW: {units}"]
