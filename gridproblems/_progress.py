@@ -123,6 +123,7 @@ class LiveDisplay:
     Args:
         objectives: Names, which end in their units.
         best_known: Best known value of the only objective.
+        sign: -1 where the only objective is the negative of what is shown.
         enabled: False shows nothing.
     """
 
@@ -133,7 +134,9 @@ class LiveDisplay:
         objectives: list[str],
         best_known: float | None,
         enabled: bool = True,
+        sign: float = 1.0,
     ) -> None:
+        self.sign = sign
         self.objectives = objectives
         self.best_known = best_known
         self._progress = Progress(
@@ -176,7 +179,7 @@ class LiveDisplay:
             return f"not yet feasible, violation {recorder.violation:.3g}, {rate}"
         if len(self.objectives) > 1:
             return f"{len(recorder.F)} nondominated, violation 0, {rate}"
-        best = float(recorder.F[0, 0])
+        best = self.sign * float(recorder.F[0, 0])
         known = self.best_known
         gap = "" if known is None else f", gap {gap_percent(best, known):+.3f} %"
         return f"{self.objectives[0]} {best:.6g}, violation 0{gap}, {rate}"

@@ -6,7 +6,8 @@ import importlib.metadata
 import inspect
 import json
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from gridproblems.plotting import (
     plot_pareto_front,
 )
 from gridproblems.problem import GridProblem
+from gridproblems.state import Layout
+from gridproblems.violations import checked_limits
 
 PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy")
 
@@ -31,6 +34,7 @@ class Run:
     Attributes:
         parameters: Constructor arguments of the algorithm, as far as they are plain values.
         interrupted: Whether the user ended the run before its budget was spent.
+        before: What was said of the limits before the search.
     """
 
     task: str
@@ -42,6 +46,7 @@ class Run:
     recorder: Recorder
     run_time_s: float
     interrupted: bool
+    before: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -72,8 +77,10 @@ class Run:
 
 def objective_labels(problem: GridProblem) -> list[str]:
     """Names of the objectives with their units in brackets."""
-    names = zip(problem.objective_names, problem.objective_units, strict=True)
-    return [f"{name} [{unit}]" if unit else name for name, unit in names]
+    return [
+        (f"{o.name} [{o.unit}]" if o.unit else o.name) + (", maximised" if o.is_negative else "")
+        for o in problem.objectives
+    ]
 
 
 def best_known_value(problem: GridProblem) -> float | None:
@@ -126,9 +133,9 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     result = figures(run)
     text = json.dumps(result, indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-    history = run.recorder.history()
+    history = shown_history(run)
     history.to_csv(folder / "history.csv", index=False)
-    several = run.problem.n_obj > 1
+    several, signs = run.problem.n_obj > 1, run.problem.objective_signs
     if several:
         _front(run).to_csv(folder / "front.csv", index=False)
     if result["converged"]:
@@ -145,9 +152,9 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     }
     if run.problem.n_obj == 2:
         plots["pareto"] = plot_pareto_front(
-            run.recorder.F,
+            run.recorder.F * signs,
             run.objectives,
-            base=run.problem.base_values().tolist(),
+            base=(run.problem.base_values() * signs).tolist(),
             knee=run.chosen,
             title=run.title,
         )
@@ -172,9 +179,14 @@ def figures(run: Run) -> dict[str, Any]:
             "gap_percent": gap_percent(best, known.value) if known else None,
         }
         for objective, base, best in zip(
-            problem.objectives, problem.base_values(), recorder.F[run.chosen], strict=True
+            problem.objectives,
+            problem.base_values() * problem.objective_signs + 0.0,
+            recorder.F[run.chosen] * problem.objective_signs,
+            strict=True,
         )
     ]
+    solved = problem.solve(run.x).solved
+    broken = problem.violations(run.x) if solved and not recorder.feasible else []
     result = {
         "task": run.task,
         "case": run.case,
@@ -182,9 +194,14 @@ def figures(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "engine": problem.engine_name,
         "interrupted": run.interrupted,
-        "converged": problem.solve(run.x).solved,
+        "converged": solved,
         "feasible": recorder.feasible,
         "violation": recorder.violation,
+        "limits": [asdict(limit) for limit in checked_limits(problem)],
+        "not_limited": not_limited(problem),
+        "violated_limits": [asdict(violation) for violation in broken],
+        "before": list(run.before),
+        "remarks": problem.remarks(run.x) if solved else [],
         "objectives": objectives,
         "measured": _measured(problem, run.x),
         "front": _front_summary(run) if problem.n_obj > 1 else None,
@@ -211,18 +228,45 @@ def _measured(problem: GridProblem, x: Any) -> list[dict[str, Any]]:
 def _front_summary(run: Run) -> dict[str, Any]:
     F = run.recorder.F
     names = run.problem.objective_names
+    shown = F * run.problem.objective_signs
     return {
         "points": len(F),
         "knee": run.chosen,
-        "extremes": [dict(zip(names, F[row], strict=True)) for row in F.argmin(axis=0)],
+        "extremes": [dict(zip(names, shown[row], strict=True)) for row in F.argmin(axis=0)],
     }
+
+
+def shown_history(run: Run) -> pd.DataFrame:
+    """The history with the objective as it is shown: what is maximised grows."""
+    history = run.recorder.history()
+    if run.problem.n_obj == 1:
+        history["best"] *= run.problem.objective_signs[0]
+    return history
+
+
+def not_limited(problem: GridProblem) -> list[str]:
+    """Voltages and loadings of the grid that no limit holds."""
+    layout = problem.base_state.layout
+    kinds = set(problem.evaluation.entries.kinds)
+    wanted = {"vm_pu": "voltages", "line_loading_percent": "line loadings"}
+    wanted["trafo_loading_percent"] = "transformer loadings"
+    return [
+        words
+        for quantity, words in wanted.items()
+        if quantity not in kinds and _size(layout, quantity) > 0
+    ]
+
+
+def _size(layout: Layout, quantity: str) -> int:
+    part = layout.slices.get(quantity, slice(0, 0))
+    return int(part.stop - part.start)
 
 
 def _front(run: Run) -> pd.DataFrame:
     """One row per nondominated point: its objectives, then its settings by variable name."""
     vectors = [run.problem.encode(run.problem.decode(x)) for x in run.recorder.X]
     return pd.DataFrame(
-        np.hstack([run.recorder.F, vectors]),
+        np.hstack([run.recorder.F * run.problem.objective_signs, vectors]),
         columns=[*run.problem.objective_names, *run.problem.vars],
     )
 

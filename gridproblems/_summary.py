@@ -66,7 +66,7 @@ def _variables(problem: GridProblem) -> str:
 
 
 def _limits(problem: GridProblem) -> str:
-    counts = Counter(problem.evaluation.kinds)
+    counts = Counter(problem.evaluation.entries.kinds)
     if not counts:
         return "none are checked, only that the power flow converges and supplies every load"
     each = ", ".join(f"{kind} ({n})" for kind, n in counts.items())

@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -161,11 +162,16 @@ def solve(
         )
         optimiser = _algorithm(algorithm, problem, population)
         from gridproblems._results import new_folder, write
+        from gridproblems.violations import outlook
 
         case_name = Path(case).stem if Path(case).is_file() else case
         folder = new_folder(out, f"{task}-{case_name}-{algorithm}-seed{seed}")
         console = Console(quiet=quiet)
+        before = outlook(problem).lines
+        for line in before:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         run = _run(problem, optimiser, console, interrupt, task, case, algorithm, evals, seed)
+        run = replace(run, before=before)
         with _no_interrupt():
             result = write(run, folder)
     _report(console, run, result)
@@ -320,7 +326,8 @@ def _run(
     from gridproblems._results import Run, best_known_value, parameters_of
 
     known = best_known_value(problem)
-    display = LiveDisplay(console, evals, list(problem.objective_names), known)
+    sign = float(problem.objective_signs[0])
+    display = LiveDisplay(console, evals, list(problem.objective_names), known, sign=sign)
 
     def after_batch(recorder: Recorder) -> None:
         display.update(recorder)
@@ -387,6 +394,7 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
         f"{result['failed_evaluations']} failed power flows, engine {result['engine']}",
         highlight=False,
     )
+    _report_limits(console, run, result)
     shown = result["settings"][:MAX_SETTINGS]
     if shown:
         settings = Table(*shown[0])
@@ -398,6 +406,24 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
     left_out = len(result["settings"]) - len(shown)
     if left_out:
         console.print(f"... and {left_out} more in result.json")
+
+
+def _report_limits(console: Console, run: Run, result: dict[str, Any]) -> None:
+    """Prints which limits were checked, which do not hold, and what else is to be said."""
+    from gridproblems.violations import checked_limits, listed
+
+    checked = ["power flow solved and all supplied"]
+    checked += map(str, checked_limits(run.problem))
+    lines = [f"limits checked: {', '.join(checked)}"]
+    if result["not_limited"]:
+        lines.append(f"NOT limited: {', '.join(result['not_limited'])}")
+    if not result["converged"]:
+        lines.append("no settings were found whose power flow solves and supplies every load")
+    elif not result["feasible"]:
+        broken = run.problem.violations(run.x)
+        lines.append(f"nearest found, {len(broken)} limits do not hold: {listed(broken)}")
+    for line in [*lines, *result["remarks"]]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None, form: str = ".6g", unit: str = "") -> str:

@@ -7,6 +7,7 @@ they work for one candidate and for a batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,6 +66,36 @@ class Limit:
     is_upper: bool
 
 
+@dataclass(frozen=True)
+class Measure:
+    """What an entry of a constraint means in physical units.
+
+    A constraint may offer one per entry as ``measures``; others are counted as they are.
+
+    Attributes:
+        scale: Distance beyond the limit that an entry of 1 stands for. [unit]
+        limit: The limit, NaN for none. [unit]
+        unit: Of both.
+        is_upper: Whether values above the limit violate it.
+        element: What the limit belongs to, so that lower and upper ones are of one element.
+    """
+
+    scale: float = 1.0
+    limit: float = math.nan
+    unit: str = ""
+    is_upper: bool = True
+    element: str = ""
+
+
+_UNITS = {"_pu": "p.u.", "_percent": "%", "_mw": "MW", "_mvar": "Mvar", "_kw": "kW"}
+
+
+def _measure(limit: Limit) -> Measure:
+    units = [unit for end, unit in _UNITS.items() if limit.quantity.endswith(end)]
+    element = f"{limit.quantity} {limit.row}"
+    return Measure(limit.scale, limit.limit, "".join(units), limit.is_upper, element)
+
+
 class StateLimits:
     """Limits on quantities of the state, the worst of all snapshots each.
 
@@ -85,6 +116,7 @@ class StateLimits:
             for limit in limits
         )
         self.kinds = tuple(limit.quantity for limit in limits) * (n_each or 1)
+        self.measures = tuple(map(_measure, limits)) * (n_each or 1)
         self._columns = np.array(
             [layout.slices[limit.quantity].start + limit.row for limit in limits], dtype=np.int64
         )

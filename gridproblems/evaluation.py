@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridproblems.constraints import Constraint, StateLimits
+from gridproblems.constraints import Constraint, Measure, StateLimits
 from gridproblems.controls.block import BlockObjective, BlockSearch, PlacedBlock
 from gridproblems.controls.joint import Joint
 from gridproblems.engines import Engine
@@ -75,6 +75,7 @@ class OfBlocks:
     name: str
     unit: str
     parts: tuple[tuple[BlockObjective, slice], ...]
+    is_negative = False
 
     def values(self, X: FloatArray) -> FloatArray:
         """Of snapped vectors (n, n_var), shape (n,)."""
@@ -91,6 +92,7 @@ class OfCandidates:
     name: str
     unit: str
     function: Callable[[Settings, GridState], Any]
+    is_negative = False
 
     def values(self, settings: Settings, state: GridState) -> FloatArray:
         """Of a batch, shape (n,)."""
@@ -116,9 +118,28 @@ class Searched:
     search: BlockSearch
     placed: tuple[PlacedBlock, ...]
 
+    @property
+    def is_negative(self) -> bool:
+        """Whether the value is the negative of what the name says."""
+        return self.search.is_negative
+
     def values(self, X: FloatArray, settings: Settings, evaluation: Evaluation) -> FloatArray:
         """Of candidates that solve, shape (n,)."""
         return self.search.function(self.placed, X, settings, evaluation)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Entries of constraints.
+
+    Attributes:
+        names, kinds: What each is called, and by what it may be aggregated.
+        measures: What each means in physical units.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    measures: tuple[Measure, ...]
 
 
 AnyObjective = Objective | OfBlocks | OfCandidates | Searched
@@ -168,21 +189,26 @@ class Evaluation:
         ]
         names: list[str] = []
         kinds: list[str] = []
+        measures: list[Measure] = []
         for group, limit in self.limits:
             if group:
                 names += [f"{group} power_flow", *(f"{group} {name}" for name in limit.names)]
                 kinds += [f"{group} power_flow", *(f"{group} {kind}" for kind in limit.kinds)]
+                measures.append(Measure(unit="situations without solution"))
             else:
                 names += limit.names
                 kinds += limit.kinds
+            measures += limit.measures
         for one in self.constraints:
+            measures += [Measure()] * len(one.names)
             names += one.names
             kinds += one.kinds
         for own, _ in self._of_blocks:
+            measures += [Measure()] * len(own.names)
             names += own.names
             kinds += own.kinds
-        #: Kind of each entry of G but the first, before entries are aggregated.
-        self.kinds = tuple(kinds)
+        #: The entries of G but the first, before they are aggregated.
+        self.entries = Entries(tuple(names), tuple(kinds), tuple(measures))
         self._kinds = tuple(dict.fromkeys(kinds))
         self.aggregate = aggregate and bool(kinds)
         self._kind_of_entry = np.array([self._kinds.index(kind) for kind in kinds], dtype=int)
@@ -309,20 +335,18 @@ class Evaluation:
         assert isinstance(objective, Searched)
         return objective.values(X, settings, self)
 
-    def worst_name(self, settings: Settings, state: GridState) -> str:
-        """The most violated limit of a batch of one; empty where it violates none."""
-        found = []
-        for (group, limit), rows in zip(self.limits, self._rows, strict=True):
-            values = limit(settings, _some_situations(state, rows))[0]
-            prefix = f"{group} " if group else ""
-            found += [
-                (value, prefix + name) for value, name in zip(values, limit.names, strict=True)
-            ]
-        for constraint in self.constraints:
-            if constraint.needs_state:
-                found += list(zip(constraint(settings, state)[0], constraint.names, strict=True))
-        value, name = max(found, default=(0.0, ""))
-        return name if value > 0 else ""
+    def values_of_entries(self, X: FloatArray, settings: Settings, state: GridState) -> FloatArray:
+        """Values of `entries` of candidates that solve, shape (n, n_entries)."""
+        plain = copy.copy(self)
+        plain.aggregate = False
+        values: FloatArray = plain.judge(X, settings, state)[1][:, 1:]
+        return values
+
+    def solves(self, state: GridState) -> NDArray[np.bool_]:
+        """Which candidates of a batch solve and supply all where they must, shape (n,)."""
+        good = state.converged & (state.n_unsupplied == 0)
+        solved: NDArray[np.bool_] = good[:, self.situations.must_solve].all(axis=-1)
+        return solved
 
     def breaks_no_limit(self, settings: Settings, state: GridState) -> NDArray[np.bool_]:
         """Which candidates of a batch solve and violate no limit of the grid, shape (n,)."""

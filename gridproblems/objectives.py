@@ -106,6 +106,8 @@ class Objective:
         over_time: Reduction over the snapshots in time, see `gridproblems.reductions`.
         over_rest: Reduction over scenarios and disturbances.
         factor: What the reduced value is multiplied by.
+        is_negative: Whether the value is the negative of what the name says, which is to be large;
+            results show the quantity itself.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Objective:
     over_time: Reduced = "mean"
     over_rest: Reduced = "mean"
     factor: float = 1.0
+    is_negative: bool = False
 
     def __post_init__(self) -> None:
         reduction(self.over_time), reduction(self.over_rest)
@@ -160,7 +163,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         Objective("line_loss_mw", "MW", line_loss_mw),
         Objective("p_loss_kw", "kW", p_loss_mw, factor=1e3),
         Objective("voltage_deviation_pu", "p.u.", voltage_deviation_pu),
-        Objective("v_min_pu", "p.u.", v_min_pu, "max", "max"),
+        Objective("v_min_pu", "p.u.", v_min_pu, "max", "max", is_negative=True),
         Objective("l_index", "", l_index, "max", "max"),
         Objective("loading_percent", "%", loading_percent, "max", "max"),
         Objective("line_loading_sum_percent", "%", line_loading_percent, "sum"),

@@ -49,6 +49,7 @@ from gridproblems.state import (
     Settings,
     SettingsMapping,
 )
+from gridproblems.violations import Violation, violations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -162,7 +163,7 @@ class GridProblem(ElementwiseProblem):
             if isinstance(objective, OfBlocks):  # raises where the grid lacks what it needs
                 objective.values(self.base_x[np.newaxis])
             elif isinstance(objective, Searched):
-                objective.search.check(self.evaluation, settings, state)
+                objective.search.check(objective.placed, self.evaluation, settings, state)
         self._told = {
             "controls": tuple(_listed(controls)),
             "situations": axes_of(situations),
@@ -356,6 +357,45 @@ class GridProblem(ElementwiseProblem):
         if G[0, 0] > 0:
             values = np.full(len(values), np.nan)
         return values
+
+    @property
+    def objective_signs(self) -> FloatArray:
+        """-1 for objectives that are the negative of what they are called, else 1, (n_obj,)."""
+        return np.array([-1.0 if o.is_negative else 1.0 for o in self.objectives])
+
+    def present_entries(self) -> FloatArray | None:
+        """Values of all entries of the constraints for the grid as it is now, (n_entries,); None
+        where its power flow fails."""
+        settings, state = _batch_of_one(self.base_settings, self.base_state)
+        if not self.evaluation.solves(state)[0]:
+            return None
+        x = self.base_x[np.newaxis]
+        return self.evaluation.values_of_entries(x, settings, state)[0]
+
+    def violations(self, x: ArrayLike | Mapping[str, Any]) -> list[Violation]:
+        """Limits that ``x`` breaks, in physical units, nearest to holding first.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+            PowerFlowNotConverged: There is no state: it diverges or leaves loads without supply.
+        """
+        own = self._checked(x)[np.newaxis]
+        settings = self.joint.decode(own)
+        state = solve_in_time(self.engine, settings, self.situations)
+        if not self.evaluation.solves(state)[0]:
+            raise PowerFlowNotConverged(f"{self.name}: no state that limits could be checked in")
+        values = self.evaluation.values_of_entries(own, settings, state)[0]
+        return violations(self.evaluation.entries, values)
+
+    def remarks(self, x: ArrayLike | Mapping[str, Any]) -> list[str]:
+        """What else a reader should know of the settings of ``x``, as sentences."""
+        own = self._checked(x)
+        return [
+            line
+            for o in self.objectives
+            if isinstance(o, Searched)
+            for line in o.search.remarks(o.placed, own, self.evaluation)
+        ]
 
     # -- from x to the grid and back ------------------------------------------------------
 

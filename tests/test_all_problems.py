@@ -168,7 +168,7 @@ def test_order_repetition_copies_and_threads_change_nothing(problem: GridProblem
 
 def test_a_problem_says_what_it_consists_of(problem: GridProblem) -> None:
     text, line, table = str(problem), repr(problem), problem._repr_html_()
-    for name in (*problem.objective_names, *problem.evaluation.kinds, problem.engine_name):
+    for name in (*problem.objective_names, *problem.evaluation.entries.kinds, problem.engine_name):
         assert name in text
         assert html.escape(name) in table
     assert next(iter(problem.vars)) in text

@@ -111,6 +111,68 @@ def test_figures_agree_with_the_settings_and_the_net(finished: Path) -> None:
         assert settings[row.control]["upper"] == row.upper
 
 
+def test_result_says_which_limits_were_checked(finished: Path) -> None:
+    result = strict_json(finished / "result.json")
+    (band,) = [limit for limit in result["limits"] if limit["name"] == "vm_pu"]
+    assert (band["n_elements"], band["lower"], band["upper"]) == (14, [0.9, 0.9], [1.1, 1.1])
+    assert result["not_limited"] == ["line loadings", "transformer loadings"]
+    assert result["violated_limits"] == []
+
+
+def test_end_without_a_feasible_point_says_what_is_nearest(tmp_path: Path) -> None:
+    result = invoke(
+        *("solve", "orpd", "--case", "ieee14", "--algorithm", "hs", "--evals", "40"),
+        *("--limit", "vm_pu=1.0,1.001", "--out", tmp_path),
+    )
+    assert result.exit_code == 0, result.output
+    assert "NOT FEASIBLE" in result.stdout
+    assert "limits do not hold: bus" in result.stdout
+    assert "limits checked: power flow solved and all supplied, vm_pu from 1 to" in result.stdout
+    assert "NOT limited: line loadings" in result.stdout
+    assert "As it is the grid breaks" in result.stdout
+    report = strict_json(next(tmp_path.iterdir()) / "result.json")
+    broken = report["violated_limits"]
+    assert report["before"]
+    assert len(broken) > 1
+    assert [v["share"] for v in broken] == sorted(v["share"] for v in broken)
+    net = pandapower.from_json(str(next(tmp_path.iterdir()) / "net.json"))
+    names = net.bus.name.astype(str)
+    for violation in broken:  # the same distance from the voltages of the net that was written
+        label, _, side = violation["name"].partition(" vm_pu ")
+        index = int(label.split()[1])
+        assert str(index) in label or names[index] in label
+        vm_pu = net.res_bus.vm_pu[index]
+        beyond = vm_pu - 1.001 if side == "max" else 1.0 - vm_pu
+        assert violation["beyond"] == pytest.approx(beyond, abs=1e-6)
+        assert violation["unit"] == "p.u."
+
+
+def test_hosting_capacity_is_positive_with_sizes_and_what_binds(tmp_path: Path) -> None:
+    result = invoke(
+        *("solve", "placement", "--case", "lv18", "--algorithm", "hs", "--evals", "30"),
+        *("--objectives", "hosting_capacity_mw", "--option", "n_units=2", "--out", tmp_path),
+        *("--option", "buses=[9,12]"),
+    )
+    assert result.exit_code == 0, result.output
+    folder = next(tmp_path.iterdir())
+    report = strict_json(folder / "result.json")
+    (objective,) = report["objectives"]
+    capacity_mw = objective["best"]
+    assert capacity_mw > 0
+    assert objective["base"] == 0
+    assert sum(row["at_capacity"] for row in report["settings"]) == pytest.approx(capacity_mw)
+    said = " ".join(report["remarks"])
+    assert f"hosting capacity {capacity_mw:.5g} MW" in said
+    assert "what binds: " in said
+    assert said.split("what binds: ")[1] in result.stdout
+    net = pandapower.from_json(str(folder / "net_at_capacity.json"))
+    placed = net.sgen[net.sgen.name.isin([row["control"] for row in report["settings"]])]
+    assert placed.sn_mva.sum() == pytest.approx(capacity_mw)
+    with (folder / "history.csv").open() as file:
+        assert float(list(csv.DictReader(file))[-1]["best"]) == pytest.approx(capacity_mw)
+    assert (folder / "units_at_capacity.png").read_bytes().startswith(PNG)
+
+
 def test_history_ends_at_the_result_and_never_rises(finished: Path) -> None:
     result = strict_json(finished / "result.json")
     with (finished / "history.csv").open() as file:

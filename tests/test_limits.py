@@ -6,9 +6,10 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
 import pandapower.networks as pn
 import pytest
-from nets import feeder
+from nets import feeder, two_bus
 
 from gridproblems import (
     PROBLEMS,
@@ -17,6 +18,7 @@ from gridproblems import (
     ReactivePowerDispatch,
     Reconfiguration,
 )
+from gridproblems.violations import CheckedLimits, checked_limits, outlook
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,74 @@ def test_limits_that_cannot_be_are_refused_by_every_task(task: str, limits: Any)
         more["storages"] = [{"bus": 9, "power_mw": 0.003, "energy_mwh": 0.009}]
     with pytest.raises(ValueError, match=r"^limits: "):
         PROBLEMS[task](case, limits=limits, **more)
+
+
+def test_checked_limits_count_elements_and_span_their_limits() -> None:
+    net = two_bus()
+    net.bus.loc[0, "max_vm_pu"] = 1.06
+    problem = ReactivePowerDispatch(net)
+    by_name = {limit.name: limit for limit in checked_limits(problem.constraints)}
+    assert by_name["vm_pu"] == CheckedLimits("vm_pu", 2, (0.9, 0.9), (1.06, 1.1), "p.u.")
+    assert str(by_name["vm_pu"]) == "vm_pu from 0.9 to 1.06..1.1 p.u. (2)"
+    assert str(by_name["line_loading_percent"]) == "line_loading_percent to 100 % (1)"
+    secure = DERPlacement("lv18", limits={"vm_pu": None}, every_snapshot=True)
+    assert [str(limit) for limit in checked_limits(secure.constraints)] == [
+        "line_loading_percent to 100 % (16)",
+        "trafo_loading_percent to 100 % (1)",
+    ]
+
+
+def test_violations_are_distances_in_physical_units_nearest_first() -> None:
+    net = two_bus(p_mw=60.0, q_mvar=30.0)
+    problem = ReactivePowerDispatch(
+        net, limits={"vm_pu": (0.97, 1.1), "loading_percent": 1.0}, engine="reference"
+    )
+    x = problem.base_x
+    state = problem.solve(x)
+    beyond = {
+        "bus 1 vm_pu min": 0.97 - state.vm_pu[0, 1],
+        "line 0 loading_percent": state.line_loading_percent[0, 0] - 1.0,
+    }
+    assert min(beyond.values()) > 0
+    found = problem.violations(x)
+    assert {v.name: v.beyond for v in found} == pytest.approx(beyond)
+    assert [v.share for v in found] == sorted(v.share for v in found)
+    G = problem.evaluate(x)[1]
+    assert sum(v.share for v in found) == pytest.approx(np.maximum(G, 0).sum())
+    assert {v.name: (v.limit, v.unit) for v in found} == {
+        "bus 1 vm_pu min": (0.97, "p.u."),
+        "line 0 loading_percent": (1.0, "%"),
+    }
+    assert f"line 0 loading_percent 1 % by {beyond['line 0 loading_percent']:.3g} %" in map(
+        str, found
+    )
+
+
+def test_limits_that_no_setting_can_mend_are_named_before_the_search() -> None:
+    net = two_bus()
+    net.ext_grid["vm_pu"] = 1.08  # no control: bus 0 stays there
+    problem = ReactivePowerDispatch(net, limits={"vm_pu": (0.9, 1.05), "loading_percent": None})
+    seen = outlook(problem)
+    assert {v.name for v in seen.now} == {"bus 0 vm_pu max", "bus 1 vm_pu max"}
+    assert seen.unmoved == ("bus 0 vm_pu max",)
+    assert seen.n_solved == seen.n_settings > 10
+    (fixed,) = [v for v in seen.never if v.name == "bus 0 vm_pu max"]
+    assert fixed.beyond == pytest.approx(0.03)
+    text = "\n".join(seen.lines)
+    assert "As it is the grid breaks 2 limits" in text
+    assert "None of them changed these at all: bus 0 vm_pu max" in text
+    assert problem.counts.evaluated == problem.counts.power_flows == problem.counts.failed == 0
+
+
+def test_what_one_setting_mends_is_not_said_to_be_beyond_mending() -> None:
+    problem = ReactivePowerDispatch("ieee39")  # its base case is below 0.9 p.u.
+    seen = outlook(problem)
+    mended = {v.name for v in problem.violations(problem.encode(problem.best_known.settings))}
+    assert seen.now
+    assert not mended
+    assert not seen.unmoved
+    assert not any("None of them changed" in line for line in seen.lines)
+
+
+def test_a_grid_within_its_limits_says_nothing_before_the_search() -> None:
+    assert outlook(ReactivePowerDispatch(two_bus())).lines == []

@@ -10,7 +10,7 @@ import numpy as np
 import pandapower as pp
 import pandas as pd
 import pytest
-from nets import two_bus
+from nets import switched, two_bus
 from pandapower.auxiliary import pandapowerNet
 from pymoo.optimize import minimize
 
@@ -219,6 +219,53 @@ def test_hosting_capacity_against_the_closed_form() -> None:
         net, 1, "dg", ("hosting_capacity_mw",), {"loading_percent": None}, max_hosting_mw=0.5
     )
     assert limited.evaluate(sizes[1])[0][0] == pytest.approx(-0.5)
+
+
+def test_hosting_names_what_binds_the_cap_and_the_scaled_sizes() -> None:
+    problem = DERPlacement("lv18", 2, "pv", ("hosting_capacity_mw",), max_size=0.01)
+    x = problem.encode_units([{"bus": 5, "size": 0.002}, {"bus": 9, "size": 0.006}])
+    hosting = problem.hosting(x)
+    assert hosting.capacity_mw == pytest.approx(-problem.evaluate(x)[0][0], rel=1e-9)
+    assert not hosting.at_cap
+    assert hosting.sizes == pytest.approx([0.25 * hosting.capacity_mw, 0.75 * hosting.capacity_mw])
+    inside = DERPlacement("lv18", 2, "pv", max_size=10.0)
+    scaled = pd.DataFrame({"bus": [5, 9], "size": hosting.sizes})
+    assert not inside.violations(inside.encode_units(scaled))
+    scaled["size"] *= 1.001
+    broken = inside.violations(inside.encode_units(scaled))
+    assert hosting.binding[0] in {violation.name for violation in broken}
+
+    capped = DERPlacement(
+        "lv18", 2, "pv", ("hosting_capacity_mw",), max_size=0.01, max_hosting_mw=0.0005
+    )
+    assert capped.hosting(x).at_cap
+    assert capped.hosting(x).capacity_mw == pytest.approx(0.0005)
+    assert "ended at its cap max_hosting_mw = 0.0005 MW" in " ".join(capped.remarks(x))
+    nothing = capped.hosting(capped.base_x)
+    assert (nothing.capacity_mw, nothing.at_cap, nothing.binding) == (0.0, False, ())
+
+
+def test_hosting_capacity_without_any_limit_is_refused() -> None:
+    for net in ("case33bw", switched()):
+        with pytest.raises(ValueError, match="neither voltage band nor loading limits"):
+            DERPlacement(net, 1, "dg", ("hosting_capacity_mw",))
+
+
+def test_buses_that_couplers_join_to_a_source_are_no_candidates_by_themselves() -> None:
+    net = two_bus()
+    busbar, beyond, open_ = (pp.create_bus(net, 10.0) for _ in range(3))
+    pp.create_switch(net, 0, busbar, et="b", closed=True)
+    pp.create_switch(net, busbar, beyond, et="b", closed=True)
+    pp.create_switch(net, 0, open_, et="b", closed=False)
+    pp.create_line_from_parameters(net, 1, open_, 1.0, 1.0, 4.0, 0.0, max_i_ka=1.0)
+    assert sorted(DERPlacement(net, 1, "dg").codec.buses) == [1, open_]
+    named = DERPlacement(net, 1, "dg", buses=[beyond, 1])
+    assert sorted(named.codec.buses) == [1, beyond]
+    net.line["in_service"] = False
+    net.load["in_service"] = False
+    net.sgen["in_service"] = False
+    with pytest.raises(ValueError, match="joined to one by closed couplers"):
+        candidate_buses(net, None)
 
 
 def test_hosting_capacity_is_where_the_first_limit_is_reached() -> None:

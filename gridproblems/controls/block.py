@@ -91,14 +91,19 @@ class BlockSearch:
         name, unit: Its name and unit.
         function: Of the blocks with their place, the snapped vectors (n, n_var) of the whole
             problem, their settings and the evaluation; shape (n,).
-        check: Raises ValueError where the present grid allows no such search; of the evaluation and
-            the settings and state of the grid as it is now, as a batch of one.
+        check: Raises ValueError where the present grid allows no such search; of the blocks, the
+            evaluation and the settings and state of the grid as it is now, as a batch of one.
+        remarks: What a reader should know of one vector (n_var,), as sentences; of the blocks, the
+            vector and the evaluation.
+        is_negative: Whether the value is the negative of what the name says.
     """
 
     name: str
     unit: str
     function: Callable[[Sequence[PlacedBlock], FloatArray, Settings, Any], FloatArray]
-    check: Callable[[Any, Settings, GridState], None]
+    check: Callable[[Sequence[PlacedBlock], Any, Settings, GridState], None]
+    remarks: Callable[[Sequence[PlacedBlock], FloatArray, Any], list[str]]
+    is_negative: bool = False
 
 
 class Block:

@@ -369,7 +369,9 @@ def candidate_buses(net: pandapowerNet, buses: Sequence[int] | None) -> list[int
 
     Args:
         net: The net.
-        buses: The candidates; None: all supplied buses without external grid.
+        buses: The candidates; None: all supplied buses but those of external grids and slack
+            generators and those that closed couplers join to them: power there never enters the
+            grid.
 
     Raises:
         ValueError: A bus does not exist, is named twice, is out of service or without supply.
@@ -382,7 +384,14 @@ def candidate_buses(net: pandapowerNet, buses: Sequence[int] | None) -> list[int
         if source not in walk:
             walk += _walk(graph, source)
     if buses is None:
-        return [bus for bus in walk if bus not in sources]
+        held = _joined(net, sources)
+        found = [bus for bus in walk if bus not in held]
+        if not found:
+            raise ValueError(
+                "buses: every supplied bus of the net is at an external grid or a slack generator, "
+                "or joined to one by closed couplers; name the candidates"
+            )
+        return found
     wanted = [int(bus) for bus in buses]
     for bus in wanted:
         if bus not in net.bus.index:
@@ -392,6 +401,14 @@ def candidate_buses(net: pandapowerNet, buses: Sequence[int] | None) -> list[int
     if len(set(wanted)) < len(wanted) or not wanted:
         raise ValueError(f"buses: expected at least one bus, each once, got {wanted}")
     return [bus for bus in walk if bus in wanted]
+
+
+def _joined(net: pandapowerNet, buses: Sequence[int]) -> set[int]:
+    """These buses and those that closed couplers join to them."""
+    couplers = net.switch[(net.switch.et == "b") & net.switch.closed.astype(bool)]
+    graph = nx.Graph(zip(couplers.bus, couplers.element, strict=True))
+    graph.add_nodes_from(buses)
+    return {int(bus) for start in buses for bus in nx.node_connected_component(graph, start)}
 
 
 def _walk(graph: nx.Graph, source: int) -> list[int]:

@@ -32,6 +32,7 @@ from gridproblems.economics import UnitCost, unit_cost
 from gridproblems.situations import Situations
 from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
 from gridproblems.state_of_charge import Battery, battery_of
+from gridproblems.violations import listed, violations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,8 @@ class Units:
     Attributes:
         kind: One of `UNIT_KINDS` for all units, or one per unit.
         n_units: Number of units; None: one, or one per kind of a sequence.
-        buses: Candidate buses; None: all supplied buses without external grid.
+        buses: Candidate buses; None: all supplied buses but those of external grids and slack
+            generators and those that closed couplers join to them.
         bus_variable: ``"integer"``: the place of the bus on a walk along the grid, so that near
             numbers are near buses; ``"choice"``: a choice among them.
         max_size: Largest size of a unit, for all or by kind; None: the largest active load of the
@@ -163,6 +165,25 @@ def _series(situations: Situations) -> Settings | None:
     return Settings(tuple(delta.field for delta in deltas), values)
 
 
+@dataclass(frozen=True)
+class Hosting:
+    """How far the units of a vector can be scaled.
+
+    Attributes:
+        capacity_mw: Rated power of pv and dg at the largest scaling. [MW]
+        scaling: The largest scaling of all units that violates no limit.
+        at_cap: Whether the search ended at ``max_hosting_mw`` without meeting a limit.
+        binding: The limits that larger units break, in words; empty at the cap.
+        sizes: Sizes of the units at this scaling. [MW, Mvar of capacitors]
+    """
+
+    capacity_mw: float
+    scaling: float
+    at_cap: bool
+    binding: tuple[str, ...]
+    sizes: tuple[float, ...]
+
+
 def hosting_capacity_mw(
     placed: Sequence[PlacedBlock], X: FloatArray, settings: Settings, evaluation: Any
 ) -> FloatArray:
@@ -172,17 +193,45 @@ def hosting_capacity_mw(
     nothing, and ``max_hosting_mw``; if larger units can be allowed where smaller ones are not,
     it is the capacity of one such change. All candidates take a step in one call of the engine.
     """
-    blocks = [(p.block, p) for p in placed if isinstance(p.block, UnitBlock)]
+    low, _, rated_mw = _scalings(placed, X, settings, evaluation)
+    return 0.0 - low * rated_mw
+
+
+def hosting_of(placed: Sequence[PlacedBlock], x: FloatArray, evaluation: Any) -> Hosting:
+    """The hosting capacity with the units of a snapped vector scaled, and what limits it."""
+    X = x[np.newaxis]
+    settings = evaluation.joint.decode(X)
+    found = _scalings(placed, X, settings, evaluation)
+    low, high, rated_mw = (float(values[0]) for values in found)
+    at_cap = low == high and rated_mw > 0
+    sizes = [size for block, p in _unit_blocks(placed) for size in block.codec.sizes(x[p.part])]
+    return Hosting(
+        low * rated_mw,
+        low,
+        at_cap,
+        () if at_cap or rated_mw == 0 else _beyond(placed, X, settings, high, evaluation),
+        tuple(low * float(size) for size in sizes),
+    )
+
+
+def _unit_blocks(placed: Sequence[PlacedBlock]) -> list[tuple[UnitBlock, PlacedBlock]]:
+    return [(p.block, p) for p in placed if isinstance(p.block, UnitBlock)]
+
+
+def _scalings(
+    placed: Sequence[PlacedBlock], X: FloatArray, settings: Settings, evaluation: Any
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Per candidate the largest scaling without violation, a hair more, and rated power. [MW]
+
+    Both scalings are the same where even ``max_hosting_mw`` violates nothing.
+    """
     rated_mw = np.zeros(len(X))
-    for block, p in blocks:
+    for block, p in _unit_blocks(placed):
         rated_mw += block.rated_mw(X[:, p.part])
-    most = max(block.max_hosting_mw for block, _ in blocks)
+    most = max(block.max_hosting_mw for block, _ in _unit_blocks(placed))
 
     def fits(scaling: FloatArray) -> Any:
-        scaled = settings.values.copy()
-        for p in placed:
-            scaled[..., p.columns] *= scaling[:, np.newaxis, np.newaxis]
-        larger = Settings(settings.fields, scaled)
+        larger = _scaled(placed, settings, scaling)
         return evaluation.breaks_no_limit(larger, evaluation.solve(larger))
 
     low, high = np.zeros(len(X)), np.zeros(len(X))
@@ -193,20 +242,94 @@ def hosting_capacity_mw(
         middle = 0.5 * (low + high)
         ok = fits(middle)
         low, high = np.where(ok, middle, low), np.where(ok, high, middle)
-    return 0.0 - low * rated_mw
+    return low, high, rated_mw
 
 
-def check_hosting(evaluation: Any, settings: Settings, state: GridState) -> None:
-    """Raises ValueError where the grid without units violates a limit already."""
-    if not evaluation.breaks_no_limit(settings, state)[0]:
+def _scaled(placed: Sequence[PlacedBlock], settings: Settings, scaling: FloatArray) -> Settings:
+    """A batch of candidates with the powers of their units scaled."""
+    values = settings.values.copy()
+    for p in placed:
+        values[..., p.columns] *= scaling[:, np.newaxis, np.newaxis]
+    return Settings(settings.fields, values)
+
+
+def _beyond(
+    placed: Sequence[PlacedBlock],
+    X: FloatArray,
+    settings: Settings,
+    scaling: float,
+    evaluation: Any,
+) -> tuple[str, ...]:
+    """What holds no more with units a hair larger than the largest that violate nothing."""
+    larger = _scaled(placed, settings, np.array([scaling]))
+    state = evaluation.solve(larger)
+    if not evaluation.solves(state)[0]:
+        return ("the power flow, which does not solve beyond",)
+    values = evaluation.values_of_entries(X, larger, state)[0]
+    order = np.argsort(-values, kind="stable")
+    return tuple(evaluation.entries.names[i] for i in order if values[i] > 0)
+
+
+def hosting_remarks(placed: Sequence[PlacedBlock], x: FloatArray, evaluation: Any) -> list[str]:
+    """The capacity, the units at it, and what binds."""
+    hosting = hosting_of(placed, x, evaluation)
+    rows = [
+        row
+        for block, p in _unit_blocks(placed)
+        for row in block.codec.table(x[p.part]).itertuples()
+    ]
+    units = ", ".join(
+        f"{row.unit} at bus {row.bus} {round(size, 9):.4g} {row.size_unit}"
+        for row, size in zip(rows, hosting.sizes, strict=True)
+    )
+    said = [f"hosting capacity {hosting.capacity_mw:.5g} MW: {units}"]
+    if hosting.at_cap:
+        most = max(block.max_hosting_mw for block, _ in _unit_blocks(placed))
+        said.append(
+            f"the search ended at its cap max_hosting_mw = {most:g} MW without "
+            "meeting a limit: the capacity is at least that"
+        )
+    elif hosting.binding:
+        said.append(f"what binds: {', '.join(hosting.binding[:5])}")
+    else:
+        said.append("all units have size 0, so there is nothing to scale")
+    return said
+
+
+def check_hosting(
+    placed: Sequence[PlacedBlock], evaluation: Any, settings: Settings, state: GridState
+) -> None:
+    """Raises ValueError where no scaling can be the largest without violation."""
+    units = [unit for block, _ in _unit_blocks(placed) for unit in block.codec.units]
+    if not any(unit.kind in ("pv", "dg") for unit in units):
+        raise ValueError("hosting_capacity_mw: expected units of kind pv or dg")
+    if not any(limit.limits for _, limit in evaluation.limits):
+        raise ValueError(
+            "hosting_capacity_mw: the net has neither voltage band nor loading limits, so "
+            "the capacity would be where the power flow gives up; give "
+            "limits={'vm_pu': (0.95, 1.05), 'loading_percent': 100} (command line: "
+            "--limit vm_pu=0.95,1.05 --limit loading_percent=100)"
+        )
+    if not evaluation.solves(state)[0]:
+        raise ValueError("hosting_capacity_mw: the grid without units does not solve")
+    x = evaluation.joint.base_x[np.newaxis]
+    values = evaluation.values_of_entries(x, settings, state)[0]
+    broken = violations(evaluation.entries, values)
+    if broken:
         raise ValueError(
             "hosting_capacity_mw: the grid without units already violates "
-            f"{evaluation.worst_name(settings, state)}; no scaling can be the largest without "
-            "violation"
+            f"{listed(broken[::-1])}; no scaling can be the largest without violation"
         )
 
 
-HOSTING_CAPACITY = BlockSearch("hosting_capacity_mw", "MW", hosting_capacity_mw, check_hosting)
+HOSTING_CAPACITY = BlockSearch(
+    "hosting_capacity_mw",
+    "MW",
+    hosting_capacity_mw,
+    check_hosting,
+    hosting_remarks,
+    is_negative=True,
+)
 
 
 class UnitBlock(Block):
@@ -343,15 +466,22 @@ class UnitBlock(Block):
         ]
         return described.astype(object)
 
-    def finish(self, applied: Any, x: FloatArray, snapshot: int) -> None:
+    def finish(self, applied: Any, x: FloatArray, snapshot: int, scaling: float = 1.0) -> None:
         """Static generators and storages in place of what stood for the units.
 
         ``net["units"]`` and ``net["storage_schedule"]`` hold the tables of units and schedule.
+
+        Args:
+            applied: The net.
+            x: The block's vector.
+            snapshot: Which situation.
+            scaling: Of the sizes of all units.
         """
         applied.sgen.drop(index=list(self.fields[0].elements), inplace=True)
         step = snapshot % self.codec.n_snapshots
-        p, q = self.codec.powers(x)
+        p, q = (scaling * power for power in self.codec.powers(x))
         table = self.codec.table(x)
+        table[["size", "energy_mwh"]] *= scaling
         for i, row in table.iterrows():
             power, at = float(p[step, i]), {"bus": row["bus"], "name": row["unit"]}
             if row["size"] == 0:
@@ -362,7 +492,9 @@ class UnitBlock(Block):
             else:
                 reactive = float(q[step, i])
                 pp.create_sgen(applied, p_mw=power, q_mvar=reactive, sn_mva=row["size"], **at)
-        applied["units"], applied["storage_schedule"] = table, self.schedule(x)
+        schedule = self.schedule(x)
+        schedule.loc[:, [column for column in schedule if column.endswith(" p_mw")]] *= scaling
+        applied["units"], applied["storage_schedule"] = table, schedule
 
     def write(self, x: FloatArray, folder: Path) -> None:
         """Units and schedules as CSV files."""

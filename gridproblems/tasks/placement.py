@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandapower as pp
 import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 from typing_extensions import Unpack
 
 from gridproblems.controls.unit_codec import Range
-from gridproblems.controls.units import UnitBlock, Units
+from gridproblems.controls.units import HOSTING_CAPACITY, Hosting, UnitBlock, Units, hosting_of
 from gridproblems.economics import UnitCost
 from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem, Options
 from gridproblems.state import FloatArray, Settings, SettingsMapping
 from gridproblems.state_of_charge import Battery
 from gridproblems.tasks._over_time import grid_limits, over_time, pv_driver, series_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class DERPlacement(GridProblem):
@@ -123,6 +127,61 @@ class DERPlacement(GridProblem):
     def schedule(self, x: ArrayLike | Mapping[str, Any]) -> pd.DataFrame:
         """Power (MW, charging positive) and state of charge after every snapshot per storage."""
         return self.placed.schedule(self._checked(x))
+
+    # -- hosting capacity --------------------------------------------------------------------
+
+    def hosting(self, x: ArrayLike | Mapping[str, Any]) -> Hosting:
+        """The hosting capacity with the units of ``x`` scaled, and what limits it.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+        """
+        return hosting_of(self.joint.placed, self._checked(x), self.evaluation)
+
+    @property
+    def _is_hosting(self) -> bool:
+        return HOSTING_CAPACITY.name in self.objective_names
+
+    def _at_capacity(self, x: Any, snapshot: int) -> pandapowerNet:
+        """The solved net with the units scaled to the hosting capacity."""
+        scaling, own = self.hosting(x).scaling, self._checked(x)
+
+        def finish(net: pandapowerNet) -> None:
+            self.placed.finish(net, own, snapshot, scaling)
+
+        return self.grid.apply(self.engine, self.decode(own), snapshot, finish)
+
+    def describe(self, x: ArrayLike | Mapping[str, Any]) -> pd.DataFrame:
+        """The units of ``x``, see `UnitBlock.describe`; with objective ``hosting_capacity_mw`` a
+        column ``at_capacity``, the size there."""
+        described = super().describe(x)
+        if self._is_hosting:
+            described.insert(
+                described.columns.get_loc("with"), "at_capacity", self.hosting(x).sizes
+            )
+        return described
+
+    def write(self, x: Any, folder: Path) -> None:
+        """The net and the tables of units and schedules; with objective ``hosting_capacity_mw``
+        also ``net_at_capacity.json``, the units scaled."""
+        super().write(x, folder)
+        if self._is_hosting:
+            worst = self.grid.worst_situation(self.solve(x))
+            pp.to_json(self._at_capacity(x, worst), str(folder / "net_at_capacity.json"))
+            units = self.units(x).assign(at_capacity=self.hosting(x).sizes)
+            units.to_csv(folder / "units.csv", index=False)
+
+    def figures(self, x: Any) -> dict[str, Figure]:
+        """Those of the grid and the units; with objective ``hosting_capacity_mw`` also the map
+        with the units at their capacity."""
+        from gridproblems.plotting import plot_units
+
+        found = super().figures(x)
+        if x is not None and self._is_hosting:
+            net, capacity_mw = self._at_capacity(x, 0), self.hosting(x).capacity_mw
+            title = f"{self.name}, at its hosting capacity of {capacity_mw:.4g} MW"
+            found["units_at_capacity"] = plot_units(net, net["units"], title=title)
+        return found
 
     def encode(self, settings: Settings | SettingsMapping | pandapowerNet) -> FloatArray:
         """A vector of the units of a net that `apply` gave.
