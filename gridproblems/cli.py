@@ -196,10 +196,11 @@ def _problem(task: str, case: str, further: Mapping[str, Any], **options: Any) -
         ValueError: The task is unknown, has no such option, or cannot use its value.
     """
     from gridproblems import PROBLEMS
+    from gridproblems.problem import arguments_of
 
     given = {name: value for name, value in options.items() if value is not None}
     make: Callable[..., GridProblem] = lookup("task", task, PROBLEMS)
-    parameters = inspect.signature(make).parameters
+    parameters = arguments_of(make)
     known = list(parameters)[1:]
     for name in [*given, *further]:
         if name not in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import reprlib
 import threading
 from collections import OrderedDict
@@ -21,6 +22,7 @@ from gridproblems import _summary, _vectors
 from gridproblems._names import with_nearest
 from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
+from gridproblems.controls import CONTROLS
 from gridproblems.controls.block import Block, Shown, concatenated
 from gridproblems.controls.direct import FixedBlock
 from gridproblems.controls.joint import Joint
@@ -50,6 +52,7 @@ from gridproblems.state import (
     SettingsMapping,
 )
 from gridproblems.violations import Violation, violations
+from gridproblems.words import part_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,9 +74,10 @@ class GridProblem(ElementwiseProblem):
     Args:
         grid: Name of a packaged case or feeder, a pandapower net, a `Feeder`, the path of a file,
             or a grid (`gridproblems.grids`).
-        controls: What may be set (`gridproblems.controls`), one after the other in ``x``.
+        controls: What may be set (`gridproblems.controls`), one after the other in ``x``; also in
+            words, ``"units:dg:3"``.
         situations: What every candidate is tried in (`gridproblems.situations`): None for the grid
-            as it is, one axis, a product, or a list of disturbances.
+            as it is, one axis, a product, a list of disturbances, or words, ``"hours*outages"``.
         objectives: Names of objectives of the grid or of its controls, `Objective` objects, pairs
             like ``("p_loss_kw", "max")`` and ``("p_loss_kw", "cvar", 0.95)`` that reduce the
             situations otherwise, or callables of (settings, state) that get one candidate at a
@@ -148,7 +152,7 @@ class GridProblem(ElementwiseProblem):
             )
         self.limits, more = self._limits(limits or {}, emergency_limits or {}, every_situation)
         self.objectives: tuple[AnyObjective, ...] = tuple(
-            self._objective(given) for given in _listed(objectives)
+            self._objective(given) for given in _listed("objectives", objectives)
         )
         self.evaluation = Evaluation(
             self.joint,
@@ -165,7 +169,7 @@ class GridProblem(ElementwiseProblem):
             elif isinstance(objective, Searched):
                 objective.search.check(objective.placed, self.evaluation, settings, state)
         self._told = {
-            "controls": tuple(_listed(controls)),
+            "controls": tuple(_listed("controls", controls)),
             "situations": axes_of(situations),
             "periods": dict(periods or {}),
             "every_situation": every_situation,
@@ -671,7 +675,15 @@ def _bound(
     controls: Sequence[Any], periods: Mapping[str, int], grid: Any, situations: Situations
 ) -> list[Block]:
     """The blocks of controls: first all add to the grid, then all are bound to it."""
-    kinds = list(_listed(controls))
+    kinds = [
+        part_of("control", control, CONTROLS) if isinstance(control, str) else control
+        for control in _listed("controls", controls)
+    ]
+    for control in kinds:
+        if not hasattr(control, "bind"):
+            raise ValueError(
+                f"controls: expected parts such as Taps(), or names such as 'taps', got {control!r}"
+            )
     prepared = [control.prepare(grid) for control in kinds]
     blocks = [
         control.bind(grid, situations, own) for control, own in zip(kinds, prepared, strict=True)
@@ -694,14 +706,28 @@ def _bound(
     ]
 
 
-def _listed(given: Any) -> Sequence[Any]:
-    """One part, or several, as a list."""
+def _listed(argument: str, given: Any) -> Sequence[Any]:
+    """One part, or several, as a list.
+
+    Raises:
+        ValueError: None at all, or no list.
+    """
     if isinstance(given, (str, Objective)) or callable(given) or hasattr(given, "bind"):
         return (given,)
-    if not len(given):
-        raise ValueError("objectives, controls: expected at least one")
-    listed: Sequence[Any] = given
-    return listed
+    if not isinstance(given, Sequence):
+        raise ValueError(f"{argument}: expected a list, got {given!r}")
+    if not given:
+        raise ValueError(f"{argument}: expected at least one")
+    return given
+
+
+def arguments_of(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a task by name, those of `Options` among them."""
+    found = dict(inspect.signature(make).parameters)
+    if found.pop("options", None) is not None:
+        shared = inspect.signature(GridProblem).parameters
+        found |= {name: shared[name] for name in Options.__annotations__}
+    return found
 
 
 def _batch_of_one(settings: Settings, state: GridState) -> tuple[Settings, GridState]:

@@ -13,7 +13,7 @@ expanded beyond index arrays.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from gridproblems.disturbances import as_disturbance
 from gridproblems.state import Field, FloatArray, Settings
+from gridproblems.words import part_of
 
 IntArray = NDArray[np.int64]
 
@@ -302,11 +303,15 @@ class Disturbances(_Multiplies):
 def axes_of(situations: Any) -> tuple[Any, ...]:
     """The axes of an argument ``situations``: None, one, a product, or a list of disturbances.
 
+    Also in words: ``"outages"``, ``"hours*outages:lines"``.
+
     Raises:
         ValueError: It is none of these.
     """
     if situations is None:
         return ()
+    if isinstance(situations, str):
+        return tuple(part_of("situation", text, SITUATIONS) for text in situations.split("*"))
     if hasattr(situations, "axes"):
         axes: tuple[Any, ...] = tuple(situations.axes)
         return axes
@@ -330,6 +335,15 @@ def split_key(key: Any) -> tuple[str, str]:
     if len(parts) != 2 or not all(isinstance(part, str) and part for part in parts):
         raise ValueError(f"{key!r}: expected a table and a column, such as 'load.p_mw'")
     return parts[0], parts[1]
+
+
+#: Situations by the name that the command line and specifications use.
+SITUATIONS: dict[str, Callable[..., Any]] = {
+    "hours": Hours,
+    "scenarios": Scenarios,
+    "outages": Outages,
+    "disturbances": lambda *given: Disturbances(given),
+}
 
 
 class Situations:

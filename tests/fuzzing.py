@@ -12,7 +12,6 @@ import argparse
 import copy
 import faulthandler
 import functools
-import inspect
 import os
 import re
 import signal
@@ -41,6 +40,7 @@ from typer.testing import CliRunner
 import gridproblems
 from gridproblems import PROBLEMS
 from gridproblems.errors import GridProblemError
+from gridproblems.problem import arguments_of
 
 CPU_S, WALL_S = 30.0, 240.0  # of one input
 RAW = re.compile(  # Python's own words, which tell a user of power grids nothing
@@ -423,7 +423,7 @@ LEFT_OUT = {"trust"}
 
 
 def constructor_arguments(task: str) -> st.SearchStrategy[Any]:
-    names = list(inspect.signature(PROBLEMS[task]).parameters)
+    names = list(arguments_of(PROBLEMS[task]))
     case = names[0]
     of = {
         name: st.one_of(LIKELY.get(name, junk), LIKELY.get(name, junk), junk)

@@ -273,11 +273,8 @@ def _beyond(
 def hosting_remarks(placed: Sequence[PlacedBlock], x: FloatArray, evaluation: Any) -> list[str]:
     """The capacity, the units at it, and what binds."""
     hosting = hosting_of(placed, x, evaluation)
-    rows = [
-        row
-        for block, p in _unit_blocks(placed)
-        for row in block.codec.table(x[p.part]).itertuples()
-    ]
+    tables = [block.codec.table(x[p.part]) for block, p in _unit_blocks(placed)]
+    rows = [row for table in tables for row in table.itertuples()]
     units = ", ".join(
         f"{row.unit} at bus {row.bus} {round(size, 9):.4g} {row.size_unit}"
         for row, size in zip(rows, hosting.sizes, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping
@@ -42,13 +41,14 @@ def problem_of(spec: str | bytes) -> Problem:
             raise ValueError(f"problems: expected callables that make pymoo problems, got {made!r}")
         return made
     from gridproblems import PROBLEMS
+    from gridproblems.problem import arguments_of
 
     name, options = _parsed(spec)
     task, colon, case = name.partition(":")
     if not (task and colon and case):
         raise ValueError(f"problem {spec!r}: expected task:case, for example orpd:ieee39")
     make = lookup("task", task, PROBLEMS)
-    parameters = list(inspect.signature(make).parameters)[1:]
+    parameters = list(arguments_of(make))[1:]
     for option in options:
         if option not in parameters:
             raise ValueError(

@@ -156,9 +156,8 @@ class DERPlacement(GridProblem):
         column ``at_capacity``, the size there."""
         described = super().describe(x)
         if self._is_hosting:
-            described.insert(
-                described.columns.get_loc("with"), "at_capacity", self.hosting(x).sizes
-            )
+            place = described.columns.get_loc("with")
+            described.insert(place, "at_capacity", self.hosting(x).sizes)
         return described
 
     def write(self, x: Any, folder: Path) -> None:
