@@ -411,3 +411,25 @@ def test_lightsim2grid_serves_where_compiled_code_cannot_be_stored(
     values = np.array([[1.02, 1.03], [1.0, 1.04]])
     here = NewtonEngine(pn.case14()).solve(Settings((Field("gen", "vm_pu", (0, 1)),), values))
     np.testing.assert_allclose(ast.literal_eval(run.stdout), here.vm_pu, rtol=0, atol=1e-9)
+
+
+def test_what_fails_together_is_solved_by_lightsim2grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.array([[1.02, 1.03], [1.0, 1.04], [0.99, 1.0]])
+    settings = Settings((Field("gen", "vm_pu", (0, 1)),), values)
+    engine = NewtonEngine(pn.case14())
+    expected = engine.solve(settings)
+    (space,) = engine._local.spaces.values()
+    solve_together = space._together.solve
+
+    def without_the_second(*arguments: Any) -> np.ndarray:
+        status = solve_together(*arguments)
+        arguments[2][1] = np.nan
+        status[1] = FAILED
+        return status
+
+    monkeypatch.setattr(space._together, "solve", without_the_second)
+    found = engine.solve(settings)
+    assert found.converged.all()
+    np.testing.assert_array_equal(found.values[[0, 2]], expected.values[[0, 2]])
+    np.testing.assert_allclose(found.values[1], expected.values[1], rtol=1e-9, atol=1e-9)
+    assert found.bus_branch(1).v_pu == pytest.approx(expected.bus_branch(1).v_pu, abs=1e-9)
