@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit
+from gridproblems._compile import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def top(above, node):  # type: ignore[no-untyped-def]
     """Representative of a node's set."""
     while above[node] != node:
@@ -14,7 +14,7 @@ def top(above, node):  # type: ignore[no-untyped-def]
     return node
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def join(above, a, b):  # type: ignore[no-untyped-def]
     """Joins the sets of two nodes; False if they were one already."""
     a, b = top(above, a), top(above, b)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._compile import compiled
 from gridproblems._names import with_nearest
 from gridproblems._union_find import join
 from gridproblems.controls.variables import Variable
@@ -287,7 +287,7 @@ class SwitchingCodec:
         return np.tile(self.coding.encode(closed), self.n_periods)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def match_loops(opened, loop_edges, lengths):  # type: ignore[no-untyped-def]
     """Gives every loop one of the open edges on it (augmenting paths, Kuhn 1955).
 
@@ -339,7 +339,7 @@ def match_loops(opened, loop_edges, lengths):  # type: ignore[no-untyped-def]
     return result
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def repair(x, loop_edges, lengths, edges, switchable, n_nodes):  # type: ignore[no-untyped-def]
     """Moves positions on loops until the open edges leave a spanning tree, in place.
 
@@ -377,7 +377,7 @@ def repair(x, loop_edges, lengths, edges, switchable, n_nodes):  # type: ignore[
         x[row] = match_loops(np.flatnonzero(~closed), loop_edges, lengths)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _connected(edges, closed, above):  # type: ignore[no-untyped-def]
     """Whether the closed edges connect all nodes."""
     above[:] = np.arange(len(above))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from gridproblems._compile import compiled
 from gridproblems._union_find import join
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
 
@@ -192,7 +192,7 @@ class Radial:
         return [i for i, _ in places], [p for _, p in places]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_loops(  # type: ignore[no-untyped-def]
     holds, condition_edge, edges, n_nodes
 ):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._compile import compiled
 from gridproblems.network import label_of, number
 from gridproblems.state import FloatArray
 from gridproblems.topology import BoolArray, SwitchingGraph, branches, incidence
@@ -71,7 +71,7 @@ class Interruptions:
         return value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _totals(  # type: ignore[no-untyped-def]
     ends, alive, incident_start, incident, source, weights, customers
 ):

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 
+from gridproblems._compile import compiled
 from gridproblems.state import FloatArray, GridState, Settings
 
 TOLERANCE = 1e-6  # of the energy capacity
@@ -177,7 +177,7 @@ class ChargeLimits:
         return np.concatenate([above, below, end], axis=-1) - TOLERANCE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _repair(share, gain, eta, low, high, start):  # type: ignore[no-untyped-def]
     """`Battery.repair` for rows of shares within [-1, 1], in place."""
     n = share.shape[1]

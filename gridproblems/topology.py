@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._compile import compiled
 from gridproblems._union_find import join, top
 from gridproblems.network import label_of, number
 from gridproblems.state import FloatArray
@@ -425,7 +425,7 @@ def _determinant(matrix: list[list[int]]) -> int:
     return sign * rows[-1][-1] if n else 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spanning_trees(edges, keys, n_nodes):  # type: ignore[no-untyped-def]
     """Maximum spanning trees (Kruskal 1956).
 
@@ -446,7 +446,7 @@ def spanning_trees(edges, keys, n_nodes):  # type: ignore[no-untyped-def]
     return trees
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_loops_and_islands(edges, closed, n_nodes):  # type: ignore[no-untyped-def]
     """Independent loops and parts without connection to node 0 of graphs.
 
@@ -474,7 +474,7 @@ def count_loops_and_islands(edges, closed, n_nodes):  # type: ignore[no-untyped-
     return n_loops, n_islands
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def root_tree(edges, tree, incident_start, incident, order, parent):  # type: ignore[no-untyped-def]
     """Orders a spanning tree from node 0.
 
@@ -506,7 +506,7 @@ def incidence(edges: IntArray, n_nodes: int) -> tuple[IntArray, IntArray]:
     return start, incident
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def estimate_exchanges(  # type: ignore[no-untyped-def]
     edges, tree, switchable, r_pu, current, incident_start, incident
 ):

@@ -196,6 +196,8 @@ def grid_limits(
             entries["bus", bus, "vm_pu", side] = value
     for table in ("line", "trafo", "trafo3w"):
         for element in net[table].index:
+            if table == "line" and np.isnan(_cell(net, table, element, "max_i_ka")):
+                continue  # a line without rating has no loading to limit
             limit = loading_percent or _cell(net, table, element, "max_loading_percent")
             if np.isfinite(limit):
                 loading = np.nan_to_num(net[f"res_{table}"].loading_percent[element])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,8 +17,9 @@ from pandapower.auxiliary import pandapowerNet
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import splu, spsolve
 
+from gridproblems._compile import is_stored
 from gridproblems.cases import load_case
-from gridproblems.engines import _lanes
+from gridproblems.engines import NewtonEngine, _lanes
 from gridproblems.engines._batched import (
     CONVERGED,
     FAILED,
@@ -22,7 +27,6 @@ from gridproblems.engines._batched import (
     BatchedNewton,
     structure_of,
 )
-from gridproblems.engines._compile import is_stored
 from gridproblems.engines._compiled import CompiledModel, compile_model
 from gridproblems.engines._elimination import (
     eliminate,
@@ -33,7 +37,7 @@ from gridproblems.engines._elimination import (
 )
 from gridproblems.engines._lanes import LANES, lane_array, load, store
 from gridproblems.engines._newton import DEFAULT_ITERATIONS, HIGH_PU, _OneByOne, _splits
-from gridproblems.state import Field, FloatArray
+from gridproblems.state import Field, FloatArray, Settings
 
 TOLERANCE_MVA = 1e-8
 
@@ -365,3 +369,67 @@ def test_a_singular_jacobian_is_an_error() -> None:
 
 def test_compiled_code_is_stored() -> None:
     assert is_stored(factorise)
+
+
+WITHOUT_STORED_CODE = """
+import numpy as np
+import pandapower.networks as pn
+{first}
+from gridproblems.engines import NewtonEngine
+from gridproblems.engines._batched import solve_blocks
+from gridproblems.state import Field, Settings
+
+assert type(solve_blocks).__name__ == {dispatcher!r}
+engine = NewtonEngine(pn.case14())
+settings = Settings((Field("gen", "vm_pu", (0, 1)),), np.array([[1.02, 1.03], [1.0, 1.04]]))
+state = engine.solve(settings)
+(space,) = engine._local.spaces.values()
+assert space._together is None
+print(repr(state.vm_pu.tolist()))
+"""
+NOWHERE_TO_WRITE = "import numba.core.caching as c; c.CompileResultCacheImpl._locator_classes = []"
+
+
+@pytest.mark.parametrize(
+    ("first", "dispatcher", "variables"),
+    [
+        (NOWHERE_TO_WRITE, "CPUDispatcher", {"NUMBA_OPT": "0"}),
+        ("", "function", {"NUMBA_DISABLE_JIT": "1"}),
+    ],
+)
+def test_lightsim2grid_serves_where_compiled_code_cannot_be_stored(
+    first: str, dispatcher: str, variables: dict[str, str]
+) -> None:
+    code = WITHOUT_STORED_CODE.format(first=first, dispatcher=dispatcher)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    values = np.array([[1.02, 1.03], [1.0, 1.04]])
+    here = NewtonEngine(pn.case14()).solve(Settings((Field("gen", "vm_pu", (0, 1)),), values))
+    np.testing.assert_allclose(ast.literal_eval(run.stdout), here.vm_pu, rtol=0, atol=1e-9)
+
+
+def test_what_fails_together_is_solved_by_lightsim2grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.array([[1.02, 1.03], [1.0, 1.04], [0.99, 1.0]])
+    settings = Settings((Field("gen", "vm_pu", (0, 1)),), values)
+    engine = NewtonEngine(pn.case14())
+    expected = engine.solve(settings)
+    (space,) = engine._local.spaces.values()
+    solve_together = space._together.solve
+
+    def without_the_second(*arguments: Any) -> np.ndarray:
+        status = solve_together(*arguments)
+        arguments[2][1] = np.nan
+        status[1] = FAILED
+        return status
+
+    monkeypatch.setattr(space._together, "solve", without_the_second)
+    found = engine.solve(settings)
+    assert found.converged.all()
+    np.testing.assert_array_equal(found.values[[0, 2]], expected.values[[0, 2]])
+    np.testing.assert_allclose(found.values[1], expected.values[1], rtol=1e-9, atol=1e-9)
+    assert found.bus_branch(1).v_pu == pytest.approx(expected.bus_branch(1).v_pu, abs=1e-9)

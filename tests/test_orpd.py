@@ -258,11 +258,12 @@ def test_defaults_in_use_are_said() -> None:
     net = pn.case14()
     net.bus[["min_vm_pu", "max_vm_pu"]] = np.nan
     with pytest.warns(UserWarning, match=r"gen \[0, 1, 2, 3\]: no voltage limits .* 0.95..1.05"):
-        problem = ReactivePowerDispatch(net, controls=("gen",))
+        problem = ReactivePowerDispatch(net, controls=("gen",), limits={"vm_pu": None})
     assert problem.xl.tolist() == [0.95] * 4
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        ReactivePowerDispatch(net, controls=("gen",), limits={"gen_vm_pu": (0.9, 1.1)})
+        limits = {"gen_vm_pu": (0.9, 1.1), "vm_pu": None}
+        ReactivePowerDispatch(net, controls=("gen",), limits=limits)
 
 
 def test_base_case_that_diverges_is_said_and_allowed_by_choice() -> None:

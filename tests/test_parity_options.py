@@ -291,3 +291,18 @@ def test_a_series_cannot_set_what_a_schedule_sets(column: str) -> None:
     net.storage.loc[0, "sn_mva"] = 0.02
     with pytest.raises(ValueError, match=f"series storage.{column}: storage 0 has a schedule"):
         StorageSchedule(net, series={("storage", column): np.ones((3, 1))})
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_line_without_rating_is_not_loaded(name: str) -> None:
+    """As in the reference: its loading is 0, alone and beside other power flows."""
+    net = feeder()
+    net.line.loc[1, "max_i_ka"] = np.nan
+    factors = np.linspace(0.5, 1.0, 9)
+    rows = (net.load.p_mw.to_numpy() * factors[:, np.newaxis])[:, np.newaxis]
+    state = ENGINES[name](net).solve(
+        Settings((Field("load", "p_mw", tuple(net.load.index)),), rows)
+    )
+    assert state.solved.all()
+    assert (state.line_loading_percent[..., 1] == 0.0).all()
+    assert (state.line_loading_percent[..., 0] > 0.0).all()

@@ -31,9 +31,10 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.cases import CASES, load_case
 from gridproblems.engines import NewtonEngine
-from gridproblems.state import Field, Settings
+from gridproblems.state import Field, GridState, Settings
 
 N_POWER_FLOWS = 256
+NETS = ("case39", "case118", "case300", "case1354pegase")
 HEADER = (
     "net",
     "buses",
@@ -83,48 +84,63 @@ def time_series(net: pandapowerNet, p: np.ndarray, q: np.ndarray) -> Callable[[]
     return run
 
 
+class Ways:
+    """Ways to solve the same power flows, each a call; see the top of this file.
+
+    Attributes:
+        calls: "together", "one by one", and "TimeSeriesCPP" where its conversion is right.
+        alone: A single power flow.
+    """
+
+    def __init__(self, name: str) -> None:
+        net = net_of(name)
+        pp.runpp(net, tolerance_mva=1e-8)
+        self.n_buses = len(net.bus)
+        p, q = changed_loads(net)
+        elements = tuple(int(i) for i in net.load.index)
+        fields = (Field("load", "p_mw", elements), Field("load", "q_mvar", elements))
+        settings = Settings(fields, np.concatenate([p, q], axis=1)[:, np.newaxis, :])
+        first = settings.candidates(np.arange(1))
+        engine, other = NewtonEngine(net), NewtonEngine(net)
+        other.solve(first)
+        for space in other._local.spaces.values():
+            space._together = None
+        self.alone: Callable[[], Any] = lambda: engine.solve(first)
+        self.calls: dict[str, Callable[[], Any]] = {
+            "together": lambda: engine.solve(settings),
+            "one by one": lambda: other.solve(settings),
+        }
+        series = time_series(net, p, q)
+        if series:
+            self.calls["TimeSeriesCPP"] = series
+        self._compare(engine.solve(settings), other.solve(settings), series)
+
+    def _compare(
+        self, solved: GridState, expected: GridState, series: Callable[[], Any] | None
+    ) -> None:
+        """All ways give the same voltages."""
+        assert solved.solved.all()
+        assert expected.solved.all()
+        np.testing.assert_allclose(solved.vm_pu, expected.vm_pu, rtol=0, atol=1e-7)
+        if series:
+            vm_pu = np.abs(series())
+            np.testing.assert_allclose(vm_pu, solved.vm_pu.reshape(vm_pu.shape), rtol=0, atol=1e-6)
+
+
 def measure(name: str, rounds: int) -> list[str]:
     """One row of the table."""
-    net = net_of(name)
-    pp.runpp(net, tolerance_mva=1e-8)
-    p, q = changed_loads(net)
-    elements = tuple(int(i) for i in net.load.index)
-    fields = (Field("load", "p_mw", elements), Field("load", "q_mvar", elements))
-    values = np.concatenate([p, q], axis=1)
-    settings = Settings(fields, values[:, np.newaxis, :])
-    alone = Settings(fields, values[:1, np.newaxis, :])
-    engine, other = NewtonEngine(net), NewtonEngine(net)
-    other.solve(alone)
-    for space in other._local.spaces.values():
-        space._together = None
-    solved, expected = engine.solve(settings), other.solve(settings)
-    assert solved.solved.all()
-    assert expected.solved.all()
-    np.testing.assert_allclose(solved.vm_pu, expected.vm_pu, rtol=0, atol=1e-7)
-    series = time_series(net, p, q)
-    if series:
-        vm_pu = np.abs(series())
-        np.testing.assert_allclose(vm_pu, solved.vm_pu.reshape(vm_pu.shape), rtol=0, atol=1e-6)
-
-    ways: list[Callable[[], Any]] = [lambda: engine.solve(settings), lambda: other.solve(settings)]
-    ways += [series] if series else []
-    samples = [[seconds(way) / N_POWER_FLOWS for way in ways] for _ in range(rounds)]
-    singly = statistics.median(seconds(lambda: engine.solve(alone)) for _ in range(10 * rounds))
+    ways = Ways(name)
+    calls = list(ways.calls.values())
+    samples = [[seconds(call) / N_POWER_FLOWS for call in calls] for _ in range(rounds)]
+    alone = statistics.median(seconds(ways.alone) for _ in range(10 * rounds))
     times = [f"{statistics.median(column) * 1e6:.1f}" for column in zip(*samples, strict=True)]
     ratios = [
         f"{statistics.median(sample[k] / sample[0] for sample in samples):.1f}"
-        for k in range(1, len(ways))
+        for k in range(1, len(calls))
     ]
-    missing = [] if series else ["-"]
-    return [
-        f"`{name}`",
-        str(len(net.bus)),
-        *times,
-        *missing,
-        *ratios,
-        *missing,
-        f"{singly * 1e6:.0f}",
-    ]
+    missing = ["-"] * (3 - len(calls))
+    columns = [*times, *missing, *ratios, *missing, f"{alone * 1e6:.0f}"]
+    return [f"`{name}`", str(ways.n_buses), *columns]
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -141,7 +157,7 @@ def main(
 ) -> None:
     """Prints the table, and writes it where asked."""
     rows = [list(HEADER), ["---"] + ["--:"] * (len(HEADER) - 1)]
-    for name in case or ["case39", "case118", "case300", "case1354pegase"]:
+    for name in case or NETS:
         rows.append(measure(name, rounds))
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     typer.echo(table)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gridproblems.engines._compile import compiled, compiled_in_place
+from gridproblems._compile import compiled, compiled_in_place
 from gridproblems.engines._compiled import CompiledModel
 from gridproblems.engines._elimination import (
     Elimination,

@@ -702,7 +702,7 @@ class _Compiler:
                     if rating is not None:
                         loading[b, end] = ka[b, end] * rating.to_numpy(dtype=float)[alive]
         return {
-            "branch_loading": loading,
+            "branch_loading": np.where(np.isnan(loading), 0.0, loading),  # no rating: not loaded
             "branch_loss_column": loss_column,
             "branch_loading_column": loading_column,
         }

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridproblems.engines._compile import compiled, compiled_in_place
+from gridproblems._compile import compiled, compiled_in_place
 from gridproblems.engines._kernels import IntArray
 from gridproblems.engines._lanes import (
     absolute,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from gridproblems._compile import compiled
 from gridproblems.state import FloatArray
 
 ComplexArray = NDArray[np.complex128]
@@ -68,7 +68,7 @@ class Arrays(NamedTuple):
     machine_q_share: FloatArray
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-def]
     """Puts the parameters of one power flow into voltages, injections and admittances.
 
@@ -129,7 +129,7 @@ def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-d
     return on_table
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def open_branch(y, end):  # type: ignore[no-untyped-def]
     """Takes a branch out of service, or opens it at one end: the other end still charges it.
 
@@ -148,7 +148,7 @@ def open_branch(y, end):  # type: ignore[no-untyped-def]
         y[:3] = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_results(row, v, demand, parameters, y, shunt, a):  # type: ignore[no-untyped-def]
     """Fills the row of a state from solved voltages; its order is that of `QUANTITIES`.
 
@@ -216,13 +216,13 @@ def read_results(row, v, demand, parameters, y, shunt, a):  # type: ignore[no-un
             row[a.machine_p_column[i]] += a.machine_p_share[i] * (total.real - scheduled)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def magnitude(z):  # type: ignore[no-untyped-def]
     """Absolute value, without the care for overflow that abs() takes."""
     return np.sqrt(z.real * z.real + z.imag * z.imag)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def prepare_all(parameters, a):  # type: ignore[no-untyped-def]
     """`prepare` for every row of parameters: what it returns, and the arrays it fills."""
     n, n_bus, n_branch = len(parameters), len(a.v_start_pu), len(a.branch_from)
@@ -239,7 +239,7 @@ def prepare_all(parameters, a):  # type: ignore[no-untyped-def]
     return on_table, v, s, demand, y, shunt
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def assemble(  # type: ignore[no-untyped-def]
     y_all, shunt_all, ybus_fixed, varying_branch, branch_position, diagonal_position
 ):

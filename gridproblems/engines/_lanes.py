@@ -22,7 +22,7 @@ from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 from numba.np.arrayobj import make_array
 
-from gridproblems.engines._compile import compiled
+from gridproblems._compile import compiled
 from gridproblems.state import FloatArray
 
 LANES = 8

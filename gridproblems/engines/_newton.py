@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from lightsim2grid.algorithm import NRSing_KLU
-from numba import njit
 from numpy.typing import NDArray
 from pandapower.auxiliary import pandapowerNet
 from scipy.sparse import csc_matrix
 
+from gridproblems._compile import compiled, is_stored
 from gridproblems._union_find import join
 from gridproblems.engines._batched import (
     CONVERGED,
@@ -29,7 +29,6 @@ from gridproblems.engines._batched import (
     solve_blocks,
     structure_of,
 )
-from gridproblems.engines._compile import is_stored
 from gridproblems.engines._compiled import (
     CompiledModel,
     NothingToSolve,
@@ -117,7 +116,7 @@ class NewtonEngine:
         self._forget_runtime()
 
     def solve(self, settings: Settings) -> GridState:
-        """Solves the base case with these settings, one power flow after the other."""
+        """Solves the base case with these settings, all in one call."""
         plan = self._plan(settings.fields)
         values, shape = settings.rows, settings.shape
         n = len(values)
@@ -417,7 +416,7 @@ def _splits(m: CompiledModel, parameters: FloatArray) -> NDArray[np.bool_]:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def split_grids(is_out, branch, branch_from, branch_to, n_bus):  # type: ignore[no-untyped-def]
     """Whether a grid has more islands than with all of its branches, per set of outages.
 
@@ -440,7 +439,7 @@ def split_grids(is_out, branch, branch_from, branch_to, n_bus):  # type: ignore[
     return splits
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _n_joined(alive, branch_from, branch_to, n_bus):  # type: ignore[no-untyped-def]
     """Number of branches of a spanning forest."""
     above = np.arange(n_bus)
@@ -451,7 +450,7 @@ def _n_joined(alive, branch_from, branch_to, n_bus):  # type: ignore[no-untyped-
     return n_joined
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read_results(  # type: ignore[no-untyped-def]
     rows, converged, v, demand, parameters, y, shunt, a
 ):

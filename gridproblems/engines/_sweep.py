@@ -12,9 +12,9 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._compile import compiled
 from gridproblems.engines._compiled import (
     CompiledModel,
     NothingToSolve,
@@ -214,7 +214,7 @@ def _first_loop(plan: _Plan, rows: FloatArray) -> str | None:
     return None
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bus_on_loop(parameters, a, incident_start, incident, reference):  # type: ignore[no-untyped-def]
     """A model bus that is reached twice, -1 in a radial grid."""
     n_bus = len(a.v_start_pu)
@@ -234,7 +234,7 @@ def _bus_on_loop(parameters, a, incident_start, incident, reference):  # type: i
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _grow(y, a, incident_start, incident, reference, order, parent, place):  # type: ignore[no-untyped-def]
     """Breadth-first trees from the slack buses over branches that connect.
 
@@ -268,7 +268,7 @@ def _grow(y, a, incident_start, incident, reference, order, parent, place):  # t
     return n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _solve_rows(  # type: ignore[no-untyped-def]
     values,
     converged,
@@ -337,7 +337,7 @@ def _solve_rows(  # type: ignore[no-untyped-def]
         read_results(values[row], v, demand, parameters[row], y, shunt, a)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_loaded(n_reached, y, a, switchable, place, n_roots):  # type: ignore[no-untyped-def]
     """Whether anything is connected to the slack buses, if only a branch open at its far end."""
     n_connected = n_reached - n_roots
@@ -349,7 +349,7 @@ def _is_loaded(n_reached, y, a, switchable, place, n_roots):  # type: ignore[no-
     return n_connected > 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_high(v, place):  # type: ignore[no-untyped-def]
     """Whether a bus that was reached has a voltage above `HIGH_PU`."""
     n_high = 0
@@ -358,7 +358,7 @@ def _is_high(v, place):  # type: ignore[no-untyped-def]
     return n_high > 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _differ(one, other, first):  # type: ignore[no-untyped-def]
     """Whether two vectors differ from a place on."""
     n_different = 0
@@ -367,7 +367,7 @@ def _differ(one, other, first):  # type: ignore[no-untyped-def]
     return n_different > 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _orient(n_reached, y, a, order, parent, place, above, port):  # type: ignore[no-untyped-def]
     """Writes every branch of the trees as a two-port between parent p and child c.
 
@@ -391,7 +391,7 @@ def _orient(n_reached, y, a, order, parent, place, above, port):  # type: ignore
         port[i, 3] = ypc * z
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sweep(  # type: ignore[no-untyped-def]
     n_reached, n_roots, v_bus, s_bus, demand, charging, order, above, port, a
 ):
