@@ -26,7 +26,12 @@ from gridproblems.objectives import Objective, ObjectiveFunction
 from gridproblems.over_time import OVER_TIME_METHODS, OverTime, check_hours
 from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
 from gridproblems.state_of_charge import Battery, ChargeLimits, battery_of
-from gridproblems.tasks._limits import grid_constraints, voltage_band
+from gridproblems.tasks._limits import (
+    check_limits,
+    grid_constraints,
+    voltage_band,
+    write_limits,
+)
 from gridproblems.units import (
     UNIT_KINDS,
     Range,
@@ -166,6 +171,7 @@ class DERPlacement(OverTime, NetProblem):
         kinds = {unit.kind for unit in units}
         self.costs = {k: unit_cost(k, cost) for k, cost in (costs or {}).items()}
         candidates = candidate_buses(net, buses)
+        write_limits(net, check_limits(limits))
         self._without_units = copy.deepcopy(net)
         elements = pp.create_sgens(
             net, candidates, p_mw=0.0, name=[f"units at bus {bus}" for bus in candidates]
