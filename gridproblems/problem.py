@@ -20,6 +20,7 @@ from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
 
 from gridproblems import _summary, _vectors
+from gridproblems._arguments import shown
 from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint
 from gridproblems.controls import Codec, Variable, bounds, checked_mapping
@@ -158,6 +159,8 @@ class GridProblem(ElementwiseProblem):
         self.best_known = best_known
         self.known_front: KnownFront | None = None
         self.counts = Counts()
+        if not isinstance(cache, (bool, Integral)) or cache < 0:
+            raise ValueError(f"cache: expected True, False or 0 or more, got {shown(cache)}")
         self._cache_size = 100_000 if cache is True else int(cache)
         self._cache: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -184,7 +187,11 @@ class GridProblem(ElementwiseProblem):
     ) -> tuple[Objective, ...]:
         if isinstance(objectives, (str, Objective)) or callable(objectives):
             objectives = (objectives,)
-        if not objectives:
+        if not isinstance(objectives, (Sequence, np.ndarray)) or isinstance(objectives, bytes):
+            raise ValueError(
+                f"objectives: expected a list of names or functions, got {shown(objectives)}"
+            )
+        if not len(objectives):
             raise ValueError("objectives: expected at least one")
         known = {
             **self.OBJECTIVES,

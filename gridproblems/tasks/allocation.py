@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._arguments import check_arguments
 from gridproblems.cases import Case
 from gridproblems.controls import Variable
 from gridproblems.linear_estimate import LinearEstimate
@@ -85,6 +86,7 @@ class DERAllocation(OverTime, NetProblem):
         aggregate: bool = False,
         require_base_solution: bool = True,
     ) -> None:
+        check_arguments(DERAllocation.__init__, locals())
         net, self.case = net_of_case(case)
         if zip_percent is not None:
             set_zip(net, zip_percent)

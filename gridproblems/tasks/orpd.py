@@ -11,6 +11,7 @@ import networkx as nx
 import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._arguments import check_arguments
 from gridproblems._names import with_nearest
 from gridproblems.cases import BestKnown, Case
 from gridproblems.constraints import Constraint, Limit, StateLimits
@@ -89,6 +90,7 @@ class ReactivePowerDispatch(NetProblem):
         aggregate: bool = False,
         require_base_solution: bool = True,
     ) -> None:
+        check_arguments(ReactivePowerDispatch.__init__, locals())
         net, self.case = net_of_case(case)
         limits = check_limits(limits, LIMITS)
         if self.case and controls is None:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 
+from gridproblems._arguments import check_arguments
 from gridproblems._names import with_nearest
 from gridproblems.case_series import case_series, pv_profile
 from gridproblems.constraints import Constraint
@@ -157,6 +158,7 @@ class DERPlacement(OverTime, NetProblem):
         aggregate: bool = False,
         require_base_solution: bool = True,
     ) -> None:
+        check_arguments(DERPlacement.__init__, locals())
         net, self.case = net_of_case(case)
         if bus_variable not in BUS_VARIABLES:
             named = with_nearest(bus_variable, BUS_VARIABLES)

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._arguments import check_arguments
 from gridproblems.cases import Case
 from gridproblems.codings import SwitchingCodec, make_coding
 from gridproblems.constraints import Constraint, StateLimits
@@ -105,6 +106,7 @@ class Reconfiguration(NetProblem):
         aggregate: bool = False,
         require_base_solution: bool = True,
     ) -> None:
+        check_arguments(Reconfiguration.__init__, locals())
         net, self.case = net_of_case(case)
         limits = check_limits(limits)
         if not hours > 0:

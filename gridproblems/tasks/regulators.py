@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from gridproblems._arguments import check_arguments
 from gridproblems.cases import BestKnown
 from gridproblems.constraints import Constraint, Limit, StateLimits
 from gridproblems.controls import Control, ControlSet
@@ -189,6 +190,7 @@ class RegulatorControl(GridProblem):
         cache: bool | int = False,
         aggregate: bool = False,
     ) -> None:
+        check_arguments(RegulatorControl.__init__, locals())
         limits = check_limits(limits, LIMITS)
         _check_choice("combine", {combine}, COMBINATIONS)
         _check_choice("variables", {variables}, ("vreg", "taps"))
@@ -202,7 +204,7 @@ class RegulatorControl(GridProblem):
             limits = {"vm_pu": (self.fitness.low_pu, self.fitness.high_pu), **limits}
         if not isinstance(self.fitness, VoltageFitness):
             raise ValueError(f"fitness: expected a VoltageFitness, got {fitness!r}")
-        several = isinstance(disturbance, Sequence) and not isinstance(disturbance, str)
+        several = isinstance(disturbance, Sequence) and not isinstance(disturbance, (str, bytes))
         self.disturbances = tuple(
             as_disturbance(d) for d in (disturbance if several else [disturbance])
         )

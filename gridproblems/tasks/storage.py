@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._arguments import check_arguments
 from gridproblems.case_series import case_series
 from gridproblems.controls import Variable
 from gridproblems.net_problem import NetProblem
@@ -86,6 +87,7 @@ class StorageSchedule(OverTime, NetProblem):
         aggregate: bool = False,
         require_base_solution: bool = True,
     ) -> None:
+        check_arguments(StorageSchedule.__init__, locals())
         net, self.case = net_of_case(case)
         if zip_percent is not None:
             set_zip(net, zip_percent)
