@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -239,6 +240,27 @@ def test_an_altered_run_is_repeated_and_replaced(tmp_path: Path) -> None:
         store.add(key, finished([[1, 0, 0, 4.0]]))
         assert sorted(run.seed for run in Store.keys(store)) == [1, 2, 3]
         assert store.altered == []
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("by_link", [True, False])
+def test_a_journal_deletes_no_other_file(tmp_path: Path, by_link: bool, read_only: bool) -> None:
+    """A rollback journal may name another file, which SQLite deletes when it has rolled back."""
+    path = made(tmp_path / "s.db")
+    victim = tmp_path / "victim.txt"
+    victim.write_text("precious\n")
+    magic, name = bytes.fromhex("d9d505f920a163d7"), str(victim).encode()
+    page = 4096
+    journal = magic + struct.pack(">5I", 0, 0, path.stat().st_size // page, 512, page)
+    journal = journal.ljust(512, b"\0") + struct.pack(">I", 0x40000000 // page + 1) + name
+    journal += struct.pack(">2I", len(name), sum(name)) + magic
+    (tmp_path / "s.db-journal").write_bytes(journal)
+    asked = tmp_path / "other.db" if by_link else path
+    if by_link:
+        asked.symlink_to(path)
+    with pytest.raises(ValueError, match="names another file"):
+        Store(asked, read_only=read_only)
+    assert victim.is_file()
 
 
 # -- bombs ----------------------------------------------------------------------------------------
