@@ -207,6 +207,7 @@ def resigned(path: Path, change: dict[str, Any]) -> Results:
     [
         ({"F": to_blob(np.array([[0.001]]))}, "final points are not among its improvements"),
         ({"F": to_blob(np.array([[1.0, 2.0]]))}, "expected 1 objectives"),
+        ({"F": to_blob(np.array([[1e200]]))}, "beyond what any grid has"),
         ({"X": to_blob(np.zeros((1, 5)))}, "expected 2 variables"),
         ({"X": to_blob(np.zeros((2, 2)))}, "differ in number"),
         ({"evaluations": 3}, "improved after its last evaluation"),
@@ -229,6 +230,14 @@ def test_nonsense_with_a_good_checksum_is_found_by_what_it_says(
     assert len(found.runs) == 2
     if message is not None:
         assert message in str(found.altered[0])
+
+
+@pytest.mark.parametrize("change", [{"base": [10**400]}, {"base": [-(10**101)]}])
+def test_numbers_beyond_floats_are_no_facts(tmp_path: Path, change: dict[str, Any]) -> None:
+    outcomes = {("p", "a", seed): finished([[1, 0, 0, 1.0]]) for seed in (1, 2)}
+    found = results(tmp_path / "s.db", {"p": {**facts(), **change}}, outcomes)
+    assert not found.runs
+    assert "base: expected a number" in str(found.altered[0])
 
 
 def test_an_altered_run_is_repeated_and_replaced(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def _is_network(network: Mapping[str, Any]) -> bool:
         return type(value) is int and 0 <= value < n
 
     return (
-        len(buses) == len(voltages) == n  # type: ignore[arg-type]
+        0 < len(buses) == len(voltages) == n  # type: ignore[arg-type]
         and all(_are_numbers(p, 2) for p in positions)  # type: ignore[union-attr]
         and all(isinstance(bus, str) for bus in buses)  # type: ignore[union-attr]
         and all(v is None or _are_numbers([v], 1) for v in voltages)  # type: ignore[union-attr]
