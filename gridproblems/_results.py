@@ -130,14 +130,16 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
 
     ``net.json`` is left out when the power flow of the chosen settings does not converge.
     """
+    from gridproblems.study.written import write_csv  # which needs this module
+
     result = figures(run)
     text = json.dumps(result, indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
     history = shown_history(run)
-    history.to_csv(folder / "history.csv", index=False)
+    write_csv(folder / "history.csv", history)
     several, signs = run.problem.n_obj > 1, run.problem.objective_signs
     if several:
-        _front(run).to_csv(folder / "front.csv", index=False)
+        write_csv(folder / "front.csv", _front(run))
     if result["converged"]:
         run.problem.write(run.x, folder)
 

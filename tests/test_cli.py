@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandapower
+import pandas as pd
 import pytest
 from nets import switched
 from typer.testing import CliRunner
 
 from algorithms import ALGORITHMS
-from gridproblems import PROBLEMS, MissingLimits, ReactivePowerDispatch
+from gridproblems import PROBLEMS, MissingLimits, ReactivePowerDispatch, _results
 from gridproblems.cases import CASES, load_case
 from gridproblems.cli import app
 from gridproblems.engines import ENGINES
@@ -228,6 +229,18 @@ def test_two_objectives_leave_a_front(tmp_path: Path) -> None:
     names = list(problem.vars)
     X = np.array([[float(row[name]) for name in names] for row in rows])
     np.testing.assert_allclose(problem.evaluate(X)[0], F, rtol=1e-9)
+
+
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_results, "_front", lambda run: pd.DataFrame({"=1+1": ["@x", "-2.5"]}))
+    result = solve(
+        tmp_path,
+        *("--case", "ieee6", "--algorithm", "nsga2", "--evals", "20", "--population", "10"),
+        *("--objectives", "p_loss_mw,voltage_deviation_pu"),
+    )
+    assert result.exit_code == 0, result.output
+    folder = Path(result.stdout.strip())
+    assert (folder / "front.csv").read_text().splitlines() == ["'=1+1", "'@x", "-2.5"]
 
 
 def test_case_from_a_file_with_chosen_controls(tmp_path: Path) -> None:

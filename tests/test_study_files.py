@@ -27,6 +27,7 @@ from gridproblems.errors import GridProblemError
 from gridproblems.study import Results
 from gridproblems.study import store as store_module
 from gridproblems.study.blobs import MOST_BYTES, from_blob, to_blob
+from gridproblems.study.describe import checked_solution
 from gridproblems.study.run import Outcome
 from gridproblems.study.store import MIGRATIONS, RunKey, Store, StoredRun, StudyFileError, checksum
 
@@ -238,6 +239,12 @@ def test_numbers_beyond_floats_are_no_facts(tmp_path: Path, change: dict[str, An
     found = results(tmp_path / "s.db", {"p": {**facts(), **change}}, outcomes)
     assert not found.runs
     assert "base: expected a number" in str(found.altered[0])
+
+
+def test_a_network_without_buses_is_left_out() -> None:
+    names = ("positions", "buses", "sources", "vm_pu", "branches")
+    lists: dict[str, list[Any]] = {name: [] for name in names}
+    assert "network" not in checked_solution({"rows": [], "network": lists})
 
 
 def test_an_altered_run_is_repeated_and_replaced(tmp_path: Path) -> None:
