@@ -28,8 +28,10 @@ from gridproblems.study import Results
 from gridproblems.study import store as store_module
 from gridproblems.study.blobs import MOST_BYTES, from_blob, to_blob
 from gridproblems.study.describe import checked_solution
+from gridproblems.study.export import export_csv, export_ioh
 from gridproblems.study.run import Outcome
 from gridproblems.study.store import MIGRATIONS, RunKey, Store, StoredRun, StudyFileError, checksum
+from gridproblems.study.written import write_text
 
 N_RUNS = 12
 
@@ -245,6 +247,19 @@ def test_a_network_without_buses_is_left_out() -> None:
     names = ("positions", "buses", "sources", "vm_pu", "branches")
     lists: dict[str, list[Any]] = {name: [] for name in names}
     assert "network" not in checked_solution({"rows": [], "network": lists})
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "a" * 300, "\ud800"])
+def test_exports_stay_in_their_folder(tmp_path: Path, name: str) -> None:
+    about = {**facts(), "units": ["MW" if name != "\ud800" else name]}
+    outcomes = {("p", name, seed): finished([[1, 0, 0, 1.0]]) for seed in (1, 2)}
+    if name == "\ud800":
+        outcomes = {("p", "a", seed): o for (_, _, seed), o in outcomes.items()}
+    found = results(tmp_path / "s.db", {"p": about}, outcomes)
+    folder = (tmp_path / "out" / "ioh").resolve()
+    assert all(path.resolve().is_relative_to(folder) for path in export_ioh(found, folder))
+    export_csv(found, folder)
+    write_text(tmp_path / "page", name)
 
 
 def test_an_altered_run_is_repeated_and_replaced(tmp_path: Path) -> None:
