@@ -21,8 +21,7 @@ from gridproblems.plotting import (
     plot_pareto_front,
 )
 from gridproblems.problem import GridProblem
-from gridproblems.state import Layout
-from gridproblems.violations import checked_limits
+from gridproblems.violations import checked_limits, not_limited
 
 PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy")
 
@@ -244,24 +243,6 @@ def shown_history(run: Run) -> pd.DataFrame:
     if run.problem.n_obj == 1:
         history["best"] *= run.problem.objective_signs[0]
     return history
-
-
-def not_limited(problem: GridProblem) -> list[str]:
-    """Voltages and loadings of the grid that no limit holds."""
-    layout = problem.base_solution[1].layout
-    kinds = {kind for constraint in problem.constraints for kind in constraint.kinds}
-    wanted = {"vm_pu": "voltages", "line_loading_percent": "line loadings"}
-    wanted["trafo_loading_percent"] = "transformer loadings"
-    return [
-        words
-        for quantity, words in wanted.items()
-        if quantity not in kinds and _size(layout, quantity) > 0
-    ]
-
-
-def _size(layout: Layout, quantity: str) -> int:
-    part = layout.slices.get(quantity, slice(0, 0))
-    return int(part.stop - part.start)
 
 
 def _front(run: Run) -> pd.DataFrame:

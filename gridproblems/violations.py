@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gridproblems.constraints import Constraint, Measure
-from gridproblems.state import FloatArray, GridState, Settings
+from gridproblems.state import FloatArray, GridState, Layout, Settings
 
 if TYPE_CHECKING:
     from gridproblems.problem import GridProblem
@@ -129,6 +129,24 @@ def checked_limits(constraints: Iterable[Constraint]) -> list[CheckedLimits]:
         )
         for kind, (names, measures) in found.items()
     ]
+
+
+def not_limited(problem: GridProblem) -> list[str]:
+    """Voltages and loadings of the grid that no limit holds."""
+    layout = problem.base_solution[1].layout
+    kinds = {kind for constraint in problem.constraints for kind in constraint.kinds}
+    wanted = {"vm_pu": "voltages", "line_loading_percent": "line loadings"}
+    wanted["trafo_loading_percent"] = "transformer loadings"
+    return [
+        words
+        for quantity, words in wanted.items()
+        if quantity not in kinds and _size(layout, quantity) > 0
+    ]
+
+
+def _size(layout: Layout, quantity: str) -> int:
+    part = layout.slices.get(quantity, slice(0, 0))
+    return int(part.stop - part.start)
 
 
 def violations(

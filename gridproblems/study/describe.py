@@ -14,6 +14,7 @@ from pymoo.core.problem import Problem
 
 from gridproblems.net_problem import NetProblem
 from gridproblems.problem import GridProblem
+from gridproblems.violations import checked_limits, not_limited
 
 MOST_IN_TEXT = 8
 MOST_PICTURE_BYTES = 8_000_000
@@ -53,6 +54,8 @@ def facts_of(problem: Problem) -> dict[str, Any]:
         ),
         "base": _base_values(problem) if is_grid else None,
         "reference": reference,
+        "limits": [str(limit) for limit in checked_limits(problem.constraints)] if is_grid else [],
+        "not_limited": not_limited(problem) if is_grid else [],
     }
 
 
@@ -86,7 +89,12 @@ def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError("facts: reference: expected rows of numbers")
         if not all(isinstance(reference.get(name), str) for name in ("status", "method")):
             raise ValueError("facts: reference: expected status and method as texts")
-    return {**facts, "title": str(facts.get("title", "")), "base": base, "reference": reference}
+    said = {name: facts.get(name, []) for name in ("limits", "not_limited")}  # old files lack them
+    for name, lines in said.items():
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise ValueError(f"facts: {name}: expected a list of texts")
+    title = str(facts.get("title", ""))
+    return {**facts, **said, "title": title, "base": base, "reference": reference}
 
 
 def checked_solution(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,8 @@ class ReactivePowerDispatch(NetProblem):
             element indices; None for all that the net or the case offers.
         limits: Overrides the limits in the net's tables; None takes a limit away:
             ``vm_pu`` (low, high) at all buses, ``loading_percent`` of all branches,
-            ``gen_q_mvar``, ``ext_grid_p_mw`` and ``ext_grid_q_mvar`` (low, high),
+            ``gen_q_mvar``, ``ext_grid_p_mw`` (also of slack generators) and ``ext_grid_q_mvar``
+            (low, high),
             ``gen_vm_pu`` and ``ext_grid_vm_pu`` (low, high) of the set-points, ``radial`` True.
         fixed: Settings of every candidate, None for those of the case.
         engine, n_jobs, cache, aggregate, require_base_solution: See `NetProblem`.
@@ -353,6 +354,8 @@ def _constraints(net: pandapowerNet, limits: Limits, of_grid: list[Limit]) -> li
         key = f"{table}_{quantity}"
         if limits.get(key, ()) is not None:
             entries += machine_limits(net, table, quantity, limits.get(key))
+            if quantity == "p_mw":  # slack generators stand for external grids
+                entries += machine_limits(net, "gen", quantity, limits.get(key))
     constraints: list[Constraint] = [StateLimits(entries, layout_of(net))]
     if limits.get("radial"):
         constraints.append(radial_constraint(net))
