@@ -468,6 +468,31 @@ def test_arguments_of_the_wrong_kind_are_refused_by_name(task: str, name: str) -
         ("orpd", {"engine": ["newton"]}, "engine: expected text, got"),
         ("orpd", {"aggregate": 1}, "aggregate: expected True or False, got 1"),
         ("orpd", {"fixed": {("load", "p_mw"): [1]}}, "fixed: expected a mapping"),
+        (
+            "orpd",
+            {"fixed": {("load", "p_mw"): {0: None}}},
+            r"fixed: load.p_mw\[0\]: expected a finite number, got None",
+        ),
+        ("orpd", {"fixed": {("load", "p_mw"): {0: np.nan}}}, r"expected a finite number, got nan"),
+        (
+            "orpd",
+            {"fixed": {("load", "p_mw"): {99: 1}}},
+            "fixed: load.p_mw: the net has no load 99",
+        ),
+        ("orpd", {"fixed": {("load", "p"): {0: 1}}}, "fixed: the net has no column load.p"),
+        ("orpd", {"controls": {"gen": [[0]]}}, r"controls: expected indices of gen, got \[0\]"),
+        ("placement", {"kind": []}, "kind: expected at least one kind"),
+        ("placement", {"kind": "storage", "storage_hours": (2, np.inf)}, "storage_hours: expected"),
+        (
+            "storage",
+            {"storages": [{"bus": 9, "power_mw": None, "energy_mwh": 1}]},
+            "storages: .*: expected a positive power_mw, got None",
+        ),
+        (
+            "regulators",
+            {"disturbance": {"load": "s1a", "kw": "a"}},
+            "load s1a: expected a finite kw",
+        ),
         ("allocation", {"zip_percent": (1, 2, 3)}, "zip_percent: expected"),
         ("regulators", {"vreg_v": (110.0,)}, "vreg_v: expected"),
         (

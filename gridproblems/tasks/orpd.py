@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import networkx as nx
 import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems._arguments import check_arguments
+from gridproblems._arguments import check_arguments, shown
 from gridproblems._names import with_nearest
 from gridproblems.cases import BestKnown, Case
 from gridproblems.constraints import Constraint, Limit, StateLimits
@@ -105,6 +107,7 @@ class ReactivePowerDispatch(NetProblem):
             for key, values in (fixed or {}).items()
             if (free := {e: v for e, v in values.items() if (*key, e) not in controlled})
         }
+        _check_fixed(net, fixed)
         super().__init__(
             net,
             ControlSet(found, fixed),
@@ -160,6 +163,20 @@ def find_controls(
     return found
 
 
+def _check_fixed(net: pandapowerNet, fixed: Mapping[tuple[str, str], Mapping[int, float]]) -> None:
+    for (table, column), values in fixed.items():
+        if table not in net or column not in net[table]:
+            raise ValueError(f"fixed: the net has no column {table}.{column}")
+        for element, value in values.items():
+            if element not in net[table].index:
+                raise ValueError(f"fixed: {table}.{column}: the net has no {table} {element}")
+            if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
+                raise ValueError(
+                    f"fixed: {table}.{column}[{element}]: expected a finite number, "
+                    f"got {shown(value)}"
+                )
+
+
 def _check_control(net: pandapowerNet, control: Control) -> None:
     if control.table not in net or control.column not in net[control.table]:
         raise ValueError(f"{control.name}: the net has no column {control.table}.{control.column}")
@@ -171,6 +188,8 @@ def _check_control(net: pandapowerNet, control: Control) -> None:
 def _elements(net: pandapowerNet, table: str, asked: list[int] | None) -> list[int]:
     """Elements in service, or the asked ones."""
     for element in asked or ():
+        if not isinstance(element, Integral):
+            raise ValueError(f"controls: expected indices of {table}, got {shown(element)}")
         if element not in net[table].index:
             raise ValueError(f"controls: the net has no {table} {element}")
     return list(asked or net[table].index[net[table].in_service.astype(bool)])

@@ -565,6 +565,8 @@ def _units(
 ) -> list[Unit]:
     """The units that the arguments ask for."""
     kinds = [kind] * (n_units or 1) if isinstance(kind, str) else list(kind)
+    if not kinds:
+        raise ValueError("kind: expected at least one kind, got an empty list")
     if n_units is not None and (n_units < 1 or n_units != len(kinds)):
         raise ValueError(f"n_units: expected {max(len(kinds), 1)}, one per kind, got {n_units}")
     for one in kinds:
@@ -595,7 +597,10 @@ def _units(
 
 def _checked_range(name: str, given: Any, low: float, high: float) -> Range:
     values = np.asarray(given, dtype=float)
-    if values.shape not in ((), (2,)) or not ((values >= low) & (values <= high)).all():
+    if (
+        values.shape not in ((), (2,))
+        or not (np.isfinite(values) & (values >= low) & (values <= high)).all()
+    ):
         raise ValueError(
             f"{name}: expected a number or a pair of limits in [{low:g}, {high:g}], got {given}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems._arguments import check_arguments
+from gridproblems._arguments import check_arguments, shown
 from gridproblems.case_series import case_series
 from gridproblems.controls import Variable
 from gridproblems.net_problem import NetProblem
@@ -407,8 +408,9 @@ def _check_series(series: Settings, storages: pd.DataFrame) -> None:
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     for _, row in table.iterrows():
         for column in ("power_mw", "energy_mwh"):
-            if not 0 < float(row[column]) < np.inf:
+            value = row[column]
+            if not isinstance(value, Real) or not 0 < float(value) < np.inf:
                 raise ValueError(
-                    f"storages: {row['name']}: expected a positive {column}, got {row[column]}"
+                    f"storages: {row['name']}: expected a positive {column}, got {shown(value)}"
                 )
     return table
