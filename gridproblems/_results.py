@@ -21,8 +21,7 @@ from gridproblems.plotting import (
     plot_pareto_front,
 )
 from gridproblems.problem import GridProblem
-from gridproblems.state import Layout
-from gridproblems.violations import checked_limits
+from gridproblems.violations import checked_limits, not_limited
 
 PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy")
 
@@ -130,14 +129,16 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
 
     ``net.json`` is left out when the power flow of the chosen settings does not converge.
     """
+    from gridproblems.study.written import write_csv  # which needs this module
+
     result = figures(run)
     text = json.dumps(result, indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
     history = shown_history(run)
-    history.to_csv(folder / "history.csv", index=False)
+    write_csv(folder / "history.csv", history)
     several, signs = run.problem.n_obj > 1, run.problem.objective_signs
     if several:
-        _front(run).to_csv(folder / "front.csv", index=False)
+        write_csv(folder / "front.csv", _front(run))
     if result["converged"]:
         run.problem.write(run.x, folder)
 
@@ -242,24 +243,6 @@ def shown_history(run: Run) -> pd.DataFrame:
     if run.problem.n_obj == 1:
         history["best"] *= run.problem.objective_signs[0]
     return history
-
-
-def not_limited(problem: GridProblem) -> list[str]:
-    """Voltages and loadings of the grid that no limit holds."""
-    layout = problem.base_state.layout
-    kinds = set(problem.evaluation.entries.kinds)
-    wanted = {"vm_pu": "voltages", "line_loading_percent": "line loadings"}
-    wanted["trafo_loading_percent"] = "transformer loadings"
-    return [
-        words
-        for quantity, words in wanted.items()
-        if quantity not in kinds and _size(layout, quantity) > 0
-    ]
-
-
-def _size(layout: Layout, quantity: str) -> int:
-    part = layout.slices.get(quantity, slice(0, 0))
-    return int(part.stop - part.start)
 
 
 def _front(run: Run) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._arguments import shown
 from gridproblems.cases import Case
 from gridproblems.profiles import profile_table, warn_of_kw
 from gridproblems.series import series_settings
@@ -41,7 +42,14 @@ def case_series(
         return None
     tables: dict[tuple[str, str], Any] = {}
     for key, table in series.items():
-        name, _, column = key.partition(".") if isinstance(key, str) else (key[0], "", key[1])
+        if isinstance(key, str):
+            key = tuple(key.split(".", 1))
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise ValueError(
+                "series: expected tables by (table, column) or 'table.column', such as "
+                f"'load.p_mw', got {shown(key)}"
+            )
+        name, column = key
         where = f"series {name}.{column}"
         if isinstance(table, (str, Path)):
             if name not in net or "in_service" not in net[name]:
@@ -50,8 +58,7 @@ def case_series(
             table = profile_table(table, where, len(elements))
             table.columns = elements
         elif (name, column) == ("load", "p_mw"):
-            frame = pd.DataFrame(table)
-            profile_table(frame, where)
+            profile_table(table, where)
         tables[name, column] = table
     settings = series_settings(net, tables)
     powers = {
@@ -91,7 +98,13 @@ def pv_profile(
         profile = (total / total.max()).to_numpy()
     elif isinstance(profile, (str, Path)):
         profile = profile_table(profile, "profile", 1).iloc[:, 0]
-    values = np.asarray(profile, dtype=float)
+    try:
+        values = np.asarray(profile, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"profile: expected one number per snapshot or the path of a CSV file, "
+            f"got {shown(profile)}"
+        ) from error
     if values.ndim != 1 or len(values) != (n_snapshots or len(values)) or not len(values):
         expected = "n_snapshots" if n_snapshots is None else n_snapshots
         raise ValueError(f"profile: expected {expected} numbers, got shape {values.shape}")

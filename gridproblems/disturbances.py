@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -56,7 +57,7 @@ class LoadChange:
 
     def __post_init__(self) -> None:
         given = [value for value in (self.kw, self.factor) if value is not None]
-        if len(given) != 1 or not np.isfinite(given[0]):
+        if len(given) != 1 or not isinstance(given[0], Real) or not np.isfinite(given[0]):
             raise ValueError(
                 f"load {self.load}: expected a finite kw or factor, one of the two, "
                 f"got kw={self.kw}, factor={self.factor}"

@@ -398,14 +398,15 @@ def _check_supply(net: pandapowerNet) -> None:
 
 def _check_characteristics(net: pandapowerNet) -> None:
     """Characteristics that are objects are not read from files."""
-    known = net.characteristic.index if "characteristic" in net else ()
-    for table in ("trafo", "trafo3w"):
-        if "tap_dependent_impedance" not in net[table] or len(known):
+    table = net.get("characteristic")
+    known = table.index if isinstance(table, pd.DataFrame) else ()
+    for kind in ("trafo", "trafo3w"):
+        if "tap_dependent_impedance" not in net[kind] or len(known):
             continue
-        wanting = net[table].index[net[table].tap_dependent_impedance.eq(True)]
+        wanting = net[kind].index[net[kind].tap_dependent_impedance.eq(True)]
         if len(wanting):
             raise ValueError(
-                f"{table} {wanting[0]}: tap_dependent_impedance is set, but the net has no "
+                f"{kind} {wanting[0]}: tap_dependent_impedance is set, but the net has no "
                 "characteristics (they are objects, which are not read from files); use "
                 "trafo_characteristic_table"
             )

@@ -175,8 +175,7 @@ def _loads(text: str, place: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = _twice([name for name, _ in pairs])
             raise _Refused(place, f"the key {_shown(twice)} occurs twice")
         return found
 
@@ -325,8 +324,7 @@ class _Cleaner:
             raise _Refused(place, "expected a table of columns, index and data")
         index, rows = _labels(content["index"], f"{place} index"), content["data"]
         columns = [place] if series else _labels(content["columns"], f"{place} columns")
-        if len({str(column) for column in columns}) < len(columns):
-            twice = next(c for c in columns if columns.count(c) > 1)
+        if (twice := _twice([str(column) for column in columns])) is not None:
             raise _Refused(place, f"the column {_shown(twice)} occurs twice")
         if not isinstance(rows, list) or len(rows) != len(index):
             raise _Refused(place, f"expected {len(index)} rows of data, as many as the index has")
@@ -402,6 +400,16 @@ def _check_size(content: dict[str, Any], place: str) -> None:
             rows.update(cells)
     if len(rows) * len(content) > MAX_CELLS:
         raise _Refused(place, f"a table of {len(rows)} by {len(content)} cells is too large")
+
+
+def _twice(names: list[str]) -> str | None:
+    """The first name that was there before."""
+    met: set[str] = set()
+    for name in names:
+        if name in met:
+            return name
+        met.add(name)
+    return None
 
 
 def _pair(value: dict[str, Any], place: str) -> tuple[str, str]:

@@ -182,16 +182,19 @@ def machine_limits(
     """Limits on P or Q of generators or external grids: the given ones, or those of the table.
 
     Args:
-        table: ``"gen"`` or ``"ext_grid"``.
+        table: ``"gen"`` or ``"ext_grid"``; the active power of generators is limited where they are
+            slacks and so take what is left.
         quantity: ``"p_mw"`` or ``"q_mvar"``.
 
     Raises:
         ValueError: The given limits are no pair of numbers, or a lower one is above an upper.
     """
-    band = _band(f"{table}_{quantity}", band)
+    band = _band(f"{'ext_grid' if quantity == 'p_mw' else table}_{quantity}", band)
     limits: list[Limit] = []
     for row, element in enumerate(net[table].index):
         if not net[table].at[element, "in_service"]:
+            continue
+        if (table, quantity) == ("gen", "p_mw") and not net.gen.at[element, "slack"]:
             continue
         low, high = band or (number(net, table, element, f"{m}_{quantity}") for m in ("min", "max"))
         # a range of over 1e6 MW is pandapower's way to say "no limit"

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ import cloudpickle
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+
+from gridproblems._arguments import shown
 
 Outputs = list[dict[str, Any]]
 
@@ -41,13 +44,15 @@ class PopulationRunner:
         n_jobs: Number of workers, -1 for all cores.
 
     Raises:
-        ValueError: ``n_jobs`` is 0.
+        ValueError: ``n_jobs`` is 0 or no whole number.
     """
 
     def __init__(self, n_jobs: int) -> None:
-        if n_jobs == 0:
-            raise ValueError("n_jobs: expected a positive number, or -1 for all cores, got 0")
-        self.n_jobs = joblib.effective_n_jobs(n_jobs)
+        if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0:
+            raise ValueError(
+                f"n_jobs: expected a positive number, or -1 for all cores, got {shown(n_jobs)}"
+            )
+        self.n_jobs: int = joblib.effective_n_jobs(n_jobs)
         self._file: str | None = None
         self._threads: ThreadPoolExecutor | None = None
 

@@ -19,6 +19,7 @@ from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
 
 from gridproblems import _summary, _vectors
+from gridproblems._arguments import check_arguments, shown
 from gridproblems._names import with_nearest
 from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
@@ -179,6 +180,8 @@ class GridProblem(ElementwiseProblem):
         self.counts = self.evaluation.counts
         self.best_known: BestKnown | None = None
         self.known_front: KnownFront | None = None
+        if not isinstance(cache, (bool, Integral)) or cache < 0:
+            raise ValueError(f"cache: expected True, False or 0 or more, got {shown(cache)}")
         self._cache_size = 100_000 if cache is True else int(cache)
         self._cache: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -714,11 +717,32 @@ def _listed(argument: str, given: Any) -> Sequence[Any]:
     """
     if isinstance(given, (str, Objective)) or callable(given) or hasattr(given, "bind"):
         return (given,)
-    if not isinstance(given, Sequence):
-        raise ValueError(f"{argument}: expected a list, got {given!r}")
-    if not given:
+    if not isinstance(given, (Sequence, np.ndarray)) or isinstance(given, bytes):
+        raise ValueError(f"{argument}: expected a list of names or functions, got {shown(given)}")
+    if not len(given):
         raise ValueError(f"{argument}: expected at least one")
-    return given
+    return list(given)
+
+
+def check_task_arguments(
+    make: Callable[..., None], arguments: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    """Refuses arguments of the wrong kind of a task, `Options` among them.
+
+    Args:
+        make: Its constructor.
+        arguments: By name; others, such as ``self``, are ignored.
+        options: Those of `Options`.
+
+    Raises:
+        ValueError: The message names the argument.
+        TypeError: An unknown option.
+    """
+    unknown = [name for name in options if name not in Options.__annotations__]
+    if unknown:
+        raise TypeError(f"{make.__qualname__}: unknown argument {unknown[0]!r}")
+    check_arguments(make, {k: v for k, v in arguments.items() if k != "options"})
+    check_arguments(GridProblem.__init__, options)
 
 
 def arguments_of(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._arguments import shown
 from gridproblems.state import Field, FloatArray, Settings
 
 
@@ -29,6 +30,11 @@ def series_settings(net: pandapowerNet, series: Mapping[tuple[str, str], Any]) -
     fields: list[Field] = []
     values: list[FloatArray] = []
     for key, table in series.items():
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise ValueError(
+                f"series: expected tables by (table, column), such as ('load', 'p_mw'), "
+                f"got {shown(key)}"
+            )
         name, column = key
         where = f"series {name}.{column}"
         if name not in net or column not in net[name]:
@@ -37,7 +43,7 @@ def series_settings(net: pandapowerNet, series: Mapping[tuple[str, str], Any]) -
         missing = [element for element in frame.columns if element not in net[name].index]
         if missing:
             raise ValueError(f"{where}: the net has no {name} {missing[0]}")
-        numbers = frame.to_numpy(dtype=float)
+        numbers = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
         bad = np.argwhere(~np.isfinite(numbers))
         if len(bad):
             row, place = bad[0]
@@ -56,8 +62,13 @@ def series_settings(net: pandapowerNet, series: Mapping[tuple[str, str], Any]) -
 
 
 def _frame(net: pandapowerNet, table: str, values: Any, where: str) -> pd.DataFrame:
-    array = np.asarray(values, dtype=float)
     n = len(net[table])
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where}: expected numbers of shape (n_snapshots, {n}), got {shown(values)}"
+        ) from error
     if array.ndim != 2 or array.shape[1] != n:
         raise ValueError(f"{where}: expected shape (n_snapshots, {n}), got {array.shape}")
     return pd.DataFrame(array, columns=net[table].index)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gridproblems.constraints import Measure
 from gridproblems.evaluation import Entries
-from gridproblems.state import FloatArray
+from gridproblems.state import FloatArray, Layout
 
 if TYPE_CHECKING:
     from gridproblems.problem import GridProblem
@@ -128,6 +128,24 @@ def checked_limits(problem: GridProblem) -> list[CheckedLimits]:
         )
         for kind, (names, measures) in found.items()
     ]
+
+
+def not_limited(problem: GridProblem) -> list[str]:
+    """Voltages and loadings of the grid that no limit holds."""
+    layout = problem.base_state.layout
+    kinds = set(problem.evaluation.entries.kinds)
+    wanted = {"vm_pu": "voltages", "line_loading_percent": "line loadings"}
+    wanted["trafo_loading_percent"] = "transformer loadings"
+    return [
+        words
+        for quantity, words in wanted.items()
+        if quantity not in kinds and _size(layout, quantity) > 0
+    ]
+
+
+def _size(layout: Layout, quantity: str) -> int:
+    part = layout.slices.get(quantity, slice(0, 0))
+    return int(part.stop - part.start)
 
 
 def violations(entries: Entries, values: FloatArray) -> list[Violation]:

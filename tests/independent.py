@@ -208,8 +208,15 @@ def grid_limits(
 def machine_limits(net: pandapowerNet) -> dict[Key, float]:
     """Reactive power of generators, power of external grids, of one solved power flow."""
     entries: dict[Key, float] = {}
-    for table, quantity in (("gen", "q_mvar"), ("ext_grid", "p_mw"), ("ext_grid", "q_mvar")):
+    for table, quantity in (
+        ("gen", "q_mvar"),
+        ("ext_grid", "p_mw"),
+        ("gen", "p_mw"),
+        ("ext_grid", "q_mvar"),
+    ):
         for element in net[table].index[net[table].in_service.astype(bool)]:
+            if (table, quantity) == ("gen", "p_mw") and not net.gen.slack[element]:
+                continue  # only what a slack takes is left to the power flow
             low, high = (
                 _cell(net, table, element, f"{side}_{quantity}") for side in ("min", "max")
             )

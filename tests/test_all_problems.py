@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html
+import inspect
 import pickle
 import re
 from collections.abc import Callable
@@ -401,3 +402,107 @@ def test_runs_under_single_objective_algorithms(with_one_objective: GridProblem,
 @pytest.mark.parametrize("name", multi_objective(2))
 def test_runs_under_multi_objective_algorithms(problem: GridProblem, name: str) -> None:
     run(problem, multi_objective(2)[name])
+
+
+#: Of every task, what its constructor needs beside its first argument.
+NEEDED: dict[str, dict[str, object]] = {
+    "storage": {"storages": [{"bus": 9, "power_mw": 0.002, "energy_mwh": 0.006}]},
+}
+CASES = {
+    "orpd": "ieee14",
+    "reconfiguration": "case16",
+    "regulators": "village",
+    "allocation": "lv18",
+    "placement": "case33bw",
+    "storage": "lv18",
+}
+NOTHING_FITS = [object(), b"x", {1.5: object()}, {object(): None}, [object()], {1.0}, 1j]
+#: Arguments that may be anything, for their kinds are many: who reads them says what was expected.
+ANYTHING = {"disturbance", "generation", "load", "profile"}
+
+
+def arguments() -> list[tuple[str, str]]:
+    return [
+        (task, name) for task in PROBLEMS for name in inspect.signature(PROBLEMS[task]).parameters
+    ]
+
+
+@pytest.mark.parametrize(("task", "name"), arguments())
+def test_arguments_of_the_wrong_kind_are_refused_by_name(task: str, name: str) -> None:
+    first = next(iter(inspect.signature(PROBLEMS[task]).parameters))
+    given = {first: CASES[task], **NEEDED.get(task, {})}
+    for value in NOTHING_FITS:
+        with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
+            PROBLEMS[task](**{**given, name: value})
+        if name not in ANYTHING:
+            assert re.match(rf"{name}\b.*(expected|unknown)", str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("task", "argument", "message"),
+    [
+        ("reconfiguration", {"hours": "1"}, "hours: expected a finite number, got the text '1'"),
+        ("reconfiguration", {"hours": np.inf}, "hours: expected a finite number, got inf"),
+        ("reconfiguration", {"periods": 1.5}, "periods: expected a whole number, got 1.5"),
+        (
+            "reconfiguration",
+            {"switchable": 3},
+            "switchable: expected a list of whole numbers, got 3",
+        ),
+        ("reconfiguration", {"coding": None}, "coding: expected text, got None"),
+        ("reconfiguration", {"cache": -1}, "cache: expected True, False or 0 or more, got -1"),
+        ("reconfiguration", {"objectives": 1}, "objectives: expected a list of names or functions"),
+        (
+            "reconfiguration",
+            {"objectives": {"p_loss_kw": 1}},
+            "objectives: expected a list of names",
+        ),
+        ("reconfiguration", {"series": {"load": [1]}}, "series: expected a mapping"),
+        (
+            "reconfiguration",
+            {"series": {("load", "p_mw"): "x"}},
+            "series load.p_mw: expected numbers",
+        ),
+        ("placement", {"series": {1: [1]}}, "series: expected tables by .* got 1"),
+        ("orpd", {"n_jobs": "2"}, "n_jobs: expected a whole number, got the text '2'"),
+        ("orpd", {"engine": ["newton"]}, "engine: expected text, got"),
+        ("orpd", {"aggregate": 1}, "aggregate: expected True or False, got 1"),
+        ("orpd", {"fixed": {("load", "p_mw"): [1]}}, "fixed: expected a mapping"),
+        (
+            "orpd",
+            {"fixed": {("load", "p_mw"): {0: None}}},
+            r"fixed: load.p_mw\[0\]: expected a finite number, got None",
+        ),
+        ("orpd", {"fixed": {("load", "p_mw"): {0: np.nan}}}, r"expected a finite number, got nan"),
+        (
+            "orpd",
+            {"fixed": {("load", "p_mw"): {99: 1}}},
+            "fixed: load.p_mw: the net has no load 99",
+        ),
+        ("orpd", {"fixed": {("load", "p"): {0: 1}}}, "fixed: the net has no column load.p"),
+        ("orpd", {"controls": {"gen": [[0]]}}, r"controls: expected indices of gen, got \[0\]"),
+        ("placement", {"kind": []}, "kind: expected at least one kind"),
+        ("placement", {"kind": "storage", "storage_hours": (2, np.inf)}, "storage_hours: expected"),
+        (
+            "storage",
+            {"storages": [{"bus": 9, "power_mw": None, "energy_mwh": 1}]},
+            "storages: .*: expected a positive power_mw, got None",
+        ),
+        (
+            "regulators",
+            {"disturbance": {"load": "s1a", "kw": "a"}},
+            "load s1a: expected a finite kw",
+        ),
+        ("allocation", {"zip_percent": (1, 2, 3)}, "zip_percent: expected"),
+        ("regulators", {"vreg_v": (110.0,)}, "vreg_v: expected"),
+        (
+            "regulators",
+            {"capacitors": None},
+            "capacitors: expected True or False or a list of names",
+        ),
+    ],
+)
+def test_messages_about_arguments(task: str, argument: dict[str, object], message: str) -> None:
+    given = {**NEEDED.get(task, {}), **argument}
+    with pytest.raises(ValueError, match=message):
+        PROBLEMS[task](CASES[task], **given)

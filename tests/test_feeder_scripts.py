@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gridproblems.engines import _trial
 from gridproblems.engines._load_opendss import opendssdirect
 from gridproblems.engines._opendss import OpenDSSEngine, build, new_context
 from gridproblems.feeders import load_feeder
@@ -129,6 +130,51 @@ def written(folder: Path, text: str, name: str = "master.dss") -> Path:
 
 def read_quietly(path: Path, trust: bool = False) -> OpenDSSEngine:
     return OpenDSSEngine(load_feeder(path, trust))
+
+
+# -- what OpenDSS dies of ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "New XYCurve.x points=enabled",
+        "New EnergyMeter.x 3phaselosses=vreg",
+        "New Transformer.t windings=100000000",
+        "New LineCode.big nphases=60000",
+        "New Load.q bus1=end.-5 kv=1",
+    ],
+)
+def test_what_opendss_dies_of_is_an_error(tmp_path: Path, attack: str) -> None:
+    with pytest.raises(ValueError, match="feeder master: OpenDSS dies of it"):
+        read_quietly(written(tmp_path, f"{MAIN}{attack}\n{TAIL}"))
+
+
+def test_what_never_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_trial, "LIMIT_S", 5.0)
+    text = f"{MAIN}{TAIL}Solve mode=yearly number=2000000000\n"
+    with pytest.raises(ValueError, match="does not get done with it in 5 s; pass trust=True"):
+        read_quietly(written(tmp_path, text))
+
+
+def test_a_feeder_is_tried_once_and_a_trusted_one_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: (calls.append(a), run(*a, **k))[1])
+    monkeypatch.setattr(_trial, "_passed", set())
+    (tmp_path / "day.csv").write_text("1\n2\n3\n")
+    text = f"{MAIN}LoadShape.day.mult=(file=day.csv)\n{TAIL}"
+    read_quietly(written(tmp_path, text), trust=True)
+    OpenDSSEngine(load_feeder("village"))
+    assert len(calls) == 0
+    for _ in range(2):
+        read_quietly(written(tmp_path, text))
+    assert len(calls) == 1
+    (tmp_path / "day.csv").write_text("1\n2\n4\n")
+    read_quietly(written(tmp_path, text))
+    assert len(calls) == 2
 
 
 # -- nothing is loaded or written ----------------------------------------------------------

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandapower as pp
 import pandapower.networks as pn
 import pytest
+from matplotlib.patches import StepPatch
 from nets import feeder, two_bus
 
 from gridproblems import (
@@ -79,6 +82,24 @@ def test_limits_that_cannot_be_are_refused_by_every_task(task: str, limits: Any)
         more["storages"] = [{"bus": 9, "power_mw": 0.003, "energy_mwh": 0.009}]
     with pytest.raises(ValueError, match=r"^limits: "):
         PROBLEMS[task](case, limits=limits, **more)
+
+
+def test_given_limits_are_those_of_the_figures_and_of_written_nets(tmp_path: Path) -> None:
+    net = two_bus()
+    given = {"vm_pu": (0.97, 1.03), "loading_percent": None}
+    problem = ReactivePowerDispatch(net, limits=given)
+    axes = problem.figures(problem.base_x)["voltage"].axes[0]
+    drawn = [patch.get_data().values for patch in axes.patches if isinstance(patch, StepPatch)]
+    assert [set(values) for values in drawn] == [{0.97}, {1.03}]
+    problem.write(problem.base_x, tmp_path)
+    written = pp.from_json(str(tmp_path / "net.json"))
+    assert set(written.bus.min_vm_pu) == {0.97}
+    assert written.line.max_loading_percent.isna().all()
+    assert set(net.bus.min_vm_pu) == {0.9}  # the caller's net stays
+    placement = DERPlacement(net, 1, "dg", limits=given)
+    assert set(placement.apply(placement.base_x).bus.max_vm_pu) == {1.03}
+    again = ReactivePowerDispatch(written, limits={"loading_percent": None})
+    assert again.constraint_names == problem.constraint_names
 
 
 def test_checked_limits_count_elements_and_span_their_limits() -> None:

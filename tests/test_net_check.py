@@ -255,3 +255,11 @@ def test_elements_without_a_name_are_called_by_their_index(name: Any, net: panda
     net.load["name"] = net.load["name"].astype(object)
     net.load.iat[0, list(net.load.columns).index("name")] = name
     assert label_of(net, "load", 0) == "load 0"
+
+
+@pytest.mark.parametrize("value", ["x", 7, [1], {"a": 1}, None])
+def test_characteristics_that_are_no_table_are_as_if_absent(value: Any, net: pandapowerNet) -> None:
+    net["characteristic"] = value
+    net.trafo["tap_dependent_impedance"] = True
+    with pytest.raises(ValueError, match="tap_dependent_impedance is set, but the net has no"):
+        check_net(net)

@@ -311,6 +311,16 @@ ATTACKS: dict[str, tuple[Callable[[Document], Any], str]] = {
         lambda d: '{"bus": ' + json.dumps(FUNCTION) + ', "bus": {}}',
         "net.json: the key 'bus' occurs twice",
     ),
+    "duplicate key behind many": (
+        lambda d: "{" + ",".join(f'"{i}":0' for i in range(200_000)) + ',"199999":0}',
+        "net.json: the key '199999' occurs twice",
+    ),
+    "the same column as number and text": (
+        lambda d: with_table(
+            d, lambda t: t.__setitem__("_object", '{"columns":[1,"1"],"index":[],"data":[]}')
+        ),
+        "net.load: the column '1' occurs twice",
+    ),
     "duplicate key in a table": (
         lambda d: with_table(d, lambda t: t.__setitem__("_object", '{"data": 1, "data": []}')),
         "net.load: the key 'data' occurs twice",

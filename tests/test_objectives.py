@@ -9,6 +9,7 @@ import pandapower.networks as pn
 import pytest
 from nets import tap_zoo, two_bus
 
+from gridproblems import ReactivePowerDispatch
 from gridproblems.constraints import Limit, StateLimits
 from gridproblems.engines import NewtonEngine, ReferenceEngine
 from gridproblems.network import loading_limits, machine_limits, radial_constraint, voltage_limits
@@ -154,3 +155,23 @@ def test_radial_counts_parallel_couplers_and_three_windings() -> None:
         {("switch", "closed"): {0: 0.0}, ("trafo", "in_service"): {2: 0}}
     )
     assert radial_constraint(net)(opened, state).tolist() == [0.0]
+
+
+def test_the_power_of_slack_generators_is_limited_as_that_of_external_grids() -> None:
+    """The slack takes 1 MW and losses: 0.1 MW more than the limit, over a range of 1.4 MW."""
+    net = two_bus()
+    net.ext_grid["in_service"] = False
+    slack = pp.create_gen(net, 0, p_mw=0.0, vm_pu=1.0, slack=True)
+    pp.create_gen(net, 1, p_mw=0.0, vm_pu=V2_PU, in_service=False)
+    state = ReferenceEngine(net).solve(NOTHING)
+    entries = machine_limits(net, "gen", "p_mw", (-0.5, 0.9))
+    assert [limit.name for limit in entries] == [f"gen {slack} p_mw max", f"gen {slack} p_mw min"]
+    values = StateLimits(entries, state.layout)(NOTHING, state)
+    taken_mw = P_MW + R_PU * CURRENT_PU**2
+    np.testing.assert_allclose(values, [(taken_mw - 0.9) / 1.4, (-0.5 - taken_mw) / 1.4], atol=1e-8)
+    problem = ReactivePowerDispatch(
+        net,
+        controls={"gen": [slack]},
+        limits={"vm_pu": None, "ext_grid_p_mw": (-0.5, 0.9), "gen_vm_pu": (0.95, 1.05)},
+    )
+    assert f"gen {slack} p_mw max" in problem.constraint_names

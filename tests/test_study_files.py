@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,11 @@ from gridproblems.errors import GridProblemError
 from gridproblems.study import Results
 from gridproblems.study import store as store_module
 from gridproblems.study.blobs import MOST_BYTES, from_blob, to_blob
+from gridproblems.study.describe import checked_solution
+from gridproblems.study.export import export_csv, export_ioh
 from gridproblems.study.run import Outcome
 from gridproblems.study.store import MIGRATIONS, RunKey, Store, StoredRun, StudyFileError, checksum
+from gridproblems.study.written import write_text
 
 N_RUNS = 12
 
@@ -206,6 +210,7 @@ def resigned(path: Path, change: dict[str, Any]) -> Results:
     [
         ({"F": to_blob(np.array([[0.001]]))}, "final points are not among its improvements"),
         ({"F": to_blob(np.array([[1.0, 2.0]]))}, "expected 1 objectives"),
+        ({"F": to_blob(np.array([[1e200]]))}, "beyond what any grid has"),
         ({"X": to_blob(np.zeros((1, 5)))}, "expected 2 variables"),
         ({"X": to_blob(np.zeros((2, 2)))}, "differ in number"),
         ({"evaluations": 3}, "improved after its last evaluation"),
@@ -230,6 +235,33 @@ def test_nonsense_with_a_good_checksum_is_found_by_what_it_says(
         assert message in str(found.altered[0])
 
 
+@pytest.mark.parametrize("change", [{"base": [10**400]}, {"base": [-(10**101)]}])
+def test_numbers_beyond_floats_are_no_facts(tmp_path: Path, change: dict[str, Any]) -> None:
+    outcomes = {("p", "a", seed): finished([[1, 0, 0, 1.0]]) for seed in (1, 2)}
+    found = results(tmp_path / "s.db", {"p": {**facts(), **change}}, outcomes)
+    assert not found.runs
+    assert "base: expected a number" in str(found.altered[0])
+
+
+def test_a_network_without_buses_is_left_out() -> None:
+    names = ("positions", "buses", "sources", "vm_pu", "branches")
+    lists: dict[str, list[Any]] = {name: [] for name in names}
+    assert "network" not in checked_solution({"rows": [], "network": lists})
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "a" * 300, "\ud800"])
+def test_exports_stay_in_their_folder(tmp_path: Path, name: str) -> None:
+    about = {**facts(), "units": ["MW" if name != "\ud800" else name]}
+    outcomes = {("p", name, seed): finished([[1, 0, 0, 1.0]]) for seed in (1, 2)}
+    if name == "\ud800":
+        outcomes = {("p", "a", seed): o for (_, _, seed), o in outcomes.items()}
+    found = results(tmp_path / "s.db", {"p": about}, outcomes)
+    folder = (tmp_path / "out" / "ioh").resolve()
+    assert all(path.resolve().is_relative_to(folder) for path in export_ioh(found, folder))
+    export_csv(found, folder)
+    write_text(tmp_path / "page", name)
+
+
 def test_an_altered_run_is_repeated_and_replaced(tmp_path: Path) -> None:
     path = made_with_fingerprints(tmp_path / "s.db")
     key = RunKey("p", "callable", "a", "{}", 1, 100, "a" * 64, "b" * 64)
@@ -239,6 +271,27 @@ def test_an_altered_run_is_repeated_and_replaced(tmp_path: Path) -> None:
         store.add(key, finished([[1, 0, 0, 4.0]]))
         assert sorted(run.seed for run in Store.keys(store)) == [1, 2, 3]
         assert store.altered == []
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("by_link", [True, False])
+def test_a_journal_deletes_no_other_file(tmp_path: Path, by_link: bool, read_only: bool) -> None:
+    """A rollback journal may name another file, which SQLite deletes when it has rolled back."""
+    path = made(tmp_path / "s.db")
+    victim = tmp_path / "victim.txt"
+    victim.write_text("precious\n")
+    magic, name = bytes.fromhex("d9d505f920a163d7"), str(victim).encode()
+    page = 4096
+    journal = magic + struct.pack(">5I", 0, 0, path.stat().st_size // page, 512, page)
+    journal = journal.ljust(512, b"\0") + struct.pack(">I", 0x40000000 // page + 1) + name
+    journal += struct.pack(">2I", len(name), sum(name)) + magic
+    (tmp_path / "s.db-journal").write_bytes(journal)
+    asked = tmp_path / "other.db" if by_link else path
+    if by_link:
+        asked.symlink_to(path)
+    with pytest.raises(ValueError, match="names another file"):
+        Store(asked, read_only=read_only)
+    assert victim.is_file()
 
 
 # -- bombs ----------------------------------------------------------------------------------------

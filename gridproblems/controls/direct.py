@@ -409,11 +409,15 @@ class FixedBlock(Block):
     kind = "fixed settings"
 
     def __init__(self, settings: SettingsMapping, grid: DirectGrid) -> None:
+        _check_fixed(settings)
         self._settings, self._grid = settings, grid
         constants = Settings.from_mapping(settings)
         self.fields = constants.fields
         self._values = constants.values[np.newaxis]
-        present = [np.asarray(grid.present(f), dtype=float) for f in self.fields]
+        try:
+            present = [np.asarray(grid.present(f), dtype=float) for f in self.fields]
+        except ValueError as error:
+            raise ValueError(f"fixed: {error}") from error
         self._present = np.concatenate([np.zeros(0), *present])[np.newaxis]
 
     def without(self, taken: AbstractSet[tuple[str, str, object]]) -> FixedBlock:
@@ -455,6 +459,16 @@ class FixedBlock(Block):
     def describe(self, x: FloatArray) -> pd.DataFrame:
         """No row: no variable."""
         return pd.DataFrame()
+
+
+def _check_fixed(settings: SettingsMapping) -> None:
+    for (table, column), values in settings.items():
+        for element, value in values.items():
+            if not isinstance(value, (Real, np.bool_)) or not math.isfinite(value):
+                raise ValueError(
+                    f"fixed: {table}.{column}[{element}]: expected a finite number, "
+                    f"got {reprlib.repr(value)}"
+                )
 
 
 def _shown(value: float, whole: bool) -> float | int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 from pandapower.auxiliary import pandapowerNet
+
+from gridproblems._arguments import shown
 
 
 def asked_elements(net: pandapowerNet, table: str, asked: Sequence[int] | None) -> list[int]:
@@ -14,6 +17,8 @@ def asked_elements(net: pandapowerNet, table: str, asked: Sequence[int] | None) 
         ValueError: The net has no such element.
     """
     for element in asked or ():
+        if not isinstance(element, Integral):
+            raise ValueError(f"controls: expected indices of {table}, got {shown(element)}")
         if element not in net[table].index:
             raise ValueError(f"controls: the net has no {table} {element}")
     return list(asked or net[table].index[net[table].in_service.astype(bool)])

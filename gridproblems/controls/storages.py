@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import pandapower as pp
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._arguments import shown
 from gridproblems.controls.variables import Variable
 from gridproblems.network import label_of, number
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
@@ -159,8 +161,9 @@ def add_storages(
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     for _, row in table.iterrows():
         for column in ("power_mw", "energy_mwh"):
-            if not 0 < float(row[column]) < np.inf:
+            value = row[column]
+            if not isinstance(value, Real) or not 0 < float(value) < np.inf:
                 raise ValueError(
-                    f"storages: {row['name']}: expected a positive {column}, got {row[column]}"
+                    f"storages: {row['name']}: expected a positive {column}, got {shown(value)}"
                 )
     return table

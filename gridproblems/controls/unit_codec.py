@@ -443,6 +443,8 @@ def units_of(
     kinds = [kind] * (n_units or 1) if isinstance(kind, str) else list(kind)
     if n_units is not None and (n_units < 1 or n_units != len(kinds)):
         raise ValueError(f"n_units: expected {max(len(kinds), 1)}, one per kind, got {n_units}")
+    if not kinds:
+        raise ValueError("kind: expected at least one kind, got an empty list")
     for one in kinds:
         if one not in UNIT_KINDS:
             raise ValueError(f"kind: unknown kind {with_nearest(one, UNIT_KINDS)}")
@@ -471,7 +473,8 @@ def units_of(
 
 def _checked_range(name: str, given: Any, low: float, high: float) -> Range:
     values = np.asarray(given, dtype=float)
-    if values.shape not in ((), (2,)) or not ((values >= low) & (values <= high)).all():
+    within = np.isfinite(values) & (values >= low) & (values <= high)
+    if values.shape not in ((), (2,)) or not within.all():
         raise ValueError(
             f"{name}: expected a number or a pair of limits in [{low:g}, {high:g}], got {given}"
         )

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridproblems.engines._load_opendss import THREADS_ARE_SAFE, opendssdirect
+from gridproblems.engines._trial import try_out
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.feeders import Command, Feeder
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
@@ -292,7 +293,8 @@ class OpenDSSEngine:
             before left them. Else every snapshot starts from the feeder file.
 
     Raises:
-        ValueError: The circuit cannot be built; the message has OpenDSS's own, file and line.
+        ValueError: The circuit cannot be built; the message has OpenDSS's own, file and line. Or
+            OpenDSS dies of it, which is tried in another process unless the feeder is trusted.
     """
 
     releases_gil = THREADS_ARE_SAFE
@@ -313,6 +315,7 @@ class OpenDSSEngine:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
+        try_out(self.feeder)
         dss = _take_context(self.feeder)
         build(dss, self.feeder)
         c = self.circuit = _circuit_of(dss, self.feeder)

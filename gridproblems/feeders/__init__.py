@@ -33,11 +33,13 @@ class Feeder:
         name: Key in `FEEDERS`, or the name of the master file without its ending.
         title: One line.
         commands: What OpenDSS is told, in order.
+        trusted: Whether it is known that OpenDSS survives it; else it is tried in another process.
     """
 
     name: str
     title: str
     commands: tuple[Command, ...]
+    trusted: bool = False
 
 
 def load_feeder(feeder: str | Path, trust: bool = False) -> Feeder:
@@ -53,13 +55,14 @@ def load_feeder(feeder: str | Path, trust: bool = False) -> Feeder:
     name = str(feeder)
     if name == "ieee123":
         commands = commands_of_tables(DATA / name, name)
-        return Feeder(name, FEEDERS[name], tuple(Command(text, name) for text in commands))
+        return Feeder(name, FEEDERS[name], tuple(Command(text, name) for text in commands), True)
     if name in FEEDERS:
-        return Feeder(name, FEEDERS[name], read_script(DATA / name / "master.dss", trust=False))
+        commands_of_file = read_script(DATA / name / "master.dss", trust=False)
+        return Feeder(name, FEEDERS[name], commands_of_file, True)
     path = Path(feeder)
     if path.suffix.lower() != ".dss":
         raise ValueError(
             f"feeder: no feeder is called {with_nearest(name, FEEDERS)}; "
             "or give the path of a .dss file"
         )
-    return Feeder(path.stem, str(path), read_script(path, trust))
+    return Feeder(path.stem, str(path), read_script(path, trust), trust)

@@ -69,8 +69,11 @@ def _is_number(value: Any) -> bool:
 def grid_limits(net: pandapowerNet, limits: Mapping[str, Any], warns: bool) -> list[Limit]:
     """Limits on bus voltages and branch loadings.
 
+    Given limits are written into the tables too, so that figures and written nets show those that
+    were checked.
+
     Args:
-        net: The net, whose tables hold the limits.
+        net: The net, whose tables hold the limits; a copy that may be changed.
         limits: Checked; they override the tables, None takes a limit away: ``vm_pu`` (low, high)
             at all buses, ``loading_percent`` of all branches.
         warns: Whether limits that are nowhere are warned of.
@@ -80,10 +83,22 @@ def grid_limits(net: pandapowerNet, limits: Mapping[str, Any], warns: bool) -> l
         entries += voltage_limits(net, limits.get("vm_pu"))
     if limits.get("loading_percent", ()) is not None:
         entries += loading_limits(net, limits.get("loading_percent"))
+    write_limits(net, limits)
     missing = _missing(net, entries, limits) if warns else []
     if missing:
         warn_user(_advice(str(net.name or "net"), missing), MissingLimits)
     return entries
+
+
+def write_limits(net: pandapowerNet, limits: Mapping[str, Any]) -> None:
+    """Puts given limits into the tables of a net, in place."""
+    if "vm_pu" in limits:
+        low, high = limits["vm_pu"] or (math.nan, math.nan)
+        net.bus["min_vm_pu"], net.bus["max_vm_pu"] = float(low), float(high)
+    if "loading_percent" in limits:
+        percent = limits["loading_percent"]
+        for table in _BRANCHES:
+            net[table]["max_loading_percent"] = math.nan if percent is None else float(percent)
 
 
 def _missing(

@@ -167,8 +167,8 @@ class NetGrid:
 
         Args:
             given: Overrides the tables; None takes a limit away: ``vm_pu`` (low, high) at all
-                buses, ``loading_percent`` of all branches, ``gen_q_mvar``, ``ext_grid_p_mw`` and
-                ``ext_grid_q_mvar`` (low, high), ``radial`` True.
+                buses, ``loading_percent`` of all branches, ``gen_q_mvar``, ``ext_grid_p_mw``
+                (also of slack generators) and ``ext_grid_q_mvar`` (low, high), ``radial`` True.
             warns: Whether missing limits are warned of.
 
         Raises:
@@ -180,6 +180,8 @@ class NetGrid:
             key = f"{table}_{quantity}"
             if given.get(key, ()) is not None:
                 entries += machine_limits(self.net, table, quantity, given.get(key))
+                if quantity == "p_mw":  # slack generators stand for external grids
+                    entries += machine_limits(self.net, "gen", quantity, given.get(key))
         return entries, [radial_constraint(self.net)] if given.get("radial") else []
 
     def objectives_in(self, situations: Situations) -> Mapping[str, Objective]:

@@ -15,10 +15,13 @@ from pymoo.core.problem import Problem
 from gridproblems.controls.switching import SwitchingBlock
 from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem
+from gridproblems.violations import checked_limits, not_limited
 
 MOST_IN_TEXT = 8
 MOST_PICTURE_BYTES = 8_000_000
 MOST_PIXELS = 10_000
+#: No number of a grid is larger; charts and statistics compute with larger ones in vain.
+LARGEST = 1e100
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -52,6 +55,8 @@ def facts_of(problem: Problem) -> dict[str, Any]:
         ),
         "base": _base_values(problem) if is_grid else None,
         "reference": reference,
+        "limits": [str(limit) for limit in checked_limits(problem)] if is_grid else [],
+        "not_limited": not_limited(problem) if is_grid else [],
     }
 
 
@@ -85,7 +90,12 @@ def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError("facts: reference: expected rows of numbers")
         if not all(isinstance(reference.get(name), str) for name in ("status", "method")):
             raise ValueError("facts: reference: expected status and method as texts")
-    return {**facts, "title": str(facts.get("title", "")), "base": base, "reference": reference}
+    said = {name: facts.get(name, []) for name in ("limits", "not_limited")}  # old files lack them
+    for name, lines in said.items():
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise ValueError(f"facts: {name}: expected a list of texts")
+    title = str(facts.get("title", ""))
+    return {**facts, **said, "title": title, "base": base, "reference": reference}
 
 
 def checked_solution(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +158,7 @@ def _is_network(network: Mapping[str, Any]) -> bool:
         return type(value) is int and 0 <= value < n
 
     return (
-        len(buses) == len(voltages) == n  # type: ignore[arg-type]
+        0 < len(buses) == len(voltages) == n  # type: ignore[arg-type]
         and all(_are_numbers(p, 2) for p in positions)  # type: ignore[union-attr]
         and all(isinstance(bus, str) for bus in buses)  # type: ignore[union-attr]
         and all(v is None or _are_numbers([v], 1) for v in voltages)  # type: ignore[union-attr]
@@ -173,7 +183,7 @@ def _are_numbers(values: Any, n: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == n
-        and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+        and all(type(v) in (int, float) and abs(v) <= LARGEST for v in values)
     )
 
 

@@ -127,4 +127,5 @@ def _improvements(run: Run) -> np.ndarray:
 
 
 def _file_name(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-") or "unnamed"
+    """A name of one file within its folder; ``..`` is none."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label)[:100].strip("-.") or "unnamed"

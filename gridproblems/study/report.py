@@ -212,6 +212,10 @@ class _Report:
         if facts.get("base"):
             values = [f"{v:.6g}" for v in facts["base"]]
             text += f" The grid as it is now: {', '.join(values)}."
+        if facts["limits"]:
+            text += f" Limits checked: {', '.join(facts['limits'])}."
+        if facts["not_limited"]:
+            text += f" NOT limited: {', '.join(facts['not_limited'])}."
         return text
 
     def _statistics(self, entry: Entry) -> str:

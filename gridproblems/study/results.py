@@ -15,7 +15,7 @@ from moocore import is_nondominated
 
 from gridproblems._results import knee
 from gridproblems.study.blobs import vector_key
-from gridproblems.study.describe import checked_facts, checked_solution
+from gridproblems.study.describe import LARGEST, checked_facts, checked_solution
 from gridproblems.study.run import PACKAGES, FloatArray, Outcome
 from gridproblems.study.store import Altered, RunKey, Store, StoredRun
 
@@ -352,8 +352,8 @@ def _check_run(run: StoredRun, facts: dict[str, Any]) -> None:
         raise ValueError(f"expected {n_obj} objectives")
     if isinstance(o.X, np.ndarray) and o.X.shape[1:] != (facts["n_var"],):
         raise ValueError(f"expected {facts['n_var']} variables")
-    if not (np.isfinite(o.F).all() and np.isfinite(o.curve).all()):
-        raise ValueError("its objectives are not finite")
+    if not ((np.abs(o.F) <= LARGEST).all() and (np.abs(o.curve) <= LARGEST).all()):
+        raise ValueError("its objectives are not finite, or beyond what any grid has")
     if len(o.curve) and (np.diff(o.curve[:, :2], axis=0) < 0).any():
         raise ValueError("its improvements go back in time")
     if len(o.curve) and o.curve[-1, 0] > max(o.evaluations, 1):

@@ -137,6 +137,7 @@ _OF_KEY = ("algorithm", "parameters", "algorithm_fingerprint", "seed", "budget")
 _OF_RUN = (*_OF_KEY, "status", "traceback", *_NUMBERS, *_TIMES, *_ARRAYS, "finished_at")
 _MOST_UNPACKED_BYTES = 2**32
 _SQLITE_LIMIT_LENGTH = 0  # of sqlite3.h
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")  # at the end only behind another file's name
 
 
 class StudyFileError(GridProblemError):
@@ -227,6 +228,7 @@ class Store:
         self.altered: list[Altered] = []
         if read_only and not self.path.is_file():
             raise FileNotFoundError(f"no study in {self.path}")
+        self._check_journal()
         self._db = self._opened_for_reading() if read_only else self._opened_for_writing()
 
     def __enter__(self) -> Store:
@@ -245,6 +247,24 @@ class Store:
         self._db.close()
 
     # -- opening --------------------------------------------------------------------------
+
+    def _check_journal(self) -> None:
+        """Refuses a journal that names another file, which SQLite would delete; no study has one.
+
+        Source: https://sqlite.org/fileformat2.html#the_rollback_journal, super-journals.
+        """
+        journal = Path(f"{os.path.realpath(self.path)}-journal")
+        try:
+            with journal.open("rb") as file:
+                file.seek(max(journal.stat().st_size - len(_JOURNAL_MAGIC), 0))
+                end = file.read()
+        except OSError:
+            return
+        if end == _JOURNAL_MAGIC:
+            raise ValueError(
+                f"{journal} names another file that opening the study would delete; no study has "
+                "such a journal: remove it"
+            )
 
     def _opened_for_writing(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)

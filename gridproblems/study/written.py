@@ -45,7 +45,7 @@ def replaced(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file as a whole, or leaves the old one."""
     with replaced(path) as new:
-        new.write_text(text, encoding="utf-8")
+        new.write_text(text, encoding="utf-8", errors="replace")
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -57,7 +57,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
             told.isetitem(i, column)
     told.columns = pd.Index([harmless(name) for name in frame.columns])
     with replaced(path) as new:
-        told.to_csv(new, index=False)
+        told.to_csv(new, index=False, errors="replace")
 
 
 def harmless(cell: Any) -> Any:

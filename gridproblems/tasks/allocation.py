@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from gridproblems.controls.permutations import PROFILE
 from gridproblems.controls.profiles import ProfileBlock, Profiles
 from gridproblems.grids import NetGrid
-from gridproblems.problem import GridProblem, Options
+from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.situations import Outages, Product
 from gridproblems.state import FloatArray, Settings, SettingsMapping
 from gridproblems.tasks._over_time import grid_limits
@@ -61,6 +61,7 @@ class DERAllocation(GridProblem):
         zip_percent: tuple[float, float] | None = None,
         **options: Unpack[Options],
     ) -> None:
+        check_task_arguments(DERAllocation.__init__, locals(), options)
         grid = NetGrid(case, zip_percent)
         self.case = grid.case
         profiles = Profiles(generation, load)

@@ -16,7 +16,7 @@ from gridproblems.controls.setpoints import Setpoints
 from gridproblems.controls.shunts import Compensators, Shunts
 from gridproblems.controls.taps import Taps
 from gridproblems.grids import NetGrid
-from gridproblems.problem import GridProblem, Options
+from gridproblems.problem import GridProblem, Options, check_task_arguments
 
 #: Names of the control groups, in the order in which a net's own controls are found.
 CONTROL_GROUPS = ("gen", "ext_grid", "tap", "shunt", "compensator")
@@ -68,6 +68,7 @@ class ReactivePowerDispatch(GridProblem):
         periods: Mapping[str, int] | None = None,
         **options: Unpack[Options],
     ) -> None:
+        check_task_arguments(ReactivePowerDispatch.__init__, locals(), options)
         grid = case if isinstance(case, NetGrid) else NetGrid(case)
         self.case = grid.case
         if self.case and controls is None:

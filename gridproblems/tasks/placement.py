@@ -16,7 +16,7 @@ from gridproblems.controls.unit_codec import Range
 from gridproblems.controls.units import HOSTING_CAPACITY, Hosting, UnitBlock, Units, hosting_of
 from gridproblems.economics import UnitCost
 from gridproblems.grids import NetGrid
-from gridproblems.problem import GridProblem, Options
+from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.state import FloatArray, Settings, SettingsMapping
 from gridproblems.state_of_charge import Battery
 from gridproblems.tasks._over_time import grid_limits, over_time, pv_driver, series_of
@@ -84,6 +84,7 @@ class DERPlacement(GridProblem):
         sort: bool = True,
         **options: Unpack[Options],
     ) -> None:
+        check_task_arguments(DERPlacement.__init__, locals(), options)
         grid = NetGrid(case, zip_percent)
         self.case = grid.case
         units = Units(

@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 from gridproblems.cases import Case
 from gridproblems.controls.switching import Switching, SwitchingBlock
 from gridproblems.grids import NetGrid
-from gridproblems.problem import GridProblem, Options
+from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.series import series_settings
 from gridproblems.state import FloatArray
 from gridproblems.tasks._over_time import grid_limits, over_time
@@ -62,6 +62,7 @@ class Reconfiguration(GridProblem):
         max_switching_actions: int | None = None,
         **options: Unpack[Options],
     ) -> None:
+        check_task_arguments(Reconfiguration.__init__, locals(), options)
         grid = NetGrid(case)
         self.case = grid.case
         in_time = series_settings(grid.given, series) if series else None

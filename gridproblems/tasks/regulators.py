@@ -19,7 +19,7 @@ from gridproblems.disturbances import Disturbance, LoadChange
 from gridproblems.engines._opendss import Circuit
 from gridproblems.feeders import FEEDERS, Feeder, load_feeder
 from gridproblems.grids.feeder import FeederGrid, VoltageFitness
-from gridproblems.problem import GridProblem, Options
+from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.situations import Disturbances, Hours, Product, Situations
 from gridproblems.state import FloatArray, GridState
 
@@ -121,6 +121,7 @@ class RegulatorControl(GridProblem):
         trust: bool = False,
         **options: Unpack[Options],
     ) -> None:
+        check_task_arguments(RegulatorControl.__init__, locals(), options)
         if combine not in COMBINATIONS:
             known = ", ".join(COMBINATIONS)
             raise ValueError(f"combine: unknown {combine!r}; known: {known}")
@@ -132,7 +133,7 @@ class RegulatorControl(GridProblem):
         if not is_packaged:
             band = (grid.fitness.low_pu, grid.fitness.high_pu)
             limits = {"vm_pu": band, **(limits or {})}
-        several = isinstance(disturbance, Sequence) and not isinstance(disturbance, str)
+        several = isinstance(disturbance, Sequence) and not isinstance(disturbance, (str, bytes))
         disturbances = Disturbances(tuple(disturbance) if several else (disturbance,))
         self.disturbances: tuple[Disturbance | None, ...] = disturbances.objects
         in_time = load_shape is not None or irradiance_shape is not None

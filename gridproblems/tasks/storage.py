@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from gridproblems.controls.schedules import ScheduleBlock, Schedules
 from gridproblems.controls.storages import SCHEDULE
 from gridproblems.grids import NetGrid
-from gridproblems.problem import GridProblem, Options
+from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.state import FloatArray, Settings, SettingsMapping
 from gridproblems.state_of_charge import Battery
 from gridproblems.tasks._over_time import grid_limits, over_time, series_of
@@ -64,6 +64,7 @@ class StorageSchedule(GridProblem):
         repair: bool = True,
         **options: Unpack[Options],
     ) -> None:
+        check_task_arguments(StorageSchedule.__init__, locals(), options)
         grid = NetGrid(case, zip_percent)
         self.case = grid.case
         super().__init__(
