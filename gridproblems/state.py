@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -237,7 +238,7 @@ class GridState:
         Raises:
             ValueError: There is no such snapshot.
         """
-        if not 0 <= t < self.n_snapshots:
+        if not isinstance(t, Integral) or not 0 <= t < self.n_snapshots:
             raise ValueError(f"snapshot: expected 0 to {self.n_snapshots - 1}, got {t}")
         return self._part(np.s_[t : t + 1], np.array([t]))
 

@@ -51,22 +51,21 @@ def legend_labels(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def many_branches(n_lines: int) -> Any:
-    """A problem with more lines than fit, loaded 1, 2, ... percent, and a limit on every other."""
+def many_branches(n_lines: int) -> tuple[Any, Any]:
+    """A net with more lines than fit, loaded 1, 2, ... percent, and a limit on every other."""
     loading = np.arange(1.0, n_lines + 1.0)
     limit = np.where(np.arange(n_lines) % 2 == 0, 100.0, np.nan)
     line = pd.DataFrame({"name": [f"L{i}" for i in range(n_lines)], "max_loading_percent": limit})
     empty = pd.DataFrame({"name": []})
     state = SimpleNamespace(line_loading_percent=loading[np.newaxis])
-    return SimpleNamespace(
-        name="many", net={"line": line, "trafo": empty, "trafo3w": empty}, base_state=state
-    )
+    state.snapshot = lambda t: state
+    return {"line": line, "trafo": empty, "trafo3w": empty}, state
 
 
 def test_voltage_profile_draws_both_states_and_the_band(
     problem: ReactivePowerDispatch, x: np.ndarray
 ) -> None:
-    figure = plot_voltage_profile(problem, x)
+    figure = plot_voltage_profile(problem.net, problem.base_state, problem.solve(x), title="ieee14")
     (axes,) = figure.axes
     np.testing.assert_array_equal(drawn(axes, "before"), problem.base_state.vm_pu[0])
     np.testing.assert_array_equal(drawn(axes, "after"), problem.solve(x).vm_pu[0])
@@ -85,19 +84,23 @@ def test_voltage_profile_counts_buses_outside_the_band(x: np.ndarray) -> None:
     narrow = ReactivePowerDispatch("ieee14")
     vm_pu = narrow.solve(x).vm_pu[0]
     narrow.net.bus["max_vm_pu"] = np.sort(vm_pu)[-4]
-    title = plot_voltage_profile(narrow, x).axes[0].get_title("left")
+    title = (
+        plot_voltage_profile(narrow.net, narrow.base_state, narrow.solve(x))
+        .axes[0]
+        .get_title("left")
+    )
     assert title.endswith("p.u. (3 outside the limits) after")
 
 
 def test_voltage_profile_of_the_base_case_alone(problem: ReactivePowerDispatch) -> None:
-    (axes,) = plot_voltage_profile(problem, None).axes
+    (axes,) = plot_voltage_profile(problem.net, problem.base_state).axes
     assert {line.get_label() for line in axes.lines} == {"before"}
 
 
 def test_branch_loading_draws_lines_and_transformers(
     problem: ReactivePowerDispatch, x: np.ndarray
 ) -> None:
-    figure = plot_branch_loading(problem, x)
+    figure = plot_branch_loading(problem.net, problem.base_state, problem.solve(x))
     lines, trafos = figure.axes
     state = problem.solve(x)
     np.testing.assert_array_equal(
@@ -112,7 +115,7 @@ def test_branch_loading_draws_lines_and_transformers(
 
 
 def test_branch_loading_of_a_large_grid_shows_the_most_loaded() -> None:
-    figure = plot_branch_loading(many_branches(100), None, most_loaded=10)
+    figure = plot_branch_loading(*many_branches(100), most_loaded=10)
     (axes,) = figure.axes
     np.testing.assert_array_equal(drawn(axes, "before"), np.arange(100.0, 90.0, -1.0))
     assert tick_labels(axes) == [f"L{i}" for i in range(99, 89, -1)]
@@ -123,7 +126,7 @@ def test_branch_loading_of_a_large_grid_shows_the_most_loaded() -> None:
 
 def test_branch_loading_needs_a_branch() -> None:
     with pytest.raises(ValueError, match="many has no line and no transformer"):
-        plot_branch_loading(many_branches(0), None)
+        plot_branch_loading(*many_branches(0), title="many")
 
 
 def test_convergence_starts_where_something_is_feasible() -> None:
@@ -176,4 +179,4 @@ def test_pareto_front_needs_two_objectives(shape: tuple[int, ...], names: list[s
 def test_a_snapshot_that_there_is_not(problem: ReactivePowerDispatch, snapshot: Any) -> None:
     for plot in (plot_voltage_profile, plot_branch_loading):
         with pytest.raises(ValueError, match=f"snapshot: expected 0 to 0, got {snapshot}"):
-            plot(problem, None, snapshot=snapshot)
+            plot(problem.net, problem.base_state, snapshot=snapshot)

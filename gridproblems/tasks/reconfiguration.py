@@ -19,6 +19,7 @@ from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.series import series_settings
 from gridproblems.state import FloatArray
 from gridproblems.tasks._over_time import grid_limits, over_time
+from gridproblems.topology import SwitchingGraph
 
 
 class Reconfiguration(GridProblem):
@@ -97,6 +98,11 @@ class Reconfiguration(GridProblem):
         (block,) = self.joint.blocks
         assert isinstance(block, SwitchingBlock)
         return block
+
+    @property
+    def graph(self) -> SwitchingGraph:
+        """What can be switched, contracted to what matters for it."""
+        return self.switching.graph
 
     def open_lines(self, x: ArrayLike | Mapping[str, Any]) -> list[list[int]]:
         """Lines (index of ``net.line``) that a vector opens, one list per period."""
