@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems._arguments import check_arguments
+from gridproblems._arguments import check_arguments, shown
 from gridproblems.cases import Case
 from gridproblems.codings import SwitchingCodec, make_coding
 from gridproblems.constraints import Constraint, StateLimits
@@ -191,6 +192,8 @@ class Reconfiguration(NetProblem):
         """
         closed = np.ones(len(self.graph.edges), dtype=bool)
         for line in lines:
+            if not isinstance(line, Integral):
+                raise ValueError(f"lines: expected indices of net.line, got {shown(line)}")
             if line in self.graph.always_open:
                 continue
             edges = np.flatnonzero(self.graph.lines == line)

@@ -239,6 +239,11 @@ class RegulatorControl(GridProblem):
             *_capacitor_controls(self.circuit, capacitors),
             *(_curve_controls(self.circuit) if volt_var else ()),
         ]
+        if not controls:
+            raise ValueError(
+                "regulators: nothing to optimise; name at least one, or add capacitors=True or "
+                "volt_var=True"
+            )
         self._present = [
             taps[c.elements[0]]
             if c.column == "tap"
