@@ -6,6 +6,7 @@ them can be swept, or made the scenarios of a robust optimisation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -17,6 +18,10 @@ from gridproblems.state import Field, Settings, SettingsMapping
 
 if TYPE_CHECKING:
     from gridproblems.engines._opendss import Circuit
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class Disturbance(Protocol):
@@ -57,10 +62,10 @@ class LoadChange:
 
     def __post_init__(self) -> None:
         given = [value for value in (self.kw, self.factor) if value is not None]
-        if len(given) != 1 or not isinstance(given[0], Real) or not np.isfinite(given[0]):
+        if len(given) != 1 or not _is_finite(given[0]):
             raise ValueError(
                 f"load {self.load}: expected a finite kw or factor, one of the two, "
-                f"got kw={self.kw}, factor={self.factor}"
+                f"got kw={self.kw!r}, factor={self.factor!r}"
             )
 
     @property
@@ -98,7 +103,7 @@ class LoadMultiplier:
     factor: float
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.factor) and self.factor >= 0.0):
+        if not (_is_finite(self.factor) and self.factor >= 0.0):
             raise ValueError(f"load multiplier: expected a number >= 0, got {self.factor}")
 
     @property
@@ -167,13 +172,16 @@ def as_disturbance(value: Any) -> Disturbance | None:
     if value is None or hasattr(value, "settings"):
         found: Disturbance | None = value
         return found
-    if isinstance(value, str):
-        return Outage(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return LoadMultiplier(float(value))
     known = {"load", "kw", "factor", "keep_power_factor"}
-    if isinstance(value, Mapping) and {"load"} <= set(value) <= known:
-        return LoadChange(**value)
+    try:
+        if isinstance(value, str):
+            return Outage(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return LoadMultiplier(float(value))
+        if isinstance(value, Mapping) and {"load"} <= set(value) <= known:
+            return LoadChange(**value)
+    except ValueError as error:
+        raise ValueError(f"disturbance: {error}") from error
     raise ValueError(
         "disturbance: expected an object with a method settings, a load multiplier, the name of an "
         f"element to lose, or a mapping with {sorted(known)}, got {value!r}"
@@ -190,7 +198,12 @@ def scenario_settings(circuit: Circuit, disturbances: Sequence[Disturbance | Non
     Raises:
         ValueError: A disturbance names an element that the circuit does not have.
     """
-    changes = [disturbance.settings(circuit) if disturbance else {} for disturbance in disturbances]
+    changes = []
+    for disturbance in disturbances:
+        try:
+            changes.append({} if disturbance is None else disturbance.settings(circuit))
+        except ValueError as error:
+            raise ValueError(f"disturbance: {error}") from error
     elements: dict[tuple[str, str], dict[str, None]] = {}
     for change in changes:
         for key, values in change.items():

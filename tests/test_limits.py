@@ -106,7 +106,7 @@ def test_checked_limits_count_elements_and_span_their_limits() -> None:
     net = two_bus()
     net.bus.loc[0, "max_vm_pu"] = 1.06
     problem = ReactivePowerDispatch(net)
-    by_name = {limit.name: limit for limit in checked_limits(problem.constraints)}
+    by_name = {limit.name: limit for limit in checked_limits(problem)}
     assert by_name["vm_pu"] == CheckedLimits("vm_pu", 2, (0.9, 0.9), (1.06, 1.1), "p.u.")
     assert str(by_name["vm_pu"]) == "vm_pu from 0.9 to 1.06..1.1 p.u. (2)"
     assert str(by_name["line_loading_percent"]) == "line_loading_percent to 100 % (1)"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from gridproblems._arguments import shown
 from gridproblems._warn import warn_user
 from gridproblems.codings import SwitchingCodec, make_coding
 from gridproblems.controls.block import Block, BlockConstraint, PlacedBlock, Shown
@@ -169,6 +171,8 @@ class SwitchingBlock(Block):
         """
         closed = np.ones(len(self.graph.edges), dtype=bool)
         for line in lines:
+            if not isinstance(line, Integral):
+                raise ValueError(f"lines: expected indices of net.line, got {shown(line)}")
             if line in self.graph.always_open:
                 continue
             edges = np.flatnonzero(self.graph.lines == line)

@@ -21,6 +21,7 @@ AlgorithmSpec: TypeAlias = str | MakeAlgorithm | Algorithm
 CALLABLE, OBJECT = "callable", "object"
 #: What constructors raise that were handed nonsense.
 _NONSENSE = (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+SIZES = {"pop_size", "n_offsprings", "n_particles"}
 LISTS = ("objectives", "controls", "regulators", "capacitors")
 
 
@@ -93,6 +94,10 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
 
     name, parameters = name_and_parameters(spec)
     make = lookup("algorithm", name, ALGORITHMS)
+    for size in SIZES & parameters.keys():
+        value = parameters[size]
+        if value is not None and not (type(value) is int and value >= 1):
+            raise ValueError(f"algorithm {spec!r}: {size}: expected a whole number, got {value!r}")
     try:
         return make(problem, **parameters)
     except (ValueError, TypeError):

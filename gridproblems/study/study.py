@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from pymoo.core.algorithm import Algorithm
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from gridproblems._arguments import check_arguments, shown
 from gridproblems._results import parameters_of
 from gridproblems.fingerprint import fingerprint_of
 from gridproblems.study.blobs import vector_key
@@ -90,9 +92,20 @@ class Study:
         n_evals: int | Mapping[str, int] = 10_000,
         timeout_s: float | None = None,
     ) -> None:
+        check_arguments(
+            Study.__init__,
+            {
+                "path": path,
+                "problems": problems,
+                "algorithms": algorithms,
+                "seeds": seeds,
+                "n_evals": n_evals,
+            },
+        )
         self.path = Path(path)
-        if timeout_s is not None and not (math.isfinite(timeout_s) and timeout_s > 0.0):
-            raise ValueError(f"timeout_s: expected more than 0 s, or None, got {timeout_s}")
+        is_number = isinstance(timeout_s, Real) and not isinstance(timeout_s, bool)
+        if timeout_s is not None and not (is_number and 0.0 < timeout_s < math.inf):
+            raise ValueError(f"timeout_s: expected more than 0 s, or None, got {shown(timeout_s)}")
         self.timeout_s = timeout_s
         self.problems = by_name("problems", problems)
         self.algorithms = by_name("algorithms", algorithms)

@@ -16,6 +16,7 @@ from gridproblems.controls.setpoints import Setpoints
 from gridproblems.controls.shunts import Compensators, Shunts
 from gridproblems.controls.taps import Taps
 from gridproblems.grids import NetGrid
+from gridproblems.grids.limits import check_limits
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 
 #: Names of the control groups, in the order in which a net's own controls are found.
@@ -75,7 +76,7 @@ class ReactivePowerDispatch(GridProblem):
             controls = self.case.controls
         if self.case and fixed is None:
             fixed = self.case.fixed
-        limits = dict(limits or {})
+        limits = check_limits(limits, [*grid.limit_names, *SET_POINT_LIMITS])
         bands = {t: limits.pop(name, None) for name, t in SET_POINT_LIMITS.items()}
         super().__init__(
             grid,
