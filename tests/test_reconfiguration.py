@@ -20,7 +20,7 @@ from test_topology import ring
 from algorithms import MVMO, HarmonySearch, NeighbourMutation
 from gridproblems import PowerFlowNotConverged, Reconfiguration, UnsupportedByEngine
 from gridproblems.codings import CODINGS, repair
-from gridproblems.problem import FAILED_F, FAILED_G
+from gridproblems.evaluation import FAILED_F, FAILED_G
 
 TREE_CODINGS = ("nearest_tree", "spanning_tree")
 OPTIMUM = (6, 8, 13, 31, 36)  # lines, published as branches 7, 9, 14, 32, 37
