@@ -16,12 +16,12 @@ import pandas as pd
 from pymoo.core.algorithm import Algorithm
 
 from gridproblems._progress import Recorder, gap_percent
+from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.plotting import (
     plot_convergence,
     plot_pareto_front,
 )
 from gridproblems.problem import GridProblem
-from gridproblems.violations import checked_limits, not_limited
 
 PACKAGES = ("gridproblems", "pymoo", "pandapower", "lightsim2grid", "numpy", "scipy")
 

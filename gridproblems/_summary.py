@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from gridproblems.problem import GridProblem
+from gridproblems.cases import BestKnown
+from gridproblems.controls.joint import Joint
+from gridproblems.evaluation import Evaluation
+from gridproblems.situations import Situations
 
 _SHOWN = 6  # names of one kind in a summary
 
 
-def summary(problem: GridProblem) -> dict[str, str]:
+class Summarised(Protocol):
+    """What a summary takes of a problem."""
+
+    joint: Joint
+    situations: Situations
+    evaluation: Evaluation
+    engine: Any
+    engine_name: str
+    engine_note: str
+    best_known: BestKnown | None
+    n_var: int
+    n_obj: int
+    n_ieq_constr: int
+
+    @property
+    def name(self) -> str:
+        """What the problem is called."""
+        ...
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        """Names of the objectives."""
+        ...
+
+    @property
+    def objective_units(self) -> tuple[str, ...]:
+        """Units of the objectives."""
+        ...
+
+
+def summary(problem: Summarised) -> dict[str, str]:
     """Variables, objectives, limits, situations and engine of a problem, each as a line."""
     units = zip(problem.objective_names, problem.objective_units, strict=True)
     rows = {
@@ -30,7 +62,7 @@ def summary(problem: GridProblem) -> dict[str, str]:
     return rows
 
 
-def as_line(problem: GridProblem) -> str:
+def as_line(problem: Summarised) -> str:
     """Class, name and sizes in one line."""
     return (
         f"<{type(problem).__name__} {problem.name!r}: "
@@ -39,7 +71,7 @@ def as_line(problem: GridProblem) -> str:
     )
 
 
-def as_text(problem: GridProblem) -> str:
+def as_text(problem: Summarised) -> str:
     """The summary, one line per row."""
     rows = summary(problem)
     width = max(map(len, rows))
@@ -47,7 +79,7 @@ def as_text(problem: GridProblem) -> str:
     return "\n".join([title, *(f"  {key:<{width}}  {value}" for key, value in rows.items())])
 
 
-def as_html(problem: GridProblem) -> str:
+def as_html(problem: Summarised) -> str:
     """The summary as a table; all text of the net and the user is escaped."""
     rows = "".join(
         f'<tr><th style="text-align:left">{html.escape(key)}</th>'
@@ -58,14 +90,14 @@ def as_html(problem: GridProblem) -> str:
     return f"<table><caption>{title}</caption>{rows}</table>"
 
 
-def _variables(problem: GridProblem) -> str:
+def _variables(problem: Summarised) -> str:
     variables = problem.joint.variables
     kinds = Counter(v.kind for v in variables)
     by_kind = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
     return f"{len(variables)} ({by_kind}): {_first([v.name for v in variables])}"
 
 
-def _limits(problem: GridProblem) -> str:
+def _limits(problem: Summarised) -> str:
     counts = Counter(problem.evaluation.entries.kinds)
     if not counts:
         return "none are checked, only that the power flow converges and supplies every load"

@@ -162,7 +162,7 @@ def solve(
         )
         optimiser = _algorithm(algorithm, problem, population)
         from gridproblems._results import new_folder, write
-        from gridproblems.violations import outlook
+        from gridproblems.outlook import outlook
 
         case_name = Path(case).stem if Path(case).is_file() else case
         folder = new_folder(out, f"{task}-{case_name}-{algorithm}-seed{seed}")
@@ -411,7 +411,8 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
 
 def _report_limits(console: Console, run: Run, result: dict[str, Any]) -> None:
     """Prints which limits were checked, which do not hold, and what else is to be said."""
-    from gridproblems.violations import checked_limits, listed
+    from gridproblems.outlook import checked_limits
+    from gridproblems.violations import listed
 
     checked = ["power flow solved and all supplied"]
     checked += map(str, checked_limits(run.problem))

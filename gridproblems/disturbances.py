@@ -13,11 +13,12 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 from gridproblems.state import Field, Settings, SettingsMapping
 
 if TYPE_CHECKING:
-    from gridproblems.engines._opendss import Circuit
+    from gridproblems.engines.opendss import Circuit
 
 
 def _is_finite(value: Any) -> bool:
@@ -218,3 +219,18 @@ def scenario_settings(circuit: Circuit, disturbances: Sequence[Disturbance | Non
     ]
     fields = tuple(Field(*key, tuple(names)) for key, names in elements.items())
     return Settings(fields, np.array(rows, dtype=float).reshape(len(changes), -1))
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What each of many disturbances does to a feeder.
+
+    Attributes:
+        table: One row per disturbance: ``disturbance``, ``voltage_fitness``, ``v_min_pu``,
+            ``v_max_pu``, ``nodes_outside`` the band, ``p_loss_kw``, ``n_unsupplied`` loads and
+            ``converged``; NaN where the power flow or its controls do not converge.
+        bus_vm_pu: Mean voltage of the phases of each bus, disturbances as rows. [p.u.]
+    """
+
+    table: pd.DataFrame
+    bus_vm_pu: pd.DataFrame

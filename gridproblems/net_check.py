@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 
-from gridproblems.engines._reference import runpp_options
+from gridproblems.engines.reference import runpp_options
 
 _SIDES = ("hv", "mv", "lv")
 #: Bus columns of the elements that are checked.

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridproblems.engines import _trial
-from gridproblems.engines._load_opendss import opendssdirect
-from gridproblems.engines._opendss import OpenDSSEngine, build, new_context
+from gridproblems.engines.opendss import OpenDSSEngine, trial
+from gridproblems.engines.opendss.context import build, new_context
+from gridproblems.engines.opendss.load import opendssdirect
 from gridproblems.feeders import load_feeder
 from gridproblems.feeders._check import known_names
 from gridproblems.feeders._make_names import NOT_ALLOWED, names_of_opendss
@@ -151,7 +151,7 @@ def test_what_opendss_dies_of_is_an_error(tmp_path: Path, attack: str) -> None:
 
 
 def test_what_never_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_trial, "LIMIT_S", 5.0)
+    monkeypatch.setattr(trial, "LIMIT_S", 5.0)
     text = f"{MAIN}{TAIL}Solve mode=yearly number=2000000000\n"
     with pytest.raises(ValueError, match="does not get done with it in 5 s; pass trust=True"):
         read_quietly(written(tmp_path, text))
@@ -163,7 +163,7 @@ def test_a_feeder_is_tried_once_and_a_trusted_one_never(
     calls = []
     run = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: (calls.append(a), run(*a, **k))[1])
-    monkeypatch.setattr(_trial, "_passed", set())
+    monkeypatch.setattr(trial, "_passed", set())
     (tmp_path / "day.csv").write_text("1\n2\n3\n")
     text = f"{MAIN}LoadShape.day.mult=(file=day.csv)\n{TAIL}"
     read_quietly(written(tmp_path, text), trust=True)

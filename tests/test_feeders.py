@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridproblems.engines._opendss import OpenDSSEngine
+from gridproblems.engines.opendss import OpenDSSEngine
 from gridproblems.feeders import FEEDERS, load_feeder
 from gridproblems.state import GridState, Settings
 

@@ -21,7 +21,7 @@ from gridproblems import (
     ReactivePowerDispatch,
     Reconfiguration,
 )
-from gridproblems.violations import CheckedLimits, checked_limits, outlook
+from gridproblems.outlook import CheckedLimits, checked_limits, outlook
 
 
 @pytest.mark.parametrize(

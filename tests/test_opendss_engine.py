@@ -14,8 +14,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from gridproblems.engines import _opendss
-from gridproblems.engines._opendss import OpenDSSEngine
+from gridproblems.engines.opendss import OpenDSSEngine, context, engine
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.feeders import DATA, Command, Feeder, load_feeder
 from gridproblems.state import Field, Settings
@@ -259,7 +258,7 @@ def test_pickled_engine_is_the_same(village: OpenDSSEngine) -> None:
 THREADS_AFTER_A_CHANGED_ENVIRONMENT = """
 import os, threading
 os.environ["BEFORE"] = "1"
-from gridproblems.engines._opendss import OpenDSSEngine
+from gridproblems.engines.opendss import OpenDSSEngine
 from gridproblems.feeders import load_feeder
 from gridproblems.state import Settings
 engine = OpenDSSEngine(load_feeder("village"))
@@ -486,18 +485,18 @@ def test_collecting_an_engine_while_another_takes_a_context_does_not_block() -> 
     """The collector can run anywhere, also inside the taking of a context."""
     feeder = load_feeder("village")
     engines = [OpenDSSEngine(feeder) for _ in range(2)]
-    taken = _opendss._take_context
+    taken = context.take_context
     settings = Settings.from_mapping({})
     expected = engines[0].solve(settings).values
 
     def collecting_take(feeder: Feeder) -> Any:
-        with _opendss._creation_lock:
+        with context._creation_lock:
             engines.clear()
             gc.collect()
         return taken(feeder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_opendss, "_take_context", collecting_take)
+        patch.setattr(engine, "take_context", collecting_take)
         again = OpenDSSEngine(feeder)
     np.testing.assert_array_equal(again.solve(settings).values, expected)
 
@@ -505,7 +504,7 @@ def test_collecting_an_engine_while_another_takes_a_context_does_not_block() -> 
 def test_a_new_context_leaves_the_working_directory_alone(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
-        "from gridproblems.engines._opendss import new_context\n"  # loads OpenDSS here
+        "from gridproblems.engines.opendss.context import new_context\n"  # loads OpenDSS here
         "os.chdir(sys.argv[1])\n"
         "for _ in range(3):\n"
         "    new_context()\n"

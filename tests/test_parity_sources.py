@@ -13,7 +13,7 @@ from test_all_engines import assert_equal, solve_plainly
 
 from gridproblems import Control, ReactivePowerDispatch, StorageSchedule
 from gridproblems.engines import ENGINES, NewtonEngine, ReferenceEngine, SweepEngine
-from gridproblems.engines._reference import layout_of
+from gridproblems.engines.reference import layout_of
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.objectives import voltage_deviation_pu
 from gridproblems.problem import GridProblem

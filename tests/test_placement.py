@@ -18,7 +18,7 @@ from algorithms import MVMO
 from gridproblems.contingency import secure_lines
 from gridproblems.controls.unit_codec import UNIT_KINDS, candidate_buses
 from gridproblems.economics import UnitCost, annuity_factor
-from gridproblems.engines._reference import runpp_options
+from gridproblems.engines.reference import runpp_options
 from gridproblems.tasks.placement import DERPlacement
 
 PUBLISHED = pd.read_csv(Path(__file__).parent / "data" / "dg_33bus.csv", dtype=str).fillna("")

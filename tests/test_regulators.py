@@ -15,7 +15,8 @@ from pymoo.optimize import minimize
 
 from algorithms import MVMO, HarmonySearch
 from gridproblems.disturbances import LoadChange, LoadMultiplier, Outage, Together
-from gridproblems.engines._opendss import OpenDSSEngine, build, new_context
+from gridproblems.engines.opendss import OpenDSSEngine
+from gridproblems.engines.opendss.context import build, new_context
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.feeders import Command, Feeder, load_feeder
 from gridproblems.plotting_feeder import (

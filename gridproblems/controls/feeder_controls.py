@@ -12,7 +12,7 @@ from gridproblems.controls.direct import Control, bound
 from gridproblems.situations import Situations
 
 if TYPE_CHECKING:
-    from gridproblems.engines._opendss import Circuit
+    from gridproblems.engines.opendss import Circuit
 
 VARIABLES = ("vreg", "taps")
 #: Set-points make sense within this band around the nominal voltage. [p.u.]

@@ -7,8 +7,8 @@ from typing import Protocol
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.engines._newton import NewtonEngine
-from gridproblems.engines._reference import ReferenceEngine
 from gridproblems.engines._sweep import SweepEngine
+from gridproblems.engines.reference import ReferenceEngine
 from gridproblems.state import GridState, Settings
 
 __all__ = ["ENGINES", "Engine", "NewtonEngine", "ReferenceEngine", "SweepEngine"]

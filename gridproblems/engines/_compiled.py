@@ -48,7 +48,7 @@ from gridproblems.engines._kernels import (
     assemble,
     prepare_all,
 )
-from gridproblems.engines._reference import (
+from gridproblems.engines.reference import (
     bus_groups,
     consumers,
     depends_on_voltage,

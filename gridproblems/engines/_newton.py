@@ -47,7 +47,7 @@ from gridproblems.engines._kernels import (
     prepare_all,
     read_results,
 )
-from gridproblems.engines._reference import (
+from gridproblems.engines.reference import (
     apply_settings,
     layout_of,
     max_iterations,

@@ -26,7 +26,7 @@ from gridproblems.engines._compiled import (
 )
 from gridproblems.engines._kernels import IntArray, magnitude, prepare, read_results
 from gridproblems.engines._newton import HIGH_PU, NewtonEngine
-from gridproblems.engines._reference import ReferenceEngine, depends_on_voltage
+from gridproblems.engines.reference import ReferenceEngine, depends_on_voltage
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import BusBranchSolution, Field, FloatArray, GridState, Settings
 

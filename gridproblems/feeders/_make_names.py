@@ -38,7 +38,7 @@ def names_of_opendss() -> dict[str, Any]:
     Raises:
         RuntimeError: A property names a file, and nobody has said whether to allow it.
     """
-    from gridproblems.engines._load_opendss import opendssdirect
+    from gridproblems.engines.opendss.load import opendssdirect
 
     dss = opendssdirect.dss.NewContext()
     api = dss._api_util

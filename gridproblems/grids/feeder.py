@@ -12,7 +12,9 @@ import numpy as np
 from gridproblems.constraints import Constraint, Limit
 from gridproblems.controls.block import Shown
 from gridproblems.disturbances import as_disturbance
-from gridproblems.engines._opendss import Circuit, OpenDSSEngine, commands_of, curve_point
+from gridproblems.engines.opendss import Circuit, OpenDSSEngine
+from gridproblems.engines.opendss.circuit import curve_point
+from gridproblems.engines.opendss.commands import commands_of
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.feeders import Feeder, load_feeder
 from gridproblems.fingerprint import commands_content

@@ -18,13 +18,13 @@ from gridproblems.constraints import Constraint, Limit
 from gridproblems.contingency import outage_lines
 from gridproblems.controls.block import Shown
 from gridproblems.engines import Engine
-from gridproblems.engines._reference import (
+from gridproblems.engines.choice import choose_engine
+from gridproblems.engines.reference import (
     NO_SOLUTION,
     apply_settings,
     layout_of,
     runpp_options,
 )
-from gridproblems.engines.choice import choose_engine
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.grids.limits import check_limits, grid_limits
 from gridproblems.grids.net_checks import check_set_points, why_not_solved

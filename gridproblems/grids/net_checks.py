@@ -10,7 +10,7 @@ import pandapower as pp
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.controls.direct import Control
-from gridproblems.engines._reference import (
+from gridproblems.engines.reference import (
     NO_SOLUTION,
     apply_settings,
     fused_buses,

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY, MARKED, legend_below, new_figure
 
 if TYPE_CHECKING:
-    from gridproblems.engines._opendss import Circuit
+    from gridproblems.disturbances import Campaign
+    from gridproblems.engines.opendss import Circuit
     from gridproblems.state import GridState
-    from gridproblems.tasks.regulators import Campaign
 
 __all__ = ["plot_campaign", "plot_distance_profile", "plot_voltage_histogram"]
 

@@ -14,8 +14,8 @@ from pymoo.core.problem import Problem
 
 from gridproblems.controls.switching import SwitchingBlock
 from gridproblems.grids import NetGrid
+from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.problem import GridProblem
-from gridproblems.violations import checked_limits, not_limited
 
 MOST_IN_TEXT = 8
 MOST_PICTURE_BYTES = 8_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from typing_extensions import Unpack
 from gridproblems.cases import BestKnown
 from gridproblems.controls.feeder_controls import Capacitors, Regulators, VoltVar
 from gridproblems.controls.joint import Joint
-from gridproblems.disturbances import Disturbance, LoadChange
-from gridproblems.engines._opendss import Circuit
+from gridproblems.disturbances import Campaign, Disturbance, LoadChange
+from gridproblems.engines.opendss import Circuit
 from gridproblems.feeders import FEEDERS, Feeder, load_feeder
 from gridproblems.grids.feeder import FeederGrid, VoltageFitness
 from gridproblems.problem import GridProblem, Options, check_task_arguments
@@ -49,21 +48,6 @@ BEST_TAPS_123 = BestKnown(
     relaxation_value=None,
     bound=None,
 )
-
-
-@dataclass(frozen=True)
-class Campaign:
-    """What each of many disturbances does to a feeder.
-
-    Attributes:
-        table: One row per disturbance: ``disturbance``, ``voltage_fitness``, ``v_min_pu``,
-            ``v_max_pu``, ``nodes_outside`` the band, ``p_loss_kw``, ``n_unsupplied`` loads and
-            ``converged``; NaN where the power flow or its controls do not converge.
-        bus_vm_pu: Mean voltage of the phases of each bus, disturbances as rows. [p.u.]
-    """
-
-    table: pd.DataFrame
-    bus_vm_pu: pd.DataFrame
 
 
 class RegulatorControl(GridProblem):

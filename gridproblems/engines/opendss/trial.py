@@ -17,8 +17,6 @@ from pathlib import Path
 from gridproblems.feeders import Feeder
 
 LIMIT_S = 120.0
-#: Most that a trial may take beyond what it has at its start, on Linux. [bytes]
-MOST_MEMORY_BYTES = 4 * 2**30
 
 # Without what the packages import besides, a trial starts in half a second.
 _PROGRAM = """
@@ -27,9 +25,10 @@ sys.path[:] = {path!r}
 for name, folders in {packages!r}.items():
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = folders
-from gridproblems.engines._trial import serve
+from gridproblems.engines.opendss.serve import serve
 serve()
 """
+_PACKAGES = ("gridproblems", "gridproblems.engines", "gridproblems.engines.opendss")
 _passed: set[str] = set()
 
 
@@ -44,7 +43,7 @@ def try_out(feeder: Feeder) -> None:
     content = _content(feeder)
     if content in _passed:
         return
-    packages = {n: list(sys.modules[n].__path__) for n in ("gridproblems", "gridproblems.engines")}
+    packages = {name: list(sys.modules[name].__path__) for name in _PACKAGES}
     program = _PROGRAM.format(path=sys.path, packages=packages)
     try:
         done = subprocess.run(
@@ -73,22 +72,9 @@ def try_out(feeder: Feeder) -> None:
     _passed.add(content)
 
 
-def serve() -> None:
-    """What the other process does: reads the feeder, prints what is wrong with it as JSON."""
-    from gridproblems.engines._opendss import OpenDSSEngine
-    from gridproblems.state import Settings
-
-    feeder: Feeder = pickle.load(sys.stdin.buffer)
+def note_as_passed(feeder: Feeder) -> None:
+    """From now on a feeder of this content is not tried."""
     _passed.add(_content(feeder))
-    _limit_memory()
-    answer = ""
-    try:
-        OpenDSSEngine(feeder).solve(Settings.from_mapping({}))
-    except MemoryError:
-        answer = f"feeder {feeder.name}: it takes more memory than a feeder needs"
-    except ValueError as error:
-        answer = str(error)
-    print(f"\n{json.dumps(answer)}", flush=True)
 
 
 def _content(feeder: Feeder) -> str:
@@ -97,15 +83,3 @@ def _content(feeder: Feeder) -> str:
         with suppress(OSError):
             found.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return found.hexdigest()
-
-
-def _limit_memory() -> None:
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    most = pages * resource.getpagesize() + MOST_MEMORY_BYTES
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
