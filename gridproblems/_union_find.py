@@ -6,7 +6,7 @@ from gridproblems._compile import compiled
 
 
 @compiled
-def top(above, node):  # type: ignore[no-untyped-def]
+def find(above, node):  # type: ignore[no-untyped-def]
     """Representative of a node's set."""
     while above[node] != node:
         above[node] = above[above[node]]
@@ -15,9 +15,9 @@ def top(above, node):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def join(above, a, b):  # type: ignore[no-untyped-def]
+def union(above, a, b):  # type: ignore[no-untyped-def]
     """Joins the sets of two nodes; False if they were one already."""
-    a, b = top(above, a), top(above, b)
+    a, b = find(above, a), find(above, b)
     if a == b:
         return False
     above[a] = b

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridproblems._compile import compiled
-from gridproblems._union_find import join
+from gridproblems._union_find import union
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
 
 
@@ -215,6 +215,6 @@ def count_loops(  # type: ignore[no-untyped-def]
             closed[condition_edge[i]] &= holds[row, i]
         above[:] = np.arange(n_nodes)
         for e in range(len(edges)):
-            if closed[e] and not join(above, edges[e, 0], edges[e, 1]):
+            if closed[e] and not union(above, edges[e, 0], edges[e, 1]):
                 n_loops[row] += 1
     return n_loops

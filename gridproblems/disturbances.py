@@ -222,7 +222,7 @@ def scenario_settings(circuit: Circuit, disturbances: Sequence[Disturbance | Non
 
 
 @dataclass(frozen=True)
-class Campaign:
+class Screening:
     """What each of many disturbances does to a feeder.
 
     Attributes:

@@ -413,7 +413,7 @@ class GridProblem(ElementwiseProblem):
         return _vectors.numbers(x, self.joint.variables)
 
     def _checked(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
-        """A user's vector on the grid.
+        """A user's vector, snapped.
 
         Raises:
             ValueError: Wrong length, NaN, or out of bounds.
@@ -432,7 +432,7 @@ class GridProblem(ElementwiseProblem):
         return self.joint.snap(flat)
 
     def snap(self, x: ArrayLike) -> FloatArray:
-        """Vectors on the grid, shape (..., n_var): within bounds, integers and choices whole.
+        """Snapped vectors, shape (..., n_var): within bounds, integers and choices whole.
 
         Raises:
             ValueError: Wrong length, or entries that are no finite numbers.

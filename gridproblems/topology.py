@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._compile import compiled
-from gridproblems._union_find import join, top
+from gridproblems._union_find import find, union
 from gridproblems.network import label_of, number
 from gridproblems.state import FloatArray
 
@@ -76,12 +76,12 @@ class SwitchingGraph:
         """
         joined = np.arange(self.n_nodes)
         for a, b in self.edges[~self.switchable].tolist():
-            join(joined, a, b)
-        tops = [int(top(joined, a)) for a in range(self.n_nodes)]
-        number_of = {a: i for i, a in enumerate(dict.fromkeys(tops))}
+            union(joined, a, b)
+        roots = [int(find(joined, a)) for a in range(self.n_nodes)]
+        number_of = {a: i for i, a in enumerate(dict.fromkeys(roots))}
         laplacian = [[0] * len(number_of) for _ in number_of]
         for ends in self.edges[self.switchable].tolist():
-            a, b = (number_of[tops[end]] for end in ends)
+            a, b = (number_of[roots[end]] for end in ends)
             laplacian[a][a] += 1
             laplacian[b][b] += 1
             laplacian[a][b] -= 1
@@ -213,13 +213,13 @@ def _joined_buses(net: pandapowerNet) -> tuple[IntArray, int]:
     place = {bus: i for i, bus in enumerate(net.bus.index)}
     joined = np.arange(len(place))
     for _, switch in net.switch[(net.switch.et == "b") & net.switch.closed.astype(bool)].iterrows():
-        join(joined, place[switch.bus], place[switch.element])
+        union(joined, place[switch.bus], place[switch.element])
     slack = net.gen.in_service.astype(bool) & net.gen.slack.astype(bool)
     grids = net.ext_grid.bus[net.ext_grid.in_service.astype(bool)]
     sources = [place[bus] for bus in (*grids, *net.gen.bus[slack])]
     for source in sources[1:]:
-        join(joined, sources[0], source)
-    node = np.array([top(joined, i) for i in range(len(joined))])
+        union(joined, sources[0], source)
+    node = np.array([find(joined, i) for i in range(len(joined))])
     return node, int(node[sources[0]])
 
 
@@ -293,9 +293,9 @@ def _reduced(
     bridges = [(a, b) for a, b in nx.bridges(nx.Graph(graph)) if graph.number_of_edges(a, b) == 1]
     joined = np.arange(len(node))
     for a, b in bridges:
-        join(joined, a, b)
+        union(joined, a, b)
         graph.remove_edge(a, b)
-    of_node = {n: int(top(joined, n)) for n in graph}
+    of_node = {n: int(find(joined, n)) for n in graph}
     first = of_node[source]
     number_of = {first: SOURCE}
     for n in sorted(set(of_node.values())):
@@ -340,7 +340,7 @@ def _merge_parallel(net: pandapowerNet, graph: nx.MultiGraph, n_nodes: int) -> N
             r1, r2 = first[pair]["r_pu"], data["r_pu"]
             first[pair]["r_pu"] = r1 * r2 / (r1 + r2) if r1 + r2 else 0.0
             graph.remove_edge(a, b, key)
-        elif join(joined, a, b):
+        elif union(joined, a, b):
             first[pair] = data
         else:
             raise ValueError(
@@ -354,10 +354,10 @@ def _open_for_good(graph: nx.MultiGraph, n_nodes: int) -> tuple[int, ...]:
     joined = np.arange(n_nodes)
     for a, b, line in graph.edges(data="line"):
         if line < 0:
-            join(joined, a, b)
+            union(joined, a, b)
     removed = []
     for a, b, key, line in list(graph.edges(keys=True, data="line")):
-        if line >= 0 and top(joined, a) == top(joined, b):
+        if line >= 0 and find(joined, a) == find(joined, b):
             graph.remove_edge(a, b, key)
             removed.append(line)
     return tuple(sorted(removed))
@@ -442,7 +442,7 @@ def spanning_trees(edges, keys, n_nodes):  # type: ignore[no-untyped-def]
     for t in range(len(keys)):
         above[:] = np.arange(n_nodes)
         for e in np.argsort(-keys[t], kind="mergesort"):
-            trees[t, e] = join(above, edges[e, 0], edges[e, 1])
+            trees[t, e] = union(above, edges[e, 0], edges[e, 1])
     return trees
 
 
@@ -466,7 +466,7 @@ def count_loops_and_islands(edges, closed, n_nodes):  # type: ignore[no-untyped-
         n_parts = n_nodes
         for e in range(len(edges)):
             if closed[t, e]:
-                if join(above, edges[e, 0], edges[e, 1]):
+                if union(above, edges[e, 0], edges[e, 1]):
                     n_parts -= 1
                 else:
                     n_loops[t] += 1

@@ -37,7 +37,7 @@ from gridproblems import (
     RegulatorControl,
     StorageSchedule,
 )
-from gridproblems.codings import CODINGS
+from gridproblems.controls.encodings import ENCODINGS
 from gridproblems.problem import FAILED_F, FAILED_G
 from gridproblems.state import GridState, Settings
 
@@ -74,7 +74,7 @@ INSTANCES: dict[str, tuple[Callable[[Objectives], GridProblem], Objectives]] = {
     "orpd-mixed": (mixed, ("p_loss_mw", "voltage_deviation_pu")),
     **{
         f"reconfiguration-{coding}": (reconfigured(coding), ("p_loss_kw", "switching_actions"))
-        for coding in CODINGS
+        for coding in ENCODINGS
     },
     "allocation-lv18": (
         lambda objectives: PROBLEMS["allocation"]("lv18", objectives=objectives),

@@ -1,4 +1,4 @@
-"""Reconfiguration: published values, codings, moves, objectives, series and bad input."""
+"""Reconfiguration: published values, encodings, moves, objectives, series and bad input."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from test_topology import ring
 
 from algorithms import MVMO, HarmonySearch, NeighbourMutation
 from gridproblems import PowerFlowNotConverged, Reconfiguration, UnsupportedByEngine
-from gridproblems.codings import CODINGS, repair
+from gridproblems.controls.encodings import ENCODINGS, repair
 from gridproblems.evaluation import FAILED_F, FAILED_G
 
-TREE_CODINGS = ("nearest_tree", "spanning_tree")
+TREE_ENCODINGS = ("nearest_tree", "spanning_tree")
 OPTIMUM = (6, 8, 13, 31, 36)  # lines, published as branches 7, 9, 14, 32, 37
 
 
-@pytest.fixture(scope="module", params=CODINGS)
+@pytest.fixture(scope="module", params=ENCODINGS)
 def problem(request: pytest.FixtureRequest) -> Reconfiguration:
     return Reconfiguration(pn.case33bw(), coding=request.param)
 
@@ -99,7 +99,7 @@ def test_the_published_losses_come_from_shifted_impedances() -> None:
 
 def test_tree_codings_reach_every_tree_and_nothing_else() -> None:
     net = ring(5, ((0, 2), (1, 3)))
-    for coding in TREE_CODINGS:
+    for coding in TREE_ENCODINGS:
         problem = Reconfiguration(net, coding=coding)
         lines = problem.graph.lines
         trees = 0
@@ -115,7 +115,7 @@ def test_tree_codings_reach_every_tree_and_nothing_else() -> None:
         assert trees == problem.graph.n_spanning_trees()
 
 
-@pytest.mark.parametrize("coding", TREE_CODINGS)
+@pytest.mark.parametrize("coding", TREE_ENCODINGS)
 def test_every_vector_is_radial(coding: str) -> None:
     problem = Reconfiguration(pn.case33bw(), coding=coding)
     x = problem.snap(vectors(problem, 500))
@@ -134,7 +134,7 @@ def test_nearest_tree_keeps_what_is_radial_and_is_unique() -> None:
     trees = problem.switching.codec.closed(x)[:, 0]
     assert len(np.unique(x, axis=0)) == len(np.unique(trees, axis=0))
     for row, tree in zip(x[:50], trees, strict=False):
-        np.testing.assert_array_equal(problem.switching.codec.coding.encode(tree), row)
+        np.testing.assert_array_equal(problem.switching.codec.encoding.encode(tree), row)
 
 
 def test_loops_grade_what_is_not_radial() -> None:
@@ -358,7 +358,7 @@ def like_simbench() -> pandapowerNet:
     return net
 
 
-@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("coding", ENCODINGS)
 def test_parallel_transformers_and_a_line_between_sources(coding: str) -> None:
     with pytest.warns(UserWarning, match=r"not radial; taken .* with lines \[37\] open"):
         problem = Reconfiguration(like_simbench(), ("p_loss_kw", "switching_actions"), coding)
@@ -431,7 +431,7 @@ def with_generator() -> pandapowerNet:
             UnsupportedByEngine,
             "gen 0 holds the voltage of bus 10",
         ),
-        (pn.case33bw, {"coding": "prim"}, ValueError, "unknown coding 'prim'.*; known: nearest"),
+        (pn.case33bw, {"coding": "prim"}, ValueError, "unknown encoding 'prim'.*; known: nearest"),
         (pn.case33bw, {"limits": {"vm": (0, 1)}}, ValueError, r"limits: unknown 'vm'"),
         (pn.case33bw, {"objectives": ("loss",)}, ValueError, "unknown objective 'loss'.*saifi"),
         (pn.case33bw, {"switchable": [0, 99]}, ValueError, "switchable: the net has no line 99"),

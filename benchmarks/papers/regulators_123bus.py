@@ -29,7 +29,7 @@ from rich.markdown import Markdown
 
 from algorithms import ALGORITHMS, HarmonySearch
 from gridproblems.disturbances import Disturbance, LoadChange, LoadMultiplier
-from gridproblems.plotting import plot_campaign
+from gridproblems.plotting import plot_screening
 from gridproblems.tasks.regulators import RegulatorControl
 
 PUBLISHED = LoadChange("s1a", kw=200.0)
@@ -113,8 +113,8 @@ def present_table() -> str:
     """What the disturbances do to the feeder with its present settings."""
     problem = RegulatorControl()
     every = [LoadChange(name, kw=200.0) for name in problem.circuit.loads]
-    campaign = problem.campaign([None, PUBLISHED, STRESS, *every]).table
-    loads = campaign.iloc[3:]
+    screening = problem.screening([None, PUBLISHED, STRESS, *every]).table
+    loads = screening.iloc[3:]
     worst, lowest = loads["voltage_fitness"].idxmax(), loads["v_min_pu"].idxmin()
     rows = [
         [
@@ -126,14 +126,14 @@ def present_table() -> str:
             f"{row.p_loss_kw:.1f}",
         ]
         for what, row in (
-            ("undisturbed", campaign.iloc[0]),
-            ("published: load s1a at 200 kW", campaign.iloc[1]),
+            ("undisturbed", screening.iloc[0]),
+            ("published: load s1a at 200 kW", screening.iloc[1]),
             (
                 f"highest fitness of all 91 loads at 200 kW: {loads.disturbance[worst]}",
                 loads.loc[worst],
             ),
             (f"lowest voltage of all 91: {loads.disturbance[lowest]}", loads.loc[lowest]),
-            ("all loads twice", campaign.iloc[2]),
+            ("all loads twice", screening.iloc[2]),
         )
     ]
     header = [
@@ -229,8 +229,8 @@ def main(
             histogram = problem.figures(x)["histogram"]
             histogram.savefig(figures / f"ieee123-{name}.png", dpi=150)
         loads = [LoadChange(name, kw=200.0) for name in problem.circuit.loads]
-        plot_campaign(problem.campaign(loads), title="ieee123").savefig(
-            figures / "ieee123-campaign.png", dpi=110
+        plot_screening(problem.screening(loads), title="ieee123").savefig(
+            figures / "ieee123-screening.png", dpi=110
         )
 
 

@@ -8,7 +8,7 @@ trees, close one line and open another on its loop, always the best of all such 
 none is better, then again from the next random tree. "guided exchange" restarts the local search
 of HS and MVMO, which tries the exchanges in the order of the estimate, from random trees; what it
 lacks to HS and MVMO is what these add. Every evaluation is one power flow; the estimate needs none.
-``--others`` shows other algorithms, codings and parts of ours in place of these four.
+``--others`` shows other algorithms, encodings and parts of ours in place of these four.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def restarted_exchange(case: str, seed: int, evals: int, n_tried: int | None) ->
     together = 4 if n_tried else None
     while left > 0:
         keys = rng.random((1, trees.n_var))
-        x = problem.switching.codec.coding.encode(trees.switching.codec.closed(keys)[0, 0])
+        x = problem.switching.codec.encoding.encode(trees.switching.codec.closed(keys)[0, 0])
         here = values(x[np.newaxis])[0]
         moved = True
         while moved and left > 0:

@@ -31,7 +31,7 @@ from numba import njit
 from rich.progress import track
 
 from gridproblems import Reconfiguration
-from gridproblems._union_find import join
+from gridproblems._union_find import union
 from gridproblems.cases import DATA
 from gridproblems.problem import FAILED_F
 
@@ -64,7 +64,7 @@ def connected(edges, closed, above):  # type: ignore[no-untyped-def]
     above[:] = np.arange(len(above))
     parts = len(above)
     for e in range(len(edges)):
-        if closed[e] and join(above, edges[e, 0], edges[e, 1]):
+        if closed[e] and union(above, edges[e, 0], edges[e, 1]):
             parts -= 1
     return parts == 1
 

@@ -81,7 +81,8 @@ class Worker:
 
     def measure(self, name: str, n: int) -> tuple[float, float]:
         """Processor time [s] of n evaluations, and the sum of F."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         print(f"{name}\t{n}", file=self._process.stdin, flush=True)
         took_s, total = self._process.stdout.readline().split("\t")
         return float(took_s), float(total)
@@ -99,7 +100,10 @@ def main() -> None:
         for n, how in ((100, "together"), (20, "one by one")):
             totals = [worker.measure(name, n)[1] for worker in workers]  # warms up
             took = np.array(
-                [[worker.measure(name, n)[0] / n for worker in workers] for _ in range(given.rounds)]
+                [
+                    [worker.measure(name, n)[0] / n for worker in workers]
+                    for _ in range(given.rounds)
+                ]
             )
             here_us, there_us = 1e6 * np.median(took, axis=0)
             ratio = np.median(took[:, 0] / took[:, 1])

@@ -27,7 +27,7 @@ DISTURBANCE = LoadChange("s1a", kw=200.0)
 
 
 def random_vectors(problem: RegulatorControl, n: int) -> np.ndarray:
-    """Vectors on the grid."""
+    """Snapped vectors."""
     return problem.snap(
         np.random.default_rng(0).uniform(problem.xl, problem.xu, (n, problem.n_var))
     )

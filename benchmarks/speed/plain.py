@@ -13,7 +13,7 @@ from gridproblems.cases import load_case
 
 
 def random_vectors(problem: ReactivePowerDispatch, n: int) -> np.ndarray:
-    """Vectors on the grid around the best known one, where an optimiser spends its time."""
+    """Snapped vectors around the best known one, where an optimiser spends its time."""
     rng = np.random.default_rng(0)
     best = problem.encode(problem.best_known.settings) if problem.best_known else problem.base_x
     spread = 0.3 * (rng.uniform(problem.xl, problem.xu, (n, problem.n_var)) - best)

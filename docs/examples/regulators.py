@@ -4,7 +4,7 @@ from pymoo.optimize import minimize
 
 from algorithms import HarmonySearch
 from gridproblems.disturbances import LoadMultiplier, Outage
-from gridproblems.plotting import plot_campaign
+from gridproblems.plotting import plot_screening
 from gridproblems.tasks.regulators import RegulatorControl
 
 problem = RegulatorControl("ieee123", variables="taps", disturbance=LoadMultiplier(2.0))
@@ -18,6 +18,6 @@ for name, figure in problem.figures(result.X).items():
 disturbances = [None, LoadMultiplier(1.5), Outage("capacitor.c83"), Outage("line.l32")]
 robust = RegulatorControl("ieee123", disturbance=disturbances, combine="worst", n_jobs=2)
 settings = minimize(robust, HarmonySearch(), ("n_eval", 100), seed=1).X
-campaign = robust.campaign(disturbances, settings)
-print(campaign.table.to_string(index=False))
-plot_campaign(campaign, title="ieee123").savefig("campaign.png")
+screening = robust.screening(disturbances, settings)
+print(screening.table.to_string(index=False))
+plot_screening(screening, title="ieee123").savefig("screening.png")

@@ -217,7 +217,7 @@ class ControlSet:
                 seen.add(key)
 
     def snap(self, x: ArrayLike) -> FloatArray:
-        """The nearest vectors on the grid: within bounds, integers and choices whole.
+        """The nearest snapped vectors: within bounds, integers and choices whole.
 
         Args:
             x: Shape (..., n_var).
@@ -227,7 +227,7 @@ class ControlSet:
         return inside
 
     def decode(self, x: FloatArray) -> Settings:
-        """Settings of vectors on the grid (`snap`).
+        """Settings of snapped vectors (`snap`).
 
         Args:
             x: Shape (n_var,), or (n, n_var) for a batch.

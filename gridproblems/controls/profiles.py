@@ -20,9 +20,9 @@ from gridproblems.controls.permutations import (
     elements_of,
     profile_tables,
 )
-from gridproblems.linear_estimate import LinearEstimate
 from gridproblems.network import label_of
 from gridproblems.profiles import warn_of_kw
+from gridproblems.sensitivity_estimate import SensitivityEstimate
 from gridproblems.situations import Hours, Situations
 from gridproblems.state import FloatArray, Settings, SettingsMapping
 
@@ -94,7 +94,7 @@ class ProfileBlock(Block):
     def __init__(self, codec: PermutationCodec, net: Any, hours: float) -> None:
         self.codec, self._net, self._hours = codec, net, hours
         self.variables, self.fields = codec.variables, codec.fields
-        self._estimates: dict[int, LinearEstimate] = {}
+        self._estimates: dict[int, SensitivityEstimate] = {}
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -177,7 +177,7 @@ class ProfileBlock(Block):
     ) -> FloatArray:
         """Swaps of two profiles of a vector, those that promise the best objective first.
 
-        The order follows a linear estimate of the grid (`LinearEstimate`), which needs no power
+        The order follows a linear estimate of the grid, see `SensitivityEstimate`, without a power
         flow: least violation first, then the first objective. Of many swaps and snapshots it looks
         at some, drawn at random but the same for the same vector.
         """
@@ -206,7 +206,7 @@ class ProfileBlock(Block):
         f, violation = evaluation.estimate(X, after, state, s.some_snapshots(which))
         return swapped[np.lexsort((f, violation))[:n_wanted]]
 
-    def _estimate(self, evaluation: Any, placed: PlacedBlock) -> LinearEstimate:
+    def _estimate(self, evaluation: Any, placed: PlacedBlock) -> SensitivityEstimate:
         """Around the mean load without generation, so that every line on the way is loaded."""
         key = id(evaluation)
         if key not in self._estimates:
@@ -219,7 +219,9 @@ class ProfileBlock(Block):
             origin[placed.columns] = np.concatenate(means)
             step = max(float(np.abs(origin[placed.columns]).max()), 1e-6)
             working_point = Settings(evaluation.joint.fields, origin)
-            self._estimates[key] = LinearEstimate(evaluation.engine, self._net, working_point, step)
+            self._estimates[key] = SensitivityEstimate(
+                evaluation.engine, self._net, working_point, step
+            )
         return self._estimates[key]
 
     def figures(self, x: FloatArray | None, shown: Shown) -> dict[str, Figure]:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from gridproblems._arguments import shown
 from gridproblems._warn import warn_user
-from gridproblems.codings import SwitchingCodec, make_coding
 from gridproblems.controls.block import Block, BlockConstraint, PlacedBlock, Shown
+from gridproblems.controls.encodings import SwitchingCodec, make_encoding
 from gridproblems.network import label_of
 from gridproblems.reliability import Interruptions
 from gridproblems.situations import Situations
@@ -44,8 +44,8 @@ class Switching:
     them, others by ``in_service``.
 
     Attributes:
-        coding: How vectors stand for open lines: ``"nearest_tree"`` (one open line per short loop,
-            made radial), ``"spanning_tree"`` (random keys) or ``"loops"`` (one open line per
+        encoding: How vectors stand for open lines: ``"nearest_tree"`` (one open line per short
+            loop, made radial), ``"spanning_tree"`` (random keys) or ``"loops"`` (one open line per
             fundamental loop, as in many studies; most vectors are not radial and infeasible).
         switchable: Lines that can open and close. None: those with switches of their own, or all
             lines if the net has no line switches.
@@ -58,7 +58,7 @@ class Switching:
         and load balancing, IEEE Trans. Power Delivery 4 (1989) 1401-1407, doi:10.1109/61.25627.
     """
 
-    coding: str = "nearest_tree"
+    encoding: str = "nearest_tree"
     switchable: Sequence[int] | None = None
     max_switching_actions: int | None = None
     periods: int = 1
@@ -76,7 +76,7 @@ class Switching:
 
         Raises:
             ValueError: A load that no configuration can supply; nothing to switch; an unknown
-                coding; more periods than snapshots.
+                encoding; more periods than snapshots.
         """
         graph = switching_graph(grid.net, self.switchable)
         return SwitchingBlock(self, grid, graph, situations, self.periods)
@@ -125,15 +125,15 @@ class SwitchingBlock(Block):
                 f"the net is not radial; taken as present configuration with lines {opened} open"
             )
         each_period = Settings((), np.zeros((n_periods, 0)))
-        coding = make_coding(control.coding, net, graph)
-        self.codec = SwitchingCodec(net, graph, coding, each_period, n_periods)
+        encoding = make_encoding(control.encoding, net, graph)
+        self.codec = SwitchingCodec(net, graph, encoding, each_period, n_periods)
         self.variables, self.fields = self.codec.variables, self.codec.fields
         self._incidence = incidence(graph.edges, graph.n_nodes)
         self._current_pu = np.conj(demand_mva(net, graph)) / net.sn_mva
         self._interruptions = Interruptions(net, graph)
         self._period_of = np.arange(situations.n_time) * n_periods // situations.n_time
         constraints = []
-        if not coding.always_radial:
+        if not encoding.always_radial:
             constraints.append(BlockConstraint(("radial",), ("radial",), self._loops_and_islands))
         if control.max_switching_actions is not None:
             names = ("switching_actions",)
@@ -149,7 +149,7 @@ class SwitchingBlock(Block):
     @property
     def base_x(self) -> FloatArray:
         """A vector of the present configuration."""
-        return np.tile(self.codec.coding.encode(self.base_closed), self.codec.n_periods)
+        return np.tile(self.codec.encoding.encode(self.base_closed), self.codec.n_periods)
 
     def snap(self, x: FloatArray) -> FloatArray:
         """The vectors that are evaluated in place of these."""
@@ -179,7 +179,7 @@ class SwitchingBlock(Block):
             if line < 0 or not len(edges):
                 raise ValueError(f"line {line} cannot open: it is on no loop, or not switchable")
             closed[edges] = False
-        return np.tile(self.codec.coding.encode(closed), self.codec.n_periods)
+        return np.tile(self.codec.encoding.encode(closed), self.codec.n_periods)
 
     def open_lines(self, x: FloatArray) -> list[list[int]]:
         """Lines (index of ``net.line``) that a vector opens, one list per period."""
@@ -302,12 +302,12 @@ class SwitchingBlock(Block):
             best = np.argsort(change, kind="stable")[:n_wanted]
             exchanges += [(change[i], period, close[i], open_[i]) for i in best]
         exchanges.sort(key=lambda exchange: exchange[0])
-        width = len(self.codec.coding.variables)
+        width = len(self.codec.encoding.variables)
         found = np.tile(own, (len(exchanges[:n_wanted]), 1))
         for y, (_, period, close, open_) in zip(found, exchanges, strict=False):
             exchanged = per_period[period].copy()
             exchanged[close], exchanged[open_] = True, False
-            y[period * width : (period + 1) * width] = self.codec.coding.encode(exchanged)
+            y[period * width : (period + 1) * width] = self.codec.encoding.encode(exchanged)
         return found
 
 

@@ -20,7 +20,7 @@ from pandapower.auxiliary import pandapowerNet
 from scipy.sparse import csc_matrix
 
 from gridproblems._compile import compiled, is_stored
-from gridproblems._union_find import join
+from gridproblems._union_find import union
 from gridproblems.engines._batched import (
     CONVERGED,
     OFF_TABLE,
@@ -445,7 +445,7 @@ def _n_joined(alive, branch_from, branch_to, n_bus):  # type: ignore[no-untyped-
     above = np.arange(n_bus)
     n_joined = 0
     for i in range(len(alive)):
-        if alive[i] and join(above, branch_from[i], branch_to[i]):
+        if alive[i] and union(above, branch_from[i], branch_to[i]):
             n_joined += 1
     return n_joined
 

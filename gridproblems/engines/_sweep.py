@@ -63,7 +63,7 @@ class SweepEngine:
         if reason:
             raise UnsupportedByEngine(f"sweep engine: {reason}")
         self._net = copy.deepcopy(net)
-        self._plans: dict[tuple[Field, ...], _Plan] = {}
+        self._plans: dict[tuple[Field, ...], _Columns] = {}
         self._lock = threading.Lock()
         self._other: NewtonEngine | ReferenceEngine | None = None
 
@@ -146,13 +146,13 @@ class SweepEngine:
                 self._other = (ReferenceEngine if zip_loads else NewtonEngine)(self._net)
         return self._other.solve(settings)
 
-    def _plan(self, fields: tuple[Field, ...]) -> _Plan:
+    def _plan(self, fields: tuple[Field, ...]) -> _Columns:
         with self._lock:
             if fields not in self._plans:
                 model, places = compile_model(self._net, fields)
                 if len(model.pv):
                     raise UnsupportedByEngine("sweep engine: a generator holds a bus voltage")
-                self._plans[fields] = _Plan(
+                self._plans[fields] = _Columns(
                     model,
                     places[places >= 0],
                     np.flatnonzero(places >= 0),
@@ -162,7 +162,7 @@ class SweepEngine:
         return self._plans[fields]
 
 
-class _Plan(NamedTuple):
+class _Columns(NamedTuple):
     """The model for settings with certain fields, and where their values go.
 
     ``incident[incident_start[b] : incident_start[b + 1]]`` are the branches at bus b;
@@ -177,7 +177,7 @@ class _Plan(NamedTuple):
     switchable: IntArray
 
 
-def _parameters(plan: _Plan, rows: FloatArray) -> FloatArray:
+def _parameters(plan: _Columns, rows: FloatArray) -> FloatArray:
     parameters = np.empty((len(rows), len(plan.model.parameters)))
     parameters[:] = plan.model.parameters
     parameters[:, plan.places] = rows[:, plan.source]
@@ -202,7 +202,7 @@ def _held_voltage(net: pandapowerNet) -> str | None:
     return None
 
 
-def _first_loop(plan: _Plan, rows: FloatArray) -> str | None:
+def _first_loop(plan: _Columns, rows: FloatArray) -> str | None:
     """Names a bus on a loop of the first power flow that has one."""
     a = plan.model.arrays
     for parameters in _parameters(plan, rows):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gridproblems.plotting.feeder import (
     plot_campaign,
     plot_distance_profile,
+    plot_screening,
     plot_voltage_histogram,
 )
 from gridproblems.plotting.net import plot_branch_loading, plot_voltage_profile
@@ -26,6 +27,7 @@ __all__ = [
     "plot_line_loading",
     "plot_map",
     "plot_pareto_front",
+    "plot_screening",
     "plot_storages",
     "plot_units",
     "plot_voltage_band",

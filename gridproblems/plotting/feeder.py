@@ -1,4 +1,4 @@
-"""Figures of a feeder: histogram of bus voltages, voltage over distance, campaign of disturbances.
+"""Figures of a feeder: histogram of voltages, voltage over distance, screening of disturbances.
 
 As in `gridproblems.plotting`, every function returns a ``matplotlib.figure.Figure`` of its own.
 """
@@ -14,11 +14,16 @@ from matplotlib.figure import Figure
 from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY, MARKED, legend_below, new_figure
 
 if TYPE_CHECKING:
-    from gridproblems.disturbances import Campaign
+    from gridproblems.disturbances import Screening
     from gridproblems.engines.opendss import Circuit
     from gridproblems.state import GridState
 
-__all__ = ["plot_campaign", "plot_distance_profile", "plot_voltage_histogram"]
+__all__ = [
+    "plot_campaign",
+    "plot_distance_profile",
+    "plot_screening",
+    "plot_voltage_histogram",
+]
 
 COLOURS = {"baseline": BEFORE, "disturbed": MARKED, "optimised": AFTER}
 PHASE_COLOURS = {"1": "#0072B2", "2": "#D55E00", "3": "#009E73"}
@@ -104,18 +109,18 @@ def plot_distance_profile(
     return figure
 
 
-def plot_campaign(campaign: Campaign, *, title: str = "") -> Figure:
+def plot_screening(screening: Screening, *, title: str = "") -> Figure:
     """Heat map of bus voltages: a row per disturbance, a column per bus.
 
     Args:
-        campaign: Of `RegulatorControl.campaign`.
+        screening: Of `RegulatorControl.screening`.
         title: Names the feeder.
 
     Returns:
         The figure; its image holds the mean voltages of the buses, white where a bus has no supply
         or the power flow failed. [p.u.]
     """
-    vm_pu = campaign.bus_vm_pu
+    vm_pu = screening.bus_vm_pu
     n = len(vm_pu)
     figure = Figure(figsize=(10.0, min(max(2.5, 0.16 * n + 1.5), 20.0)), layout="constrained")
     axes = figure.subplots()
@@ -135,7 +140,10 @@ def plot_campaign(campaign: Campaign, *, title: str = "") -> Figure:
     axes.set_yticks(range(n), vm_pu.index, fontsize="xx-small" if n > 30 else "small")
     axes.set_xlabel("bus")
     figure.colorbar(image, ax=axes, label="mean voltage of the bus [p.u.]")
-    worst = campaign.table["voltage_fitness"].idxmax()
-    text = f"{n} disturbances, worst for the voltages: {campaign.table['disturbance'][worst]}"
+    worst = screening.table["voltage_fitness"].idxmax()
+    text = f"{n} disturbances, worst for the voltages: {screening.table['disturbance'][worst]}"
     axes.set_title(f"{title}: {text}" if title else text, loc="left", fontsize="medium")
     return figure
+
+
+plot_campaign = plot_screening  # its name until 0.1

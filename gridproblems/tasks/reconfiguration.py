@@ -32,7 +32,8 @@ class Reconfiguration(GridProblem):
             of a pandapower JSON file. What is closed in it is the present configuration.
         objectives: See `GridProblem`; ``switching_actions``, ``saifi_per_year`` and
             ``saidi_hours_per_year`` are those of the configuration alone.
-        coding, switchable, max_switching_actions: See `Switching`.
+        coding: Name of the encoding, see `Switching`.
+        switchable, max_switching_actions: See `Switching`.
         limits: Overrides the limits in the net's tables; None takes a limit away: ``vm_pu`` (low,
             high) at all buses, ``loading_percent`` of all branches.
         series: Tables over time, ``{("load", "p_mw"): table, ...}``, one row per snapshot and one
@@ -43,7 +44,7 @@ class Reconfiguration(GridProblem):
         **options: How it is evaluated, see `GridProblem`.
 
     Raises:
-        ValueError: Unknown case, objective, coding or limit; a load that no configuration can
+        ValueError: Unknown case, objective, encoding or limit; a load that no configuration can
             supply; nothing to switch; bad data. The message names the element.
         PowerFlowNotConverged: The present configuration does not converge and has to.
         UnsupportedByEngine: The named engine cannot represent the net.
@@ -117,10 +118,10 @@ class Reconfiguration(GridProblem):
         return self.switching.encode_open_lines(lines)
 
     def evaluate_closed(self, closed: np.ndarray) -> tuple[FloatArray, FloatArray]:
-        """Objectives and constraints of configurations, as far as a coding has vectors for them.
+        """Objectives and constraints of configurations, as far as an encoding has vectors for them.
 
         Args:
             closed: Which edges of the switching graph are closed, shape (n, n_edges).
         """
-        coding = self.switching.codec.coding
-        return self.evaluation(np.array([coding.encode(row) for row in closed]))
+        encoding = self.switching.codec.encoding
+        return self.evaluation(np.array([encoding.encode(row) for row in closed]))

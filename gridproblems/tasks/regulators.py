@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from gridproblems.cases import BestKnown
 from gridproblems.controls.feeder_controls import Capacitors, Regulators, VoltVar
 from gridproblems.controls.joint import Joint
-from gridproblems.disturbances import Campaign, Disturbance, LoadChange
+from gridproblems.disturbances import Disturbance, LoadChange, Screening
 from gridproblems.engines.opendss import Circuit
 from gridproblems.feeders import FEEDERS, Feeder, load_feeder
 from gridproblems.grids.feeder import FeederGrid, VoltageFitness
@@ -177,11 +177,11 @@ class RegulatorControl(GridProblem):
         script: str = self.grid.script(self.controlled(x))
         return script
 
-    def campaign(
+    def screening(
         self,
         disturbances: Sequence[Disturbance | None],
         x: ArrayLike | Mapping[str, Any] | None = None,
-    ) -> Campaign:
+    ) -> Screening:
         """What each of many disturbances does to the feeder, one by one.
 
         Args:
@@ -218,6 +218,8 @@ class RegulatorControl(GridProblem):
         measured = [c for c in table if c not in ("disturbance", "n_unsupplied", "converged")]
         table.loc[~state.converged, measured] = np.nan
         vm_pu = np.where(state.converged[:, np.newaxis], state["bus_mean_vm_pu"], np.nan)
-        return Campaign(
+        return Screening(
             table, pd.DataFrame(vm_pu, index=table["disturbance"], columns=self.circuit.buses)
         )
+
+    campaign = screening  # its name until 0.1

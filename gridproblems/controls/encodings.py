@@ -1,6 +1,6 @@
 """Codings of radial configurations: vectors to open lines and back.
 
-Every coding turns vectors ``x`` (n, n_var) into the edges of a `SwitchingGraph` that are closed,
+Every encoding turns vectors ``x`` (n, n_var) into the edges of a `SwitchingGraph` that are closed,
 (n, n_edges), and finds a vector for given closed edges.
 """
 
@@ -15,7 +15,7 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._compile import compiled
 from gridproblems._names import with_nearest
-from gridproblems._union_find import join
+from gridproblems._union_find import union
 from gridproblems.controls.variables import Variable
 from gridproblems.network import label_of
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
@@ -28,7 +28,7 @@ from gridproblems.topology import (
 )
 
 
-class Coding(Protocol):
+class Encoding(Protocol):
     """What the codec of a reconfiguration problem needs.
 
     Attributes:
@@ -160,12 +160,12 @@ def _require_tree(graph: SwitchingGraph, closed: BoolArray) -> None:
         raise ValueError(f"the configuration is not radial: {what} at line {graph.lines[e]}")
 
 
-CODINGS = ("nearest_tree", "spanning_tree", "loops")
+ENCODINGS = ("nearest_tree", "spanning_tree", "loops")
 _ALWAYS_CLOSED, _ALWAYS_OPEN = -1, -2
 
 
-def make_coding(name: str, net: pandapowerNet, graph: SwitchingGraph) -> Coding:
-    """The coding of a name.
+def make_encoding(name: str, net: pandapowerNet, graph: SwitchingGraph) -> Encoding:
+    """The encoding of a name.
 
     Raises:
         ValueError: The name is unknown.
@@ -177,16 +177,16 @@ def make_coding(name: str, net: pandapowerNet, graph: SwitchingGraph) -> Coding:
         return Loops(graph, graph.fundamental_loops(graph.nearest_tree(graph.closed)))
     if name == "nearest_tree":
         return NearestTree(graph, graph.short_loops())
-    raise ValueError(f"coding: unknown coding {with_nearest(name, CODINGS)}")
+    raise ValueError(f"encoding: unknown encoding {with_nearest(name, ENCODINGS)}")
 
 
 class SwitchingCodec:
-    """The codec of reconfiguration problems: a coding, and where statuses go in the settings.
+    """The codec of reconfiguration problems: an encoding, and where statuses go in the settings.
 
     Args:
         net: The net.
         graph: Its switching graph.
-        coding: Turns vectors into closed edges.
+        encoding: Turns vectors into closed edges.
         series: Settings of every candidate with one row per snapshot, if any.
         n_periods: Number of configurations in the series, one after the other.
     """
@@ -195,11 +195,11 @@ class SwitchingCodec:
         self,
         net: pandapowerNet,
         graph: SwitchingGraph,
-        coding: Coding,
+        encoding: Encoding,
         series: Settings | None = None,
         n_periods: int = 1,
     ) -> None:
-        self.graph, self.coding, self.n_periods = graph, coding, n_periods
+        self.graph, self.encoding, self.n_periods = graph, encoding, n_periods
         self._series = series or Settings((), np.zeros((1, 0)))
         self.n_snapshots = self._series.n_snapshots
         if not 1 <= n_periods <= self.n_snapshots:
@@ -233,17 +233,17 @@ class SwitchingCodec:
         self.variables = tuple(
             v if n_periods == 1 else Variable(f"{v.name} in period {p}", v.kind, v.lower, v.upper)
             for p in range(n_periods)
-            for v in coding.variables
+            for v in encoding.variables
         )
 
     def snap(self, x: ArrayLike) -> FloatArray:
         """The vectors that are evaluated in place of these, shape (..., n_var)."""
         x = np.asarray(x, dtype=float)
-        return self.coding.snap(x.reshape(-1, len(self.coding.variables))).reshape(x.shape)
+        return self.encoding.snap(x.reshape(-1, len(self.encoding.variables))).reshape(x.shape)
 
     def closed(self, x: FloatArray) -> BoolArray:
         """Which edges snapped vectors close, shape (..., n_periods, n_edges)."""
-        closed = self.coding.closed(x.reshape(-1, len(self.coding.variables)))
+        closed = self.encoding.closed(x.reshape(-1, len(self.encoding.variables)))
         return closed.reshape(*x.shape[:-1], self.n_periods, -1)
 
     def decode(self, x: FloatArray) -> Settings:
@@ -284,7 +284,7 @@ class SwitchingCodec:
         for edge, status in zip(self._edge, statuses, strict=True):
             if edge >= 0:
                 closed[edge] &= status
-        return np.tile(self.coding.encode(closed), self.n_periods)
+        return np.tile(self.encoding.encode(closed), self.n_periods)
 
 
 @compiled
@@ -370,10 +370,10 @@ def repair(x, loop_edges, lengths, edges, switchable, n_nodes):  # type: ignore[
         above[:] = np.arange(n_nodes)
         for e in range(len(edges)):
             if not switchable[e]:
-                join(above, edges[e, 0], edges[e, 1])
+                union(above, edges[e, 0], edges[e, 1])
         for e in range(len(edges)):  # loops whose edges all had to stay closed: open any others
             if closed[e] and switchable[e]:
-                closed[e] = join(above, edges[e, 0], edges[e, 1])
+                closed[e] = union(above, edges[e, 0], edges[e, 1])
         x[row] = match_loops(np.flatnonzero(~closed), loop_edges, lengths)
 
 
@@ -383,6 +383,6 @@ def _connected(edges, closed, above):  # type: ignore[no-untyped-def]
     above[:] = np.arange(len(above))
     n_parts = len(above)
     for e in range(len(edges)):
-        if closed[e] and join(above, edges[e, 0], edges[e, 1]):
+        if closed[e] and union(above, edges[e, 0], edges[e, 1]):
             n_parts -= 1
     return n_parts == 1

@@ -10,7 +10,7 @@ from gridproblems.engines import Engine
 from gridproblems.state import FloatArray, GridState, Settings
 
 
-class LinearEstimate:
+class SensitivityEstimate:
     """States near a working point, as linear functions of the values of settings.
 
     Everything is linear but the loading and the losses of lines: these follow the complex voltage
