@@ -18,11 +18,11 @@ from nets import feeder, meshed, switched, tap_zoo, two_bus
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
 from pandapower.toolbox import nets_equal
 
+from gridproblems import ReactivePowerDispatch
 from gridproblems.cases import load_case
 from gridproblems.engines import ENGINES, Engine, NewtonEngine, SweepEngine
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import Field, GridState, Settings
-from gridproblems.tasks.orpd import find_controls
 
 FAST_ENGINES = [name for name in ENGINES if name != "reference"]
 #: Nets that each engine supports; the others solve them all.
@@ -258,7 +258,7 @@ def test_engine_says_which_nets_it_cannot_solve(name: str, net_name: str) -> Non
 def test_engine_equals_runpp_on_every_case(name: str, case_name: str) -> None:
     """200 random vectors a case; in every fifth the loads grow until most diverge."""
     net = load_case(case_name).net()
-    controls = find_controls(net, None, {})
+    controls = ReactivePowerDispatch(net).joint.controls
     rng = np.random.default_rng(2)
     columns = dict.fromkeys((c.table, c.column) for c in controls)
     ranges: Ranges = {}

@@ -38,7 +38,7 @@ from gridproblems import (
     StorageSchedule,
 )
 from gridproblems.controls.encodings import ENCODINGS
-from gridproblems.problem import FAILED_F, FAILED_G
+from gridproblems.evaluation import FAILED_F, FAILED_G
 from gridproblems.state import GridState, Settings
 
 Objectives = tuple[str, ...]

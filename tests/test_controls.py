@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridproblems.controls import Control, ControlSet, bounds
+from gridproblems.controls.direct import Control, ControlSet
+from gridproblems.controls.variables import bounds
 from gridproblems.state import Field, Settings
 
 

@@ -365,8 +365,21 @@ class DirectBlock(Block):
         return pd.DataFrame(rows, dtype=object)
 
 
-def bound(kind: str, controls: Sequence[Control], grid: DirectGrid, optional: bool) -> Block:
+def bound(
+    kind: str,
+    controls: Sequence[Control],
+    grid: DirectGrid,
+    optional: bool = False,
+    group: str = "",
+) -> Block:
     """The block of controls that a kind has found in a grid.
+
+    Args:
+        kind: What a reader calls the block.
+        controls: What was found.
+        grid: The grid.
+        optional: Whether none is no error.
+        group: What errors call it where that is another name.
 
     Raises:
         ValueError: There are none, and there have to be.
@@ -375,7 +388,7 @@ def bound(kind: str, controls: Sequence[Control], grid: DirectGrid, optional: bo
         return DirectBlock(kind, controls, grid)
     if optional:
         return FixedBlock({}, grid)
-    raise ValueError(f"controls: the grid has nothing to control in group {kind!r}")
+    raise ValueError(f"controls: the grid has nothing to control in group {group or kind!r}")
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class Setpoints:
             ValueError: No such machine, or none at all.
         """
         find = _generators if self.table == "gen" else _external_grids
-        return bound(f"{self.table} set-points", find(grid.net, self), grid, self.optional)
+        found = find(grid.net, self)
+        return bound(f"{self.table} set-points", found, grid, self.optional, group=self.table)
 
 
 def bus_groups(net: pandapowerNet) -> dict[int, int]:

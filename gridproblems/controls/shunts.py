@@ -37,7 +37,7 @@ class Shunts:
         Raises:
             ValueError: No such shunt, or none at all.
         """
-        return bound("shunts", _shunts(grid.net, self), grid, self.optional)
+        return bound("shunts", _shunts(grid.net, self), grid, self.optional, group="shunt")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Compensators:
         Raises:
             ValueError: No such generator or none at all, or one without a range.
         """
-        return bound("compensators", _compensators(grid.net, self), grid, self.optional)
+        found = _compensators(grid.net, self)
+        return bound("compensators", found, grid, self.optional, group="compensator")
 
 
 def _shunts(net: pandapowerNet, wanted: Shunts) -> list[Control]:

@@ -41,7 +41,7 @@ class Taps:
             ValueError: No such transformer or none at all, a tap changer without limits or of a
                 type that pandapower ignores.
         """
-        return bound("taps", _taps(grid.net, self), grid, self.optional)
+        return bound("taps", _taps(grid.net, self), grid, self.optional, group="tap")
 
 
 def _taps(net: pandapowerNet, wanted: Taps) -> list[Control]:

@@ -109,7 +109,7 @@ class NetGrid:
 
     def _table(self, table: str, column: str) -> Any:
         if table not in self.net or column not in self.net[table]:
-            raise ValueError(f"{table}.{column}: the net has no such table or column")
+            raise ValueError(f"the net has no column {table}.{column}")
         return self.net[table]
 
     def label(self, table: str, element: Any) -> str:
