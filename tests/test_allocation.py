@@ -18,9 +18,11 @@ from scipy.stats import spearmanr
 from algorithms import ALGORITHMS
 from algorithms.permutation import order_ga, permutation_ga
 from gridproblems.cases import load_case
-from gridproblems.over_time import OVER_TIME_METHODS
+from gridproblems.objectives import OBJECTIVES
 from gridproblems.state import GridState, Layout, Settings
 from gridproblems.tasks.allocation import DERAllocation
+
+OVER_TIME = [n for n in OBJECTIVES if n.startswith(("line_loading", "energy", "exchange"))]
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +170,8 @@ def test_objectives_over_time_by_hand() -> None:
     ]
     values = np.array([one, np.array(one) * 2])
     state = GridState(layout, values, np.ones((2, 3), bool), np.zeros((2, 3), int))
-    task = DERAllocation.__new__(DERAllocation)
-    task.hours = 0.5
+    half_hours = {kind: table.iloc[:3] for kind, table in tables().items()}
+    situations = DERAllocation(**half_hours, hours=0.5).situations
     expected = {
         "line_loading_sum_percent": 30 + 50 + 15,
         "line_loading_max_percent": 50,
@@ -177,15 +179,15 @@ def test_objectives_over_time_by_hand() -> None:
         "exchange_energy_kwh": 0.5 * (600 + 800 + 200),
         "exchange_peak_kw": 800,
     }
-    assert set(expected) == set(OVER_TIME_METHODS)
+    assert set(expected) == set(OVER_TIME)
     for name, value in expected.items():
-        function = getattr(task, name)
-        np.testing.assert_allclose(function(None, state), [value, 2 * value])
-        assert function(None, state.candidate(0)) == pytest.approx(value)
+        objective, none = OBJECTIVES[name], Settings.from_mapping({})
+        np.testing.assert_allclose(objective(none, state, situations), [value, 2 * value])
+        assert objective(none, state.candidate(0), situations) == pytest.approx(value)
 
 
 def test_all_objectives_and_hours() -> None:
-    names = (*OVER_TIME_METHODS, "voltage_deviation_pu", "loading_percent", "p_loss_kw")
+    names = (*OVER_TIME, "voltage_deviation_pu", "loading_percent", "p_loss_kw")
     one, quarter = DERAllocation(objectives=names), DERAllocation(objectives=names, hours=0.25)
     ratio = quarter.base_values() / one.base_values()
     energies = ["energy" in name for name in names]

@@ -258,9 +258,9 @@ def test_buses_that_couplers_join_to_a_source_are_no_candidates_by_themselves() 
     pp.create_switch(net, busbar, beyond, et="b", closed=True)
     pp.create_switch(net, 0, open_, et="b", closed=False)
     pp.create_line_from_parameters(net, 1, open_, 1.0, 1.0, 4.0, 0.0, max_i_ka=1.0)
-    assert sorted(DERPlacement(net, 1, "dg").codec.buses) == [1, open_]
+    assert sorted(DERPlacement(net, 1, "dg").placed.codec.buses) == [1, open_]
     named = DERPlacement(net, 1, "dg", buses=[beyond, 1])
-    assert sorted(named.codec.buses) == [1, beyond]
+    assert sorted(named.placed.codec.buses) == [1, beyond]
     net.line["in_service"] = False
     net.load["in_service"] = False
     net.sgen["in_service"] = False

@@ -163,7 +163,8 @@ class PermutationCodec:
             ValueError: Other fields or snapshots, or the powers of an element are no profile.
         """
         expected = (self.n_snapshots, len(self.variables))
-        if settings.fields != self.fields or settings.values.shape != expected:
+        rows = settings.rows  # a single snapshot may come without its axis
+        if settings.fields != self.fields or settings.values.ndim > 2 or rows.shape != expected:
             raise ValueError(
                 f"settings: expected the powers of {', '.join(map(str, self.fields))} in an array "
                 f"of {expected}, got {settings.values.shape}"
@@ -171,7 +172,7 @@ class PermutationCodec:
         x = np.empty(len(self.variables))
         for block, part in zip(self.blocks, self._slices, strict=True):
             left = list(range(len(block.by_profile)))
-            for place, powers in enumerate(settings.values[:, part].T):
+            for place, powers in enumerate(rows[:, part].T):
                 same = [k for k in left if np.allclose(block.by_profile[k], powers, 1e-12, 1e-15)]
                 if not same:
                     element = block.field.elements[place]
