@@ -674,6 +674,10 @@ def grid_of(given: Any) -> Any:
     return NetGrid(given)
 
 
+#: What a reader calls the kinds of grids.
+GRID_KINDS = {"net": "pandapower net", "feeder": "feeder of OpenDSS"}
+
+
 def _bound(
     controls: Sequence[Any], periods: Mapping[str, int], grid: Any, situations: Situations
 ) -> list[Block]:
@@ -686,6 +690,15 @@ def _bound(
         if not hasattr(control, "bind"):
             raise ValueError(
                 f"controls: expected parts such as Taps(), or names such as 'taps', got {control!r}"
+            )
+        of_grid = getattr(control, "of_grid", grid.kind)
+        if of_grid != grid.kind:
+            fitting = [
+                k for k, c in CONTROLS.items() if getattr(c, "of_grid", grid.kind) == grid.kind
+            ]
+            raise ValueError(
+                f"controls: {type(control).__name__} is for a {GRID_KINDS[of_grid]}, and "
+                f"{grid.name} is a {GRID_KINDS[grid.kind]}; known: {', '.join(fitting)}"
             )
     prepared = [control.prepare(grid) for control in kinds]
     blocks = [

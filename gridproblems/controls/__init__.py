@@ -12,6 +12,7 @@ from typing import Any
 from gridproblems.controls.block import Block, ControlKind
 from gridproblems.controls.direct import Control, Fixed
 from gridproblems.controls.feeder_controls import Capacitors, Regulators, VoltVar
+from gridproblems.controls.placed_capacitors import PlacedCapacitors
 from gridproblems.controls.profiles import Profiles
 from gridproblems.controls.schedules import Schedules
 from gridproblems.controls.setpoints import Setpoints
@@ -28,6 +29,7 @@ __all__ = [
     "Control",
     "ControlKind",
     "Fixed",
+    "PlacedCapacitors",
     "Profiles",
     "Regulators",
     "Schedules",
@@ -51,5 +53,6 @@ CONTROLS: dict[str, Callable[..., Any]] = {
     "schedules": Schedules,
     "regulators": Regulators,
     "capacitors": Capacitors,
+    "placed_capacitors": PlacedCapacitors,
     "voltvar": VoltVar,
 }

@@ -228,7 +228,11 @@ class PlacedBlock:
 
 
 class ControlKind(Protocol):
-    """A control as a user writes it: it knows no grid and can be pickled."""
+    """A control as a user writes it: it knows no grid and can be pickled.
+
+    One for one kind of grid alone says so by a class attribute ``of_grid``, ``"net"`` or
+    ``"feeder"``.
+    """
 
     def prepare(self, grid: Any) -> Any:
         """Adds to the grid what the control needs, before any control is bound; gives what

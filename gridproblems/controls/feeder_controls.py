@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gridproblems._names import with_nearest
 from gridproblems.controls.block import Block
@@ -33,6 +33,8 @@ class Regulators:
         vreg_span_v: How far a set-point may go from the present one. [V]
         vreg_v: Lowest and highest set-point. [V]
     """
+
+    of_grid: ClassVar[str] = "feeder"
 
     variables: str = "vreg"
     names: Sequence[str] | None = None
@@ -66,6 +68,8 @@ class Capacitors:
         names: Names of the capacitors, None for all.
     """
 
+    of_grid: ClassVar[str] = "feeder"
+
     names: Sequence[str] | None = None
 
     def prepare(self, grid: Any) -> None:
@@ -78,7 +82,7 @@ class Capacitors:
             ValueError: There are none, or an unknown one.
         """
         asked = True if self.names is None else self.names
-        return bound("capacitors", _capacitor_controls(grid.circuit, asked), grid, optional=False)
+        return bound("capacitors", _capacitor_controls(grid.given, asked), grid, optional=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class VoltVar:
 
     0 to 1 below nominal voltage, -1 to 0 above, the flat ends as one. [p.u.]
     """
+
+    of_grid: ClassVar[str] = "feeder"
 
     def prepare(self, grid: Any) -> None:
         """Adds nothing."""

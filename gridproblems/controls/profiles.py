@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,8 @@ class Profiles:
             ``net.sgen`` and ``net.load``: DataFrame, array or path of a CSV file. None: those of
             the packaged case; for a net of your own its generators or loads then stay as they are.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     generation: Any = None
     load: Any = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ class Schedules:
         battery: Losses and limits of the storages, a `Battery` or a mapping with its attributes.
         repair: Whether schedules are made feasible before they are evaluated.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     storages: pd.DataFrame | Sequence[Mapping[str, float]] | None = None
     battery: Battery | Mapping[str, float] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import networkx as nx
 import numpy as np
@@ -35,6 +35,8 @@ class Setpoints:
         optional: Whether a net without any is no error, and external grids are only taken where
             the net limits their voltage.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     table: str = "gen"
     elements: Sequence[int] | None = None

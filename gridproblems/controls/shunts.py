@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pandapower.auxiliary import pandapowerNet
@@ -24,6 +24,8 @@ class Shunts:
         elements: Shunts by index, None for all in service.
         optional: Whether a net without any is no error, and shunts of one step are left alone.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     elements: Sequence[int] | None = None
     optional: bool = False
@@ -48,6 +50,8 @@ class Compensators:
         elements: Static generators by index, None for all that are controllable.
         optional: Whether a net without any is no error.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     elements: Sequence[int] | None = None
     optional: bool = False

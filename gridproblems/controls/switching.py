@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,8 @@ class Switching:
         M. E. Baran, F. F. Wu, Network reconfiguration in distribution systems for loss reduction
         and load balancing, IEEE Trans. Power Delivery 4 (1989) 1401-1407, doi:10.1109/61.25627.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     encoding: str = "nearest_tree"
     switchable: Sequence[int] | None = None

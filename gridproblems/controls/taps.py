@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pandapower.auxiliary import pandapowerNet
@@ -27,6 +27,8 @@ class Taps:
         elements: Two-winding transformers by index, None for all in service of both kinds.
         optional: Whether a net without any is no error.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     elements: Sequence[int] | None = None
     optional: bool = False

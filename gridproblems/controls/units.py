@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandapower as pp
@@ -70,6 +70,8 @@ class Units:
         repair: Whether storage schedules are made feasible before they are evaluated.
         sort: Whether equal units are sorted by bus, so that every design has one vector.
     """
+
+    of_grid: ClassVar[str] = "net"
 
     kind: str | Sequence[str] = "pv"
     n_units: int | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from gridproblems.engines.opendss import Circuit, OpenDSSEngine
 from gridproblems.engines.opendss.circuit import curve_point
 from gridproblems.engines.opendss.commands import commands_of
 from gridproblems.errors import PowerFlowNotConverged
-from gridproblems.feeders import Feeder, load_feeder
+from gridproblems.feeders import Command, Feeder, load_feeder
 from gridproblems.fingerprint import commands_content
 from gridproblems.grids.limits import check_limits
 from gridproblems.objectives import Objective
@@ -95,8 +95,10 @@ class FeederGrid:
         fitness: Weights of ``voltage_fitness``.
 
     Attributes:
-        feeder: The commands that build it.
-        circuit: Its names and numbers.
+        feeder: The commands that build it, with what controls have added.
+        given: Names and numbers of the feeder as it was given.
+        circuit: Those with what controls have added.
+        added: Commands that controls have added, one tuple per control.
         undisturbed_state: The feeder as it is.
 
     Raises:
@@ -104,6 +106,7 @@ class FeederGrid:
         PowerFlowNotConverged: The feeder does not converge as it is.
     """
 
+    kind = "feeder"
     case = None
     limit_names = FEEDER_LIMITS
 
@@ -113,9 +116,14 @@ class FeederGrid:
         trust: bool = False,
         fitness: VoltageFitness | None = None,
     ) -> None:
-        self.feeder = feeder if isinstance(feeder, Feeder) else load_feeder(feeder, trust)
-        self.name = self.feeder.name
         self.fitness = fitness or VoltageFitness()
+        self.added: tuple[tuple[str, ...], ...] = ()
+        self._build(feeder if isinstance(feeder, Feeder) else load_feeder(feeder, trust))
+        self.given = self.circuit
+
+    def _build(self, feeder: Feeder) -> None:
+        """Takes a feeder and solves it as it is."""
+        self.feeder, self.name = feeder, feeder.name
         self.snapshot_engine = OpenDSSEngine(self.feeder)
         self.circuit = self.snapshot_engine.circuit
         self.undisturbed_state = self.snapshot_engine.solve(Settings.from_mapping({}))
@@ -130,6 +138,20 @@ class FeederGrid:
                 f"{self.name}: loads without supply in the feeder as it is: "
                 f"{', '.join(names)}; every candidate would fail. Connect or disable them"
             )
+
+    def add(self, commands: Iterable[str]) -> None:
+        """Adds elements that a control needs, before any control is bound.
+
+        Args:
+            commands: ``New ...`` of OpenDSS, one element each.
+
+        Raises:
+            ValueError: OpenDSS refuses one.
+        """
+        new = tuple(commands)
+        self.added = (*self.added, new)
+        more = tuple(Command(text, self.name) for text in new)
+        self._build(replace(self.feeder, commands=(*self.feeder.commands, *more)))
 
     # -- elements ---------------------------------------------------------------------------
 
@@ -305,7 +327,7 @@ class FeederGrid:
                     element, point = curve_point(element)
                     key = str(point)
                 by_element.setdefault((table, element), {})[key] = float(value)
-        lines = [f"! settings for feeder {self.name}"]
+        lines = [f"! settings for feeder {self.name}", *(c for new in self.added for c in new)]
         for (table, element), columns in by_element.items():
             if "tap" in columns:
                 lines.append(f"{table}.{element}.MaxTapChange=0 ! keeps the tap")

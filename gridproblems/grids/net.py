@@ -72,6 +72,7 @@ class NetGrid:
         ValueError: No such case or file, or the net would give silent nonsense.
     """
 
+    kind = "net"
     limit_names = NET_LIMITS
 
     def __init__(

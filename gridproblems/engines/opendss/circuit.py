@@ -54,6 +54,7 @@ class Circuit:
         nodes: Phases of buses, ``"bus.phase"``, in the order of ``node_vm_pu``.
         buses: Buses with phases, in the order of ``bus_mean_vm_pu``.
         first_node: First node of each bus, shape (n_buses,).
+        base_kv: Nominal voltage to neutral of each bus, shape (n_buses,). [kV]
         distance_km: Length of lines from the source to each bus, shape (n_buses,). [km]
         loads: Active and reactive power of each load. [kW, kvar]
         load_nodes: Nodes of each load on phases by its name, as positions in ``nodes``.
@@ -72,6 +73,7 @@ class Circuit:
     nodes: tuple[str, ...]
     buses: tuple[str, ...]
     first_node: NDArray[np.int64]
+    base_kv: FloatArray
     distance_km: FloatArray
     loads: dict[str, tuple[float, float]]
     load_nodes: dict[str, NDArray[np.int64]]

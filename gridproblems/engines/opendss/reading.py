@@ -58,6 +58,7 @@ def circuit_of(dss: Any, feeder: Feeder) -> Circuit:
         nodes=tuple(nodes),
         buses=tuple(buses),
         first_node=np.array(first_node, dtype=np.int64),
+        base_kv=np.array([kv_base[bus] for bus in buses], dtype=float),
         distance_km=_distances(dss, buses),
         loads=loads,
         load_nodes=load_nodes,
