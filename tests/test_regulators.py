@@ -18,18 +18,15 @@ from gridproblems.disturbances import LoadChange, LoadMultiplier, Outage, Togeth
 from gridproblems.engines.opendss import OpenDSSEngine
 from gridproblems.engines.opendss.context import build, new_context
 from gridproblems.errors import PowerFlowNotConverged
+from gridproblems.evaluation import FAILED_F
 from gridproblems.feeders import Command, Feeder, load_feeder
-from gridproblems.plotting_feeder import (
-    plot_campaign,
-    plot_distance_profile,
-    plot_voltage_histogram,
-)
-from gridproblems.problem import FAILED_F
+from gridproblems.grids.feeder import OF_FEEDERS, VoltageFitness
+from gridproblems.plotting import plot_campaign
 from gridproblems.state import GridState, Layout, Settings
-from gridproblems.tasks.regulators import RegulatorControl, VoltageFitness
+from gridproblems.tasks.regulators import RegulatorControl
 
 LARGE_LOAD = LoadChange("s1a", kw=200.0)
-ALL = tuple(RegulatorControl.OBJECTIVE_METHODS)
+ALL = tuple(OF_FEEDERS)
 DAY = [0.5, 0.5, 0.9, 1.3, 1.0, 0.5]
 NONE = Settings.from_mapping({})
 
@@ -76,6 +73,12 @@ def state_of(problem: RegulatorControl, **values: Any) -> GridState:
     return GridState(layout, array, np.ones(n, dtype=bool), np.zeros(n, dtype=np.int64))
 
 
+def objective_of(problem: RegulatorControl, name: str, state: GridState) -> float:
+    """An objective of a made-up state."""
+    situations = problem.situations
+    return float(problem.grid.objectives_in(situations)[name](NONE, state, situations))
+
+
 # -- objectives --------------------------------------------------------------------------------
 
 
@@ -94,7 +97,7 @@ def test_fitness_by_hand() -> None:
 
 def test_published_values(ieee123: RegulatorControl) -> None:
     """With OpenDSS's own tolerance as published, 0.09196; with ours a little below."""
-    assert ieee123.fitness(ieee123.base_state["bus_mean_vm_pu"][0]) == pytest.approx(
+    assert ieee123.fitness(ieee123.undisturbed_state["bus_mean_vm_pu"][0]) == pytest.approx(
         0.091955, abs=1e-6
     )
     loose = OpenDSSEngine(ieee123.feeder, tolerance=1e-4).solve(NONE)
@@ -132,11 +135,13 @@ def test_bus_means_hide_unbalance() -> None:
     problem = MAKE["set-points"]()
     nodes = np.array([[0.9 if n.endswith("1") else 1.1 for n in problem.circuit.nodes]])
     state = state_of(problem, node_vm_pu=nodes, bus_mean_vm_pu=np.ones((1, 7)))
-    assert problem.voltage_fitness(NONE, state) == 0.0
+    assert objective_of(problem, "voltage_fitness", state) == 0.0
     variance = nodes.var()
     expected = 1000.0 * 0.0025 * nodes.size + 10 * variance
-    assert problem.node_voltage_fitness(NONE, state) == pytest.approx(expected)
-    assert problem.node_voltage_deviation_pu(NONE, state) == pytest.approx(0.1 * nodes.size)
+    assert objective_of(problem, "node_voltage_fitness", state) == pytest.approx(expected)
+    deviation = objective_of(problem, "node_voltage_deviation_pu", state)
+    assert deviation == pytest.approx(0.1 * nodes.size)
+    assert objective_of(problem, "voltage_deviation_pu", state) == 0.0
 
 
 UNBALANCED = """
@@ -210,29 +215,31 @@ def test_measures_of_a_failed_power_flow_are_none_but_the_count() -> None:
 def test_voltage_unbalance_by_hand() -> None:
     """One phase at 0.9, the others at 1, 120 degrees apart: V2/V1 = (0.1 / 3) / (2.9 / 3)."""
     problem = MAKE["set-points"]()
+    name = "voltage_unbalance_percent"
     phase = np.array([int(node[-1]) for node in problem.circuit.nodes])
     vm_pu = np.ones((1, len(phase)))
     angles = np.array([{1: 30.0, 2: -90.0, 3: 150.0}[p] for p in phase])[np.newaxis]
     balanced = state_of(problem, node_vm_pu=vm_pu, node_va_degree=angles)
-    assert problem.voltage_unbalance_percent(NONE, balanced) == pytest.approx(0.0, abs=1e-12)
+    assert objective_of(problem, name, balanced) == pytest.approx(0.0, abs=1e-12)
     vm_pu[0, problem.circuit.nodes.index("hill.1")] = 0.9
     state = state_of(problem, node_vm_pu=vm_pu, node_va_degree=angles)
-    assert problem.voltage_unbalance_percent(NONE, state) == pytest.approx(100 * 0.1 / 2.9)
+    assert objective_of(problem, name, state) == pytest.approx(100 * 0.1 / 2.9)
     vm_pu[0, :] = 1.0
     vm_pu[0, problem.circuit.nodes.index("barn.2")] = 0.5  # one phase alone has no unbalance
     alone = state_of(problem, node_vm_pu=vm_pu, node_va_degree=angles)
-    assert problem.voltage_unbalance_percent(NONE, alone) == pytest.approx(0.0, abs=1e-12)
+    assert objective_of(problem, name, alone) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_tap_movements_and_operations_by_hand() -> None:
     static = MAKE["set-points"]()
     taps = static.present_taps + np.array([[1.0, -2.0, 0.0]])
-    assert static.tap_movements(NONE, state_of(static, tap=taps)) == 3.0
-    assert static.tap_operations(NONE, state_of(static, tap=taps)) == 0.0
+    assert objective_of(static, "tap_movements", state_of(static, tap=taps)) == 3.0
+    assert objective_of(static, "tap_operations", state_of(static, tap=taps)) == 0.0
     day = MAKE["a day"]()
-    rows = day.present_taps + np.array([[1.0, 0, 0], [1, 2, 0], [1, 2, 0], [-1, 2, 1]])
-    assert day.tap_movements(NONE, state_of(day, tap=rows)) == 1.0
-    assert day.tap_operations(NONE, state_of(day, tap=rows)) == 5.0
+    steps = [[1.0, 0, 0], [1, 2, 0], [1, 2, 0], [-1, 2, 1], [-1, 2, 1], [-1, 2, 1]]
+    rows = day.present_taps + np.array(steps)
+    assert objective_of(day, "tap_movements", state_of(day, tap=rows)) == 1.0
+    assert objective_of(day, "tap_operations", state_of(day, tap=rows)) == 5.0
 
 
 def test_losses_are_opendss_s(ieee123: RegulatorControl) -> None:
@@ -263,7 +270,7 @@ def test_order_copies_pickles_and_threads_change_nothing(problem: RegulatorContr
 def test_apply_is_what_was_evaluated(problem: RegulatorControl) -> None:
     x = problem.snap(vectors(problem, 1)[0])
     state = problem.solve(x)
-    for snapshot in range(problem.codec.n_snapshots):
+    for snapshot in range(problem.situations.n):
         context = problem.apply(x, snapshot)
         place = {
             n.lower(): v
@@ -346,6 +353,8 @@ def test_variables_and_bounds() -> None:
     np.testing.assert_array_equal(taps.xl, [-16, -16, -16, 0])
     np.testing.assert_array_equal(taps.xu, [16, 16, 16, 2])
     np.testing.assert_array_equal(taps.base_x, [*taps.present_taps, 2])
+    alone = RegulatorControl("village", regulators=[], capacitors=True)
+    assert list(alone.vars) == ["capacitor.steps[farm]"]
 
 
 def test_regulators_that_are_no_variables_still_act() -> None:
@@ -422,7 +431,20 @@ def test_generator_outage() -> None:
     lost = RegulatorControl(with_generator, ("p_loss_kw",), disturbance=Outage("generator.g"))
     without = RegulatorControl("village", ("p_loss_kw",))
     assert lost.base_values()[0] == pytest.approx(without.base_values()[0], rel=1e-4)
-    assert lost.disturbed_state["source_p_kw"] > lost.base_state["source_p_kw"] + 250.0
+    assert lost.base_state["source_p_kw"] > lost.undisturbed_state["source_p_kw"] + 250.0
+
+
+def test_the_base_state_is_the_present_feeder_in_all_situations() -> None:
+    """With taps as variables that stay, the vector of the present taps gives it exactly."""
+    parts = [None, LoadMultiplier(1.4), Outage("capacitor.farm")]
+    problem = RegulatorControl("village", ("voltage_fitness",), disturbance=parts)
+    assert problem.base_state.values.shape[0] == len(parts)
+    assert problem.disturbed_state is problem.base_state
+    undisturbed = problem.undisturbed_state.values[0]
+    np.testing.assert_array_equal(problem.base_state.values[0], undisturbed)
+    np.testing.assert_array_equal(problem.solve(problem.base_x).values, problem.base_state.values)
+    alone = [RegulatorControl("village", disturbance=part).base_values()[0] for part in parts]
+    assert problem.base_values()[0] == max(alone) > alone[0]
 
 
 def test_robust_problem_is_worst_or_mean_of_its_parts() -> None:
@@ -478,7 +500,7 @@ def test_campaign_with_settings() -> None:
 def test_a_day_has_memory_within_a_candidate_only() -> None:
     problem = MAKE["a day"]()
     x = vectors(problem, 6)
-    state = problem.engine.solve(problem.codec.decode(problem.snap(x)))
+    state = problem.engine.solve(problem.joint.decode(problem.snap(x)))
     taps = state["tap"]
     assert taps.shape == (6, 6, 3)
     assert (taps[:, 0] != taps[:, -1]).any()  # the same load at first and last
@@ -489,7 +511,7 @@ def test_a_day_has_memory_within_a_candidate_only() -> None:
 
 def test_shapes_by_name_and_with_a_disturbance() -> None:
     named = RegulatorControl("village", load_shape="default", disturbance=LoadMultiplier(2.0))
-    assert named.codec.n_snapshots == 24
+    assert named.situations.n == 24
     multipliers = named.decode(named.base_x).get("solution", "load_multiplier")["all"]
     np.testing.assert_allclose(multipliers, 2.0 * named.circuit.load_shapes["default"])
 
@@ -519,11 +541,13 @@ def test_limits_are_entries_of_g() -> None:
     ("arguments", "message"),
     [
         ({"feeder": "nowhere.dss"}, r"the file .*nowhere\.dss does not exist"),
-        ({"variables": "tap"}, "variables: unknown 'tap'; known: vreg, taps"),
+        ({"variables": "tap"}, "variables: unknown 'tap' .*; known: vreg, taps"),
         ({"objectives": ("loss",)}, "unknown objective 'loss'.*; known: voltage_fitness, node"),
         ({"regulators": ["creg9"]}, "regulators: the feeder has no 'creg9'; known: creg1a, creg2a"),
         ({"regulators": "creg1a"}, "regulators: expected a list of names, got the text 'creg1a'"),
         ({"capacitors": ["c1"]}, "capacitors: the feeder has no 'c1'; known: c83"),
+        ({"regulators": []}, "regulators: nothing to optimise; name at least one, or add capac"),
+        ({"regulators": [], "capacitors": []}, "regulators: nothing to optimise"),
         ({"volt_var": True}, "volt_var: the feeder has no InvControl"),
         ({"disturbance": LoadChange("s999", kw=1.0)}, "the feeder has no load 's999'; known: s1a"),
         ({"disturbance": Outage("line.l999")}, "the feeder has no line 'l999'; known: l115"),
@@ -615,7 +639,7 @@ def test_vectors_out_of_bounds(ieee123: RegulatorControl) -> None:
 
 
 def test_histogram_counts_phases(ieee123: RegulatorControl) -> None:
-    figure = plot_voltage_histogram(ieee123, ieee123.base_x)
+    figure = ieee123.figures(ieee123.base_x)["histogram"]
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert [text.split(":")[0] for text in texts] == ["baseline", "disturbed", "optimised"]
     assert re.search(r"0\.979 to 1\.050 p\.u\., 0 of 278 outside", texts[0])
@@ -624,11 +648,13 @@ def test_histogram_counts_phases(ieee123: RegulatorControl) -> None:
 
 
 def test_profile_holds_voltages_over_distance(ieee123: RegulatorControl) -> None:
-    figure = plot_distance_profile(ieee123, None)
+    figure = ieee123.figures(None)["profile"]
     assert [axes.get_title("left") for axes in figure.axes] == ["baseline", "disturbed"]
     first = figure.axes[0].get_lines()[0]
     of_phase = [i for i, node in enumerate(ieee123.circuit.nodes) if node.endswith(".1")]
-    np.testing.assert_array_equal(first.get_ydata(), ieee123.base_state["node_vm_pu"][0, of_phase])
+    np.testing.assert_array_equal(
+        first.get_ydata(), ieee123.undisturbed_state["node_vm_pu"][0, of_phase]
+    )
     assert max(first.get_xdata()) == pytest.approx(1.90, abs=0.01)
 
 

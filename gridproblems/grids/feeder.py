@@ -186,8 +186,8 @@ class FeederGrid:
         """Multipliers of all loads (``"loads"``) and of the irradiance (``"irradiance"``) in time.
 
         Raises:
-            ValueError: Another name, an unknown load shape, negative or not finite values, an
-                irradiance without PV systems.
+            ValueError: Another name, an unknown load shape, shapes of unequal length, negative or
+                not finite values, an irradiance without PV systems.
         """
         if isinstance(tables, Settings):
             return tuple(Delta(field, values) for field, values in tables)
@@ -196,18 +196,22 @@ class FeederGrid:
             "loads": Field("solution", "load_multiplier", ("all",)),
             "irradiance": Field("pvsystem", "irradiance", tuple(self.circuit.irradiance)),
         }
-        deltas = []
-        for name, shape in given.items():
+        for name in given:
             if name not in fields:
                 raise ValueError(f"series: unknown {name!r}; known: {', '.join(fields)}")
-            if name == "irradiance" and not self.circuit.irradiance:
-                raise ValueError("irradiance_shape: the feeder has no PV systems")
-            argument = {"loads": "load_shape", "irradiance": "irradiance_shape"}[name]
-            values = _shape(argument, self.circuit, shape)
-            if values is not None:
-                width = len(fields[name].elements)
-                deltas.append(Delta(fields[name], np.tile(values[:, np.newaxis], width), SCALE))
-        return tuple(deltas)
+        loads = _shape("load_shape", self.circuit, given.get("loads"))
+        sun = _shape("irradiance_shape", self.circuit, given.get("irradiance"))
+        if loads is not None and sun is not None and len(loads) != len(sun):
+            raise ValueError(
+                f"irradiance_shape: expected {len(loads)} values as in load_shape, got {len(sun)}"
+            )
+        if sun is not None and not self.circuit.irradiance:
+            raise ValueError("irradiance_shape: the feeder has no PV systems")
+        return tuple(
+            Delta(field, np.tile(values[:, np.newaxis], len(field.elements)), SCALE)
+            for field, values in ((fields["loads"], loads), (fields["irradiance"], sun))
+            if values is not None
+        )
 
     def secure_branches(self, asked: Any) -> tuple[Field, ...]:
         """Not for feeders, which are radial.

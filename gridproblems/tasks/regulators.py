@@ -76,12 +76,13 @@ class RegulatorControl(GridProblem):
             of ``fitness`` as ``vm_pu`` unless another is given, or None for no limit.
         fitness: Weights of ``voltage_fitness``.
         trust: Run every command of a master file, also those that write files or run programs.
-        **options: How it is evaluated, see `GridProblem`.
+        **options: How it is evaluated, see `GridProblem`. A disturbance that the present settings
+            do not survive is no error unless ``require_base_solution=True``.
 
     Raises:
         ValueError: Unknown feeder, objective, element or limit; a feeder file that is refused or
-            fails; loads without supply in the feeder as it is; no regulators; set-points that make
-            no sense. The message names it.
+            fails; loads without supply in the feeder as it is; no regulators; nothing to optimise;
+            set-points that make no sense. The message names it.
         PowerFlowNotConverged: The undisturbed feeder does not converge.
     """
 
@@ -106,6 +107,7 @@ class RegulatorControl(GridProblem):
         **options: Unpack[Options],
     ) -> None:
         check_task_arguments(RegulatorControl.__init__, locals(), options)
+        options.setdefault("require_base_solution", False)
         if combine not in COMBINATIONS:
             known = ", ".join(COMBINATIONS)
             raise ValueError(f"combine: unknown {combine!r}; known: {known}")
@@ -127,11 +129,18 @@ class RegulatorControl(GridProblem):
         if in_time:
             shapes = {"loads": load_shape, "irradiance": irradiance_shape}
             situations *= Hours({k: v for k, v in shapes.items() if v is not None})
-        controls: list[Any] = [Regulators(variables, regulators, vreg_span_v, vreg_v)]
-        if capacitors is not False:
-            controls.append(Capacitors(None if capacitors is True else capacitors))
-        if volt_var:
-            controls.append(VoltVar())
+        capacitor_names = None if isinstance(capacitors, bool) else capacitors
+        asked: list[tuple[Any, Any]] = [
+            (Regulators(variables, regulators, vreg_span_v, vreg_v), regulators),
+            (Capacitors(capacitor_names), None if capacitors is True else capacitors or ()),
+            (VoltVar(), None if volt_var else ()),
+        ]
+        controls = [control for control, names in asked if names is None or len(names)]
+        if not controls:
+            raise ValueError(
+                "regulators: nothing to optimise; name at least one, or add capacitors=True or "
+                "volt_var=True"
+            )
         if combine == "mean" and several:
             names = (objectives,) if isinstance(objectives, str) else objectives
             objectives = [(o, "mean") if isinstance(o, str) else o for o in names]
@@ -147,6 +156,12 @@ class RegulatorControl(GridProblem):
         )
         if is_published:
             self.best_known = BEST_TAPS_123
+
+    @property
+    def feeder(self) -> Feeder:
+        """The commands that build the feeder."""
+        feeder: Feeder = self.grid.feeder
+        return feeder
 
     @property
     def circuit(self) -> Circuit:
@@ -165,6 +180,11 @@ class RegulatorControl(GridProblem):
         """The feeder as it is, undisturbed; `base_state` is that under the disturbances."""
         state: GridState = self.grid.undisturbed_state
         return state
+
+    @property
+    def disturbed_state(self) -> GridState:
+        """`base_state`, by its name until 0.1."""
+        return self.base_state
 
     @property
     def present_taps(self) -> FloatArray:
