@@ -1,4 +1,4 @@
-"""The codec between vectors and settings, worked by hand."""
+"""Controls that set columns as they are, worked by hand."""
 
 from __future__ import annotations
 
@@ -7,14 +7,44 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridproblems.controls.direct import Control, ControlSet
+from gridproblems.controls import Control
+from gridproblems.controls.block import Block
+from gridproblems.controls.direct import DirectBlock, Fixed
+from gridproblems.controls.joint import Joint
 from gridproblems.controls.variables import bounds
-from gridproblems.state import Field, Settings
+from gridproblems.situations import Axis, Delta, Situations
+from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
+
+
+class Everything:
+    """A grid in which every column of every element is 1."""
+
+    def present(self, field: Field) -> FloatArray:
+        return np.ones(len(field.elements))
+
+    def label(self, table: str, element: object) -> str:
+        return f"{table} {element}"
+
+
+GRID = Everything()
+
+
+def joint(controls: list[Control], fixed: Any = None, loads: list[float] | None = None) -> Joint:
+    """Controls and fixed settings side by side; load 0 over time."""
+    axes = []
+    if loads is not None:
+        changes = Delta(Field("load", "p_mw", (0,)), np.array(loads)[:, np.newaxis])
+        axes.append(Axis(tuple(map(str, loads)), (changes,), is_time=True))
+    situations = Situations(axes)
+    blocks: list[Block] = [DirectBlock("control", controls, GRID)]
+    if fixed:
+        blocks.append(Fixed(fixed).bind(GRID, situations, None))
+    return Joint(blocks, situations, GRID)
 
 
 @pytest.fixture
-def controls() -> ControlSet:
-    return ControlSet(
+def controls() -> Joint:
+    return joint(
         [
             Control("gen", "vm_pu", (3, 4), "real", 0.9, 1.1, "p.u."),
             Control("trafo", "tap_pos", (0,), "integer", -8, 8),
@@ -26,14 +56,18 @@ def controls() -> ControlSet:
     )
 
 
-def test_decode_by_hand(controls: ControlSet) -> None:
+def mapping_of(controls: Joint, x: FloatArray) -> SettingsMapping:
+    return controls.decode(x[np.newaxis]).candidate(0).as_mapping()
+
+
+def test_decode_by_hand(controls: Joint) -> None:
     xl, xu, whole = bounds(controls)
     assert xl.tolist() == [0.9, -8, 0.95, 0, 0]
     assert xu.tolist() == [1.1, 8, 1.05, 1, 2]
     assert whole.tolist() == [v.kind != "real" for v in controls.variables]
-    on_grid = controls.snap([1.3, 2.6, 1.0, 0.4, 1.2])
-    assert on_grid.tolist() == [1.1, 3.0, 1.0, 0.0, 1.0]
-    assert controls.decode(on_grid).as_mapping() == {
+    snapped = controls.snap([1.3, 2.6, 1.0, 0.4, 1.2])
+    assert snapped.tolist() == [1.1, 3.0, 1.0, 0.0, 1.0]
+    assert mapping_of(controls, snapped) == {
         ("gen", "vm_pu"): {3: 1.1, 4: 1.1, 7: 1.0},
         ("trafo", "tap_pos"): {0: 3.0},
         ("shunt", "step"): {1: 0.0},
@@ -42,11 +76,11 @@ def test_decode_by_hand(controls: ControlSet) -> None:
     }
 
 
-def test_encode_is_the_inverse(controls: ControlSet) -> None:
+def test_encode_is_the_inverse(controls: Joint) -> None:
     rng = np.random.default_rng(0)
     xl, xu, _ = bounds(controls)
     for x in controls.snap(rng.uniform(xl - 0.3, xu + 0.3, (50, 5))):
-        assert controls.encode(controls.decode(x).as_mapping()).tolist() == x.tolist()
+        assert controls.encode(mapping_of(controls, x)).tolist() == x.tolist()
         assert controls.snap(x).tolist() == x.tolist()
 
 
@@ -60,10 +94,10 @@ def test_encode_is_the_inverse(controls: ControlSet) -> None:
         ({("shunt", "q_mvar"): {2: -1.0}}, r"shunt.q_mvar\[2\]: -1.0 is no option"),
     ],
 )
-def test_encode_refuses_what_is_off_the_grid(
-    controls: ControlSet, change: dict[tuple[str, str], dict[int, float]], message: str
+def test_encode_refuses_what_no_vector_says(
+    controls: Joint, change: dict[tuple[str, str], dict[int, float]], message: str
 ) -> None:
-    settings = controls.decode(controls.snap([1.0, 0, 1.0, 0, 0])).as_mapping() | change
+    settings = mapping_of(controls, controls.snap([1.0, 0, 1.0, 0, 0])) | change
     with pytest.raises(ValueError, match=message):
         controls.encode(settings)
 
@@ -85,11 +119,13 @@ def test_bad_controls_are_refused(arguments: tuple, message: str) -> None:  # ty
 def test_bad_sets_are_refused() -> None:
     one = Control("gen", "vm_pu", (0,), "real", 0.9, 1.1)
     with pytest.raises(ValueError, match="nothing to optimise"):
-        ControlSet([])
+        DirectBlock("control", [], GRID)
     with pytest.raises(ValueError, match=r"gen.vm_pu\[0\] is set by more than one control"):
-        ControlSet([one, one])
-    with pytest.raises(ValueError, match=r"gen.vm_pu\[0\] is set by more than one control"):
-        ControlSet([one], fixed={("gen", "vm_pu"): {0: 1.0}})
+        DirectBlock("control", [one, one], GRID)
+    with pytest.raises(ValueError, match=r"gen.vm_pu\[0\] is set by both control and fixed"):
+        joint([one], {("gen", "vm_pu"): {0: 1.0}})
+    with pytest.raises(ValueError, match=r"load.p_mw\[0\] is set by both control and the situ"):
+        joint([Control("load", "p_mw", (0,), "real", 0, 1)], loads=[1.0, 2.0])
 
 
 def test_settings_mapping_and_snapshots() -> None:
@@ -104,30 +140,26 @@ def test_settings_mapping_and_snapshots() -> None:
 
 
 def test_batches_and_series() -> None:
-    """Candidates come first, snapshots next; what is fixed may change over time."""
+    """Candidates come first, situations next; what is fixed may change over time."""
     one = Control("sgen", "p_mw", (4,), "real", 0, 5)
     x = np.array([[1.0], [2.0], [3.0]])
-    static = ControlSet([one], fixed={("load", "p_mw"): {0: 7.0}})
-    assert static.n_snapshots == 1
+    static = joint([one], {("load", "p_mw"): {0: 7.0}})
     assert static.decode(x).values.tolist() == [[[1, 7]], [[2, 7]], [[3, 7]]]
-    assert static.decode(x).candidate(1).as_mapping() == static.decode(x[1]).as_mapping()
 
-    loads = Settings((Field("load", "p_mw", (0,)),), np.array([[7.0], [8.0]]))
-    series = ControlSet([one], fixed=loads)
-    assert series.n_snapshots == 2
-    assert series.decode(x[1]).values.tolist() == [[2, 7], [2, 8]]
+    series = joint([one], loads=[7.0, 8.0])
     batch = series.decode(x)
     assert batch.shape == (3, 2)
     assert batch.rows.tolist() == [[1, 7], [1, 8], [2, 7], [2, 8], [3, 7], [3, 8]]
     assert batch.candidate(2).get("load", "p_mw")[0].tolist() == [7, 8]
     assert batch.candidates(np.array([2, 0])).values[:, 0, 0].tolist() == [3, 1]
+    assert series.decode(x, slice(1, 2)).values.tolist() == [[[1, 8]], [[2, 8]], [[3, 8]]]
 
 
 def test_integers_keep_the_whole_numbers_within_their_bounds() -> None:
     control = Control("trafo", "tap_pos", (0,), "integer", -1.5, 1.5)
-    codec = ControlSet([control])
+    block = DirectBlock("control", [control], GRID)
     assert (control.lower, control.upper) == (-1, 1)
-    assert codec.snap([[-9.0], [-1.5], [1.4], [1.5], [9.0]]).ravel().tolist() == [-1, -1, 1, 1, 1]
+    assert block.snap([[-9.0], [-1.5], [1.4], [1.5], [9.0]]).ravel().tolist() == [-1, -1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pandapower.networks as pn
 import pytest
 
 from gridproblems import Reconfiguration
-from gridproblems.problem import FAILED_F
+from gridproblems.evaluation import FAILED_F
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "references"))
 

@@ -33,7 +33,7 @@ from rich.progress import track
 from gridproblems import Reconfiguration
 from gridproblems._union_find import union
 from gridproblems.cases import DATA
-from gridproblems.problem import FAILED_F
+from gridproblems.evaluation import FAILED_F
 
 OBJECTIVES = (
     "p_loss_kw",

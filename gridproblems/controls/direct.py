@@ -155,97 +155,93 @@ def checked_mapping(settings: Any) -> SettingsMapping:
     return settings
 
 
-class ControlSet:
-    """The codec between ``x`` and settings: clips, rounds and picks options.
+class DirectBlock(Block):
+    """Controls that set columns as they are: set-points, positions, steps, powers.
 
     Args:
-        controls: One control per variable; those of one column need not be neighbours.
-        fixed: Settings that hold for every candidate, as a mapping, or as settings with one row
-            per snapshot.
+        kind: What a reader calls them.
+        controls: One per variable; those of one column need not be neighbours.
+        grid: The grid; it knows the present values and what readers call its elements.
 
     Raises:
         ValueError: No controls, or an element is set twice.
     """
 
-    def __init__(
-        self, controls: Sequence[Control], fixed: SettingsMapping | Settings | None = None
-    ) -> None:
+    def __init__(self, kind: str, controls: Sequence[Control], grid: DirectGrid) -> None:
         if not controls:
             raise ValueError("no controls: nothing to optimise")
-        self.controls = tuple(controls)
+        self.kind, self.controls = kind, tuple(controls)
         self.variables = tuple(
             Variable(c.name, c.kind, 0.0, len(c.options) - 1.0, c.options)
             if c.options
             else Variable(c.name, c.kind, c.lower, c.upper)
             for c in controls
         )
-        self._xl, self._xu, self._is_discrete = bounds(self)
+        self._xl, self._xu, self._is_whole = bounds(self)
+        columns: dict[tuple[str, str], dict[int, int]] = {}  # element: its variable
+        for i, c in enumerate(controls):
+            taken = columns.setdefault((c.table, c.column), {})
+            for element in c.elements:
+                if element in taken:
+                    name = f"{c.table}.{c.column}[{element}]"
+                    raise ValueError(f"{name} is set by more than one control")
+                taken[element] = i
+        self.fields = tuple(Field(*key, tuple(taken)) for key, taken in columns.items())
+        #: Variable of each value, shape (n_values,).
+        self._variable = np.array([i for taken in columns.values() for i in taken.values()])
         self._choices = [
-            (i, np.array(c.options, dtype=float)) for i, c in enumerate(controls) if c.options
-        ]
-
-        constants = fixed if isinstance(fixed, Settings) else Settings.from_mapping(fixed or {})
-        columns = dict.fromkeys((c.table, c.column) for c in controls)
-        variables = [
-            (i, element)
-            for key in columns
+            (i, np.flatnonzero(self._variable == i), np.array(c.options, dtype=float))
             for i, c in enumerate(controls)
-            if (c.table, c.column) == key
-            for element in c.elements
+            if c.options
         ]
-        fields = []
-        for key in columns:
-            elements = tuple(
-                e for i, e in variables if (controls[i].table, controls[i].column) == key
-            )
-            fields.append(Field(*key, elements))
-        #: Variable of each controlled value, shape (n_controlled,).
-        self.variable_of = np.array([i for i, _ in variables], dtype=np.int64)
-        self._n_variable = len(variables)
-        self._constants = constants.values
-        self.n_snapshots = constants.n_snapshots
-        self.fields = (*fields, *constants.fields)
-        self._check_unique()
+        present = [np.asarray(grid.present(f), dtype=float) for f in self.fields]
+        self._present = np.concatenate(present)[np.newaxis]
+        now = {
+            (f.table, f.column, e): value
+            for f, values in zip(self.fields, present, strict=True)
+            for e, value in zip(f.elements, values.tolist(), strict=True)
+        }
+        self._now = [[now[c.table, c.column, e] for e in c.elements] for c in self.controls]
+        self._labels = [
+            [f"{c.label or grid.label(c.table, e)} {c.column}" for e in c.elements]
+            for c in self.controls
+        ]
 
-    def _check_unique(self) -> None:
-        seen: set[tuple[str, str, int]] = set()
-        for field in self.fields:
-            for element in field.elements:
-                key = (field.table, field.column, element)
-                if key in seen:
-                    raise ValueError(f"{field}[{element}] is set by more than one control")
-                seen.add(key)
+    @property
+    def gathered(self) -> tuple[NDArray[np.int64], FloatArray] | None:
+        """The variable of every value, unless one is a choice."""
+        if self._choices:
+            return None
+        return self._variable, np.zeros(len(self._variable))
+
+    @property
+    def base_x(self) -> FloatArray:
+        """The present values, moved into the bounds where they are outside."""
+        x = np.empty(len(self.controls))
+        for i, (control, now) in enumerate(zip(self.controls, self._now, strict=True)):
+            options = np.array(control.options)
+            x[i] = float(np.abs(options - now[0]).argmin()) if control.options else now[0]
+        return self.snap(np.nan_to_num(x))
 
     def snap(self, x: ArrayLike) -> FloatArray:
-        """The nearest snapped vectors: within bounds, integers and choices whole.
-
-        Args:
-            x: Shape (..., n_var).
-        """
+        """Vectors within bounds, integers and choices whole, shape (..., n_var)."""
         inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self._xl), self._xu)
-        np.rint(inside, out=inside, where=self._is_discrete)
+        np.rint(inside, out=inside, where=self._is_whole)
         return inside
 
-    def decode(self, x: FloatArray) -> Settings:
-        """Settings of snapped vectors (`snap`).
+    def values(self, x: FloatArray, situations: Situations) -> FloatArray:
+        """What vectors set, the same in every situation, shape (n, 1, n_values)."""
+        values: FloatArray = x[:, np.newaxis, self._variable]
+        for i, places, options in self._choices:
+            values[..., places] = options[x[:, i].astype(int)][:, np.newaxis, np.newaxis]
+        return values
 
-        Args:
-            x: Shape (n_var,), or (n, n_var) for a batch.
-        """
-        over_time = self._constants.shape[:-1]
-        if x.ndim == 2:
-            over_time = over_time or (1,)
-        values = np.empty((*x.shape[:-1], *over_time, self._n_variable + self._constants.shape[-1]))
-        per_snapshot = x[..., np.newaxis, :] if over_time else x
-        values[..., : self._n_variable] = per_snapshot[..., self.variable_of]
-        values[..., self._n_variable :] = self._constants
-        for i, options in self._choices:
-            chosen = options[per_snapshot[..., i].astype(int)]
-            values[..., np.flatnonzero(self.variable_of == i)] = chosen[..., np.newaxis]
-        return Settings(self.fields, values)
+    def present(self, situations: Situations) -> FloatArray:
+        """What the grid has now, whether a vector can say so or not."""
+        return self._present
 
     def encode(self, settings: SettingsMapping) -> FloatArray:
-        """The inverse of `decode`.
+        """The vector with these values.
 
         Args:
             settings: Value of every controlled element, ``{("gen", "vm_pu"): {0: 1.02}}``;
@@ -264,86 +260,8 @@ class ControlSet:
             values = [float(column[e]) for e in control.elements]
             if np.ptp(values) > 1e-9:
                 raise ValueError(f"{control.name}: elements that share it differ: {values}")
-            x[i] = self._encode_one(control, values[0])
+            x[i] = _encoded(control, values[0])
         return x
-
-    @staticmethod
-    def _encode_one(control: Control, value: float) -> float:
-        if control.options:
-            if value not in control.options:
-                raise ValueError(f"{control.name}: {value} is no option of {control.options}")
-            return float(control.options.index(value))
-        tolerance = 1e-9 * max(1.0, abs(control.lower), abs(control.upper))
-        if not control.lower - tolerance <= value <= control.upper + tolerance:
-            raise ValueError(
-                f"{control.name}: value {value} not within [{control.lower}, {control.upper}]"
-            )
-        if control.kind != "real" and value != round(value):
-            raise ValueError(f"{control.name}: value {value} is no whole number")
-        return min(max(value, control.lower), control.upper)
-
-
-class DirectBlock(Block):
-    """Controls that set columns as they are: set-points, positions, steps, powers.
-
-    Args:
-        kind: What a reader calls them.
-        controls: One per variable.
-        grid: The grid; it knows the present values and what readers call its elements.
-
-    Raises:
-        ValueError: No controls, or an element is set twice.
-    """
-
-    def __init__(self, kind: str, controls: Sequence[Control], grid: DirectGrid) -> None:
-        self.kind = kind
-        self._set = ControlSet(controls)
-        self.controls = self._set.controls
-        self.variables, self.fields = self._set.variables, self._set.fields
-        present = [np.asarray(grid.present(f), dtype=float) for f in self.fields]
-        self._present = np.concatenate(present)[np.newaxis]
-        now = {
-            (f.table, f.column, e): value
-            for f, values in zip(self.fields, present, strict=True)
-            for e, value in zip(f.elements, values.tolist(), strict=True)
-        }
-        self._now = [[now[c.table, c.column, e] for e in c.elements] for c in self.controls]
-        self._labels = [
-            [f"{c.label or grid.label(c.table, e)} {c.column}" for e in c.elements]
-            for c in self.controls
-        ]
-
-    @property
-    def gathered(self) -> tuple[NDArray[np.int64], FloatArray] | None:
-        """The variable of every value, unless one is a choice."""
-        if any(control.options for control in self.controls):
-            return None
-        return self._set.variable_of, np.zeros(len(self._set.variable_of))
-
-    @property
-    def base_x(self) -> FloatArray:
-        """The present values, moved into the bounds where they are outside."""
-        x = np.empty(len(self.controls))
-        for i, (control, now) in enumerate(zip(self.controls, self._now, strict=True)):
-            options = np.array(control.options)
-            x[i] = float(np.abs(options - now[0]).argmin()) if control.options else now[0]
-        return self.snap(np.nan_to_num(x))
-
-    def snap(self, x: FloatArray) -> FloatArray:
-        """Vectors within bounds, integers and choices whole."""
-        return self._set.snap(x)
-
-    def values(self, x: FloatArray, situations: Situations) -> FloatArray:
-        """What vectors set, the same in every situation, shape (n, 1, n_values)."""
-        return self._set.decode(x).values
-
-    def present(self, situations: Situations) -> FloatArray:
-        """What the grid has now, on or off the lattice of allowed values."""
-        return self._present
-
-    def encode(self, settings: SettingsMapping) -> FloatArray:
-        """The vector with these values."""
-        return self._set.encode(settings)
 
     def describe(self, x: FloatArray) -> pd.DataFrame:
         """Columns: control, unit, base, new, lower, upper."""
@@ -482,6 +400,22 @@ def _check_fixed(settings: SettingsMapping) -> None:
                     f"fixed: {table}.{column}[{element}]: expected a finite number, "
                     f"got {reprlib.repr(value)}"
                 )
+
+
+def _encoded(control: Control, value: float) -> float:
+    """The entry of ``x`` of a value."""
+    if control.options:
+        if value not in control.options:
+            raise ValueError(f"{control.name}: {value} is no option of {control.options}")
+        return float(control.options.index(value))
+    tolerance = 1e-9 * max(1.0, abs(control.lower), abs(control.upper))
+    if not control.lower - tolerance <= value <= control.upper + tolerance:
+        raise ValueError(
+            f"{control.name}: value {value} not within [{control.lower}, {control.upper}]"
+        )
+    if control.kind != "real" and value != round(value):
+        raise ValueError(f"{control.name}: value {value} is no whole number")
+    return min(max(value, control.lower), control.upper)
 
 
 def _shown(value: float, whole: bool) -> float | int:
