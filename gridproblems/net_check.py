@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import numbers
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -14,9 +13,10 @@ import pandapower as pp
 import pandapower.topology
 import pandas as pd
 from numpy.typing import NDArray
-from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
+from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.engines.reference import runpp_options
+from gridproblems._warn import warn_user
+from gridproblems.engines.reference import NO_SOLUTION, runpp_options
 
 _SIDES = ("hv", "mv", "lv")
 #: Bus columns of the elements that are checked.
@@ -209,6 +209,8 @@ def _check_table(net: pandapowerNet, table: str) -> None:
         *_FINITE.get(table, ()),
         *_ALSO_NEEDED.get(table, ()),
     )
+    if table == "trafo" and "tap_changer_type" in frame and frame.tap_changer_type.notna().any():
+        needed = (*needed, "tap_neutral")
     missing = [column for column in needed if column not in frame] if len(frame) else []
     missing = missing or [c for c in (*ENDS.get(table, ()), *_flags(table)) if c not in frame]
     if missing:
@@ -419,7 +421,7 @@ def _check_power_flow(net: pandapowerNet) -> None:
     """
     try:
         pp.runpp(copy.deepcopy(net), **runpp_options(net))
-    except LoadflowNotConverged:
+    except NO_SOLUTION:  # what it is without a solution for is said by who needs one
         pass
     except Exception as error:
         raise ValueError(
@@ -437,10 +439,9 @@ def _warn_of_controllers(net: pandapowerNet) -> None:
         if row.in_service is not None and bool(row.in_service)
     ]
     if names:
-        warnings.warn(
+        warn_user(
             f"controllers in service are not run, what they control stays as it is: "
-            f"{_listed(names)}; take them out of service",
-            stacklevel=5,
+            f"{_listed(names)}; take them out of service"
         )
 
 

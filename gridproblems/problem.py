@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pandapower.auxiliary import pandapowerNet
 from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseProblem
 
@@ -25,8 +26,8 @@ from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.controls import CONTROLS
 from gridproblems.controls.block import Block, Shown, concatenated
-from gridproblems.controls.direct import FixedBlock
-from gridproblems.controls.joint import Joint
+from gridproblems.controls.direct import FixedBlock, checked_mapping
+from gridproblems.controls.joint import DecodedSettings, Joint
 from gridproblems.controls.profiles import ProfileBlock
 from gridproblems.controls.variables import Variable
 from gridproblems.engines import Engine
@@ -447,19 +448,22 @@ class GridProblem(ElementwiseProblem):
 
     def decode(self, x: ArrayLike | Mapping[str, Any]) -> Settings:
         """Settings of a vector, one row per situation."""
-        return self.joint.decode(self._checked(x)[np.newaxis]).candidate(0)
+        snapped = self._checked(x)
+        settings = self.joint.decode(snapped[np.newaxis]).candidate(0)
+        return DecodedSettings(settings.fields, settings.values, snapped)
 
     def encode(self, settings: Settings | SettingsMapping | Any) -> FloatArray:
-        """The vector with these settings, also of those in the tables of a net.
+        """The vector with these settings: those of `decode`, a mapping, or the tables of a net.
 
         Raises:
             ValueError: A controlled element is missing, or its value is none that a vector has.
         """
+        x = settings.x if isinstance(settings, DecodedSettings) else None
         if isinstance(settings, Settings):
             settings = Settings(settings.fields, settings.rows[0]).as_mapping()
-        elif not isinstance(settings, Mapping) or hasattr(settings, "bus"):
+        elif isinstance(settings, pandapowerNet):
             settings = self.grid.settings_of(settings, self.joint.controlled_fields)
-        return self.joint.encode(settings)
+        return self.joint.encode(checked_mapping(settings), x)
 
     def solve(self, x: ArrayLike | Mapping[str, Any]) -> GridState:
         """State of the grid with the settings of ``x`` in all situations."""

@@ -211,7 +211,8 @@ def mutate(net: pandapowerNet, op: str, table: str, column: str, row: int, value
     elif op == "drop_column":
         net[table] = frame.drop(columns=column, errors="ignore")
     elif op == "add" and table in ADDERS:
-        ADDERS[table](net)
+        if net.bus.index.dtype.kind in "iu":  # pandapower itself adds nothing at a bus of text
+            ADDERS[table](net)
     elif not len(frame):
         return
     elif op == "drop_row":

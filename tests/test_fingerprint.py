@@ -73,7 +73,7 @@ def changed(table: str, column: str, value: Any) -> Callable[[], Any]:
         (changed("line", "in_service", False), {}),
         (changed("gen", "vm_pu", 1.01), {}),
         (net, {"limits": {"vm_pu": (0.9, 1.09)}}),
-        (net, {"limits": {"vm_pu": (0.9, 1.1), "loading_percent": 100.0}}),
+        (net, {"limits": {"vm_pu": (0.9, 1.1), "loading_percent": 90.0}}),
         (net, {"objectives": "voltage_deviation_pu"}),
         (net, {"objectives": lambda settings, state: state.p_loss_mw.mean()}),
         (net, {"engine": "reference"}),

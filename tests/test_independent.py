@@ -393,7 +393,7 @@ def test_regulators(feeder: str, variables: str) -> None:
         capacitors=True,
         limits={"vm_pu": band, "loading_percent": rated},
     )
-    commands = [command.text for command in problem.feeder.commands]
+    commands = [command.text for command in problem.grid.feeder.commands]
     for x in random_vectors(problem, 3, seed=7):
         (out,) = problem.evaluate_many([x])
         edits = []

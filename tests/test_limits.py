@@ -111,7 +111,7 @@ def test_checked_limits_count_elements_and_span_their_limits() -> None:
     assert str(by_name["vm_pu"]) == "vm_pu from 0.9 to 1.06..1.1 p.u. (2)"
     assert str(by_name["line_loading_percent"]) == "line_loading_percent to 100 % (1)"
     secure = DERPlacement("lv18", limits={"vm_pu": None}, every_snapshot=True)
-    assert [str(limit) for limit in checked_limits(secure.constraints)] == [
+    assert [str(limit) for limit in checked_limits(secure)] == [
         "line_loading_percent to 100 % (16)",
         "trafo_loading_percent to 100 % (1)",
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandapower as pp
+import pandas as pd
 import pytest
 from nets import NO_LIMITS, feeder, tap_zoo
 from pandapower.auxiliary import pandapowerNet
@@ -15,6 +16,7 @@ from gridproblems import PowerFlowNotConverged, ReactivePowerDispatch
 from gridproblems.controls import Control
 from gridproblems.engines import ENGINES
 from gridproblems.problem import GridProblem
+from gridproblems.situations import Hours
 from gridproblems.state import Settings
 
 NOTHING = Settings((), np.zeros(0))
@@ -99,9 +101,12 @@ def test_a_load_at_a_bus_out_of_service_is_without_supply(name: str) -> None:
 
 def test_a_base_case_without_supply_says_what_loses_it() -> None:
     net = ring(CONSUMERS["motor"])
-    net.line.loc[1, "in_service"] = False
     controls = [Control("ext_grid", "vm_pu", (0,), "real", 0.95, 1.05)]
-    with pytest.raises(PowerFlowNotConverged, match="leaves motor 0 without supply"):
+    status = Hours({"line.in_service": pd.DataFrame({1: [True, False]})})
+    with pytest.raises(PowerFlowNotConverged, match="leaves motor 0 without supply in snapshot 1"):
+        GridProblem(net, controls, status, limits=NO_LIMITS, name="ring")
+    net.line.loc[1, "in_service"] = False
+    with pytest.raises(ValueError, match="motor 0 .*without supply"):
         GridProblem(net, controls, limits=NO_LIMITS, name="ring")
 
 

@@ -119,9 +119,11 @@ class Block:
         objective_methods: Names and units of methods of snapped vectors (n, n_var), shape (n,),
             that are objectives of the block alone.
         searches: Objectives that need power flows of their own, by name.
+        settings_tell: Whether `encode` finds the vector in the settings of one situation.
     """
 
     kind: str = ""
+    settings_tell = True
     variables: tuple[Variable, ...] = ()
     fields: tuple[Field, ...] = ()
     constraints: tuple[BlockConstraint, ...] = ()
@@ -267,6 +269,7 @@ class PeriodBlock(Block):
                 f"series, got {n_periods}"
             )
         self.block, self.n_periods = block, n_periods
+        self.settings_tell = n_periods == 1
         self.kind, self.fields = block.kind, block.fields
         self.variables = tuple(
             Variable(f"{v.name} in period {p}", v.kind, v.lower, v.upper, v.options)

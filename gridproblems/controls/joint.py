@@ -27,6 +27,14 @@ class PresentValues(Protocol):
         ...
 
 
+class DecodedSettings(Settings):
+    """Settings of one candidate, and the snapped vector (n_var,) that they were decoded from."""
+
+    def __init__(self, fields: tuple[Field, ...], values: FloatArray, x: FloatArray) -> None:
+        super().__init__(fields, values)
+        self.x = x
+
+
 class Joint:
     """The vector ``x`` of a problem: its blocks one after the other.
 
@@ -227,13 +235,23 @@ class Joint:
             return rows
         return s.time[rows] * n_steps // s.n_time
 
-    def encode(self, settings: SettingsMapping) -> FloatArray:
+    def encode(self, settings: SettingsMapping, x: FloatArray | None = None) -> FloatArray:
         """The vector with these settings, shape (n_var,).
+
+        Args:
+            settings: Of one situation.
+            x: The vector that they were decoded from, where that is known; taken for blocks whose
+                settings do not tell it, such as units at one bus.
 
         Raises:
             ValueError: A controlled element is missing, or its value is none that a vector has.
         """
-        return np.concatenate([block.encode(settings) for block in self.blocks])
+        return np.concatenate(
+            [
+                p.block.encode(settings) if x is None or p.block.settings_tell else x[p.part]
+                for p in self.placed
+            ]
+        )
 
 
 def _slices(lengths: Sequence[int]) -> list[slice]:

@@ -374,6 +374,8 @@ class UnitBlock(Block):
         """Powers at the candidate buses, shape (n, n_time, n_values). [MW, Mvar]"""
         return self.codec.decode(x).values
 
+    settings_tell = False
+
     def encode(self, settings: SettingsMapping) -> FloatArray:
         """Powers per bus do not tell which units inject them; see `UnitCodec.encode_units`."""
         return self.codec.encode(settings)
