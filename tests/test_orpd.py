@@ -213,7 +213,7 @@ def test_bad_nets_are_refused(message: str) -> None:
         ({"case": "ieee6", "objectives": ("losses",)}, "unknown objective 'losses'.*; known"),
         ({"case": "ieee6", "objectives": ()}, "objectives: expected at least one"),
         ({"case": "ieee6", "controls": ("taps",)}, "unknown group 'taps'.*; known: gen, ext_grid"),
-        ({"case": "ieee6", "controls": ("shunt",)}, "nothing to control in group 'shunts'"),
+        ({"case": "ieee6", "controls": ("shunt",)}, "nothing to control in group 'shunt'"),
         ({"case": "ieee6", "controls": {"gen": [7]}}, "the net has no gen 7"),
         ({"case": "ieee6", "limits": {"voltage": 1}}, r"limits: unknown 'voltage'.*; known"),
         ({"case": "ieee6", "engine": "fast"}, "unknown engine 'fast'.*; known: auto, sweep"),
