@@ -43,7 +43,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-#: Tasks by the name that the command line uses.
+#: Tasks by the name that the command line uses; ``"grid"`` is the problem made of parts.
 PROBLEMS: dict[str, type[GridProblem]] = {
     "orpd": ReactivePowerDispatch,
     "reconfiguration": Reconfiguration,
@@ -51,4 +51,5 @@ PROBLEMS: dict[str, type[GridProblem]] = {
     "allocation": DERAllocation,
     "placement": DERPlacement,
     "storage": StorageSchedule,
+    "grid": GridProblem,
 }

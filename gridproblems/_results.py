@@ -6,8 +6,8 @@ import importlib.metadata
 import inspect
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +34,7 @@ class Run:
         parameters: Constructor arguments of the algorithm, as far as they are plain values.
         interrupted: Whether the user ended the run before its budget was spent.
         before: What was said of the limits before the search.
+        options: Arguments of the problem, as the user gave them.
     """
 
     task: str
@@ -46,6 +47,7 @@ class Run:
     run_time_s: float
     interrupted: bool
     before: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -191,6 +193,7 @@ def figures(run: Run) -> dict[str, Any]:
     result = {
         "task": run.task,
         "case": run.case,
+        "options": dict(run.options),
         "algorithm": {"name": run.algorithm, "parameters": run.parameters},
         "seed": run.seed,
         "engine": problem.engine_name,
@@ -211,7 +214,7 @@ def figures(run: Run) -> dict[str, Any]:
         "failed_evaluations": problem.counts.failed,
         "run_time_s": run.run_time_s,
         "evaluations_per_second": recorder.evaluations / run.run_time_s,
-        "settings": problem.describe(run.x).to_dict("records"),
+        "settings": plain_rows(problem.describe(run.x)),
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in PACKAGES},
@@ -252,6 +255,11 @@ def _front(run: Run) -> pd.DataFrame:
         np.hstack([run.recorder.F * run.problem.objective_signs, vectors]),
         columns=[*run.problem.objective_names, *run.problem.vars],
     )
+
+
+def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as plain values without NaN."""
+    return cast("list[dict[str, Any]]", _plain(table.to_dict("records")))
 
 
 def _plain(value: Any) -> Any:

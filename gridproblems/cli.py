@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import signal
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gridproblems import _start
-from gridproblems._names import lookup, with_nearest
+from gridproblems._names import lookup
+from gridproblems.cli_errors import one_line_errors
 from gridproblems.cli_study import compare, export, report
-from gridproblems.errors import GridProblemError
 
 if TYPE_CHECKING:
     from pymoo.core.algorithm import Algorithm
@@ -35,10 +34,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
-BAD_INPUT = 2
 MAX_SETTINGS = 40
-#: What a task may raise that was given something of a wrong kind.
-UNUSABLE = (TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
 #: Annotations of arguments that say all, with the types and words for them.
 PLAIN: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
@@ -69,7 +65,7 @@ def main() -> None:
 
 @app.command("list")
 def list_everything() -> None:
-    """Tasks, cases, feeders, algorithms, objectives and engines."""
+    """Tasks, cases, feeders, algorithms, controls, situations, objectives and engines."""
     from algorithms import ALGORITHMS
     from gridproblems import PROBLEMS
     from gridproblems.cases import CASES, load_case
@@ -80,6 +76,7 @@ def list_everything() -> None:
     from gridproblems.feeders import FEEDERS
     from gridproblems.grids.feeder import OF_FEEDERS, FeederQuantities
     from gridproblems.objectives import OBJECTIVES
+    from gridproblems.situations import SITUATIONS
 
     console = Console()
     console.print(_two_columns("task", {name: _summary(task) for name, task in PROBLEMS.items()}))
@@ -96,6 +93,7 @@ def list_everything() -> None:
     console.print(_two_columns("feeder", FEEDERS))
     console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
     console.print(_two_columns("control", {n: _summary(c) for n, c in CONTROLS.items()}))
+    console.print(_two_columns("situation", {n: _summary(s) for n, s in SITUATIONS.items()}))
     objectives = {name: _summary(objective.quantity) for name, objective in OBJECTIVES.items()}
     for block in (SwitchingBlock, UnitBlock):
         own = {name: getattr(block, name) for name in block.objective_methods}
@@ -109,22 +107,46 @@ def list_everything() -> None:
 
 @app.command()
 def solve(
-    task: Annotated[str, typer.Argument(help="Task, for example orpd; see: gridproblems list")],
     case: Annotated[
         str,
         typer.Option(
             "--case", "--feeder", help="Name of a case or feeder, or path to a file of your own"
         ),
     ],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="Task, for example orpd; see: gridproblems list. Without one the problem is made "
+            "of the parts that --control, --situations, --objective and --limit name"
+        ),
+    ] = "grid",
     algorithm: Annotated[str, typer.Option(help="Algorithm; see: gridproblems list")] = "mvmo",
     evals: Annotated[int, typer.Option(min=1, help="Budget: number of evaluations")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers")] = 1,
     out: Annotated[Path, typer.Option(help="Parent of the folder with the results")] = Path(
         "results"
     ),
-    objectives: Annotated[str | None, typer.Option(help="Objectives, separated by commas")] = None,
+    objectives: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            "--objectives",
+            help="Objective, also with its reduction, p_loss_kw:max; repeatable, or separated by "
+            "commas",
+        ),
+    ] = None,
     controls: Annotated[
-        str | None, typer.Option(help="Control groups, separated by commas")
+        list[str] | None,
+        typer.Option(
+            "--control",
+            "--controls",
+            help="Control, also with arguments, units:dg:3:max_size=1.5; of a task a control "
+            "group; repeatable, or separated by commas",
+        ),
+    ] = None,
+    situations: Annotated[
+        str | None,
+        typer.Option(help="What every candidate is tried in, for example hours*outages:lines"),
     ] = None,
     engine: Annotated[str, typer.Option(help="Power-flow engine")] = "auto",
     limit: Annotated[
@@ -149,17 +171,17 @@ def solve(
 
     Ctrl-C ends the run early; everything is written for the best so far.
     """
-    with _one_line_errors(debug), _Interrupt() as interrupt:
-        problem = _problem(
-            task,
-            case,
-            objectives=_names(objectives),
-            controls=_names(controls),
-            engine=None if engine == "auto" else engine,
-            n_jobs=jobs,
-            limits=_limits(limit or []),
-            further=_options(option or []),
-        )
+    with one_line_errors(debug), _Interrupt() as interrupt:
+        options = {
+            "objectives": _words(objectives),
+            "controls": _words(controls),
+            "situations": situations,
+            "engine": None if engine == "auto" else engine,
+            "limits": _limits(limit or []),
+        }
+        options = {name: value for name, value in options.items() if value is not None}
+        further = _options(option or [])
+        problem = _problem(task, case, options, further, jobs)
         optimiser = _algorithm(algorithm, problem, population)
         from gridproblems._results import new_folder, write
         from gridproblems.outlook import outlook
@@ -171,7 +193,7 @@ def solve(
         for line in before:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         run = _run(problem, optimiser, console, interrupt, task, case, algorithm, evals, seed)
-        run = replace(run, before=before)
+        run = replace(run, before=before, options={**options, **further})
         with _no_interrupt():
             result = write(run, folder)
     _report(console, run, result)
@@ -183,42 +205,32 @@ def solve(
         raise typer.Exit(INTERRUPTED)
 
 
-def _problem(task: str, case: str, further: Mapping[str, Any], **options: Any) -> GridProblem:
+def _problem(
+    task: str, case: str, given: Mapping[str, Any], further: Mapping[str, Any], jobs: int
+) -> GridProblem:
     """The problem with the options the user gave; the others keep their defaults.
 
     Args:
         task: Name in `PROBLEMS`.
         case: Of a case or feeder, or a path.
+        given: What has an option of its own on the command line.
         further: What came as ``--option name=value``.
-        options: What has an option of its own on the command line, None where it was not given.
+        jobs: Parallel evaluations.
 
     Raises:
         ValueError: The task is unknown, has no such option, or cannot use its value.
     """
     from gridproblems import PROBLEMS
     from gridproblems.problem import arguments_of
+    from gridproblems.specification import check_names, problem_named
 
-    given = {name: value for name, value in options.items() if value is not None}
-    make: Callable[..., GridProblem] = lookup("task", task, PROBLEMS)
-    parameters = arguments_of(make)
-    known = list(parameters)[1:]
-    for name in [*given, *further]:
-        if name not in known:
-            raise ValueError(f"{task} has no option {with_nearest(name, known)}")
+    check_names(task, {**given, **further})
+    parameters = arguments_of(PROBLEMS[task])
     for name, value in further.items():
-        if name in given:
+        if name in (*given, "n_jobs"):
             raise ValueError(f"--option {name}={_text(value)}: {name} is given twice")
         _check_type(name, value, str(parameters[name].annotation))
-    try:
-        return make(case, **given, **further)
-    except UNUSABLE as error:
-        if not further:
-            raise
-        culprits = ", ".join(f"{name}={_text(value)}" for name, value in further.items())
-        raise ValueError(
-            f"--option {culprits}: {task} cannot use that ({type(error).__name__}: {error}); "
-            f"see the arguments of {make.__name__}"
-        ) from error
+    return problem_named(task, case, {**given, **further, "n_jobs": jobs})
 
 
 def _check_type(name: str, value: Any, annotation: str) -> None:
@@ -241,34 +253,10 @@ def _text(value: Any) -> str:
 
 
 def _limits(pairs: list[str]) -> dict[str, Any] | None:
-    """``["vm_pu=0.95,1.05", "loading_percent=100"]`` as the argument limits, None if empty.
+    """What ``--limit`` says as the argument limits, None without."""
+    from gridproblems.words import limits_of
 
-    Raises:
-        ValueError: A pair without a name and an equals sign, a limit given twice, or no numbers.
-    """
-    limits: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = (part.strip() for part in pair.partition("="))
-        if not (name and equals):
-            raise ValueError(f"--limit {pair}: expected name=value, such as vm_pu=0.95,1.05")
-        if name in limits:
-            raise ValueError(f"--limit {pair}: {name} is given twice")
-        limits[name] = _limit(pair, text)
-    return limits or None
-
-
-def _limit(pair: str, text: str) -> Any:
-    named = {"none": None, "true": True, "false": False}
-    if text.lower() in named:
-        return named[text.lower()]
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"--limit {pair}: expected numbers, such as vm_pu=0.95,1.05 or loading_percent=100, "
-            "or none"
-        ) from None
-    return values[0] if len(values) == 1 else values
+    return limits_of(pairs, "--limit ") or None
 
 
 def _options(pairs: list[str]) -> dict[str, Any]:
@@ -277,6 +265,8 @@ def _options(pairs: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: A pair without a name and an equals sign.
     """
+    from gridproblems.words import value_of
+
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -284,10 +274,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
             raise ValueError(f"--option {pair}: expected name=value")
         if name in options:
             raise ValueError(f"--option {pair}: {name} is given twice")
-        try:
-            options[name] = json.loads(text)
-        except json.JSONDecodeError:
-            options[name] = text
+        options[name] = value_of(text)
     return options
 
 
@@ -396,17 +383,26 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
         highlight=False,
     )
     _report_limits(console, run, result)
-    shown = result["settings"][:MAX_SETTINGS]
-    if shown:
-        settings = Table(*shown[0])
-        for row in shown:
-            settings.add_row(*(_cell(value) for value in row.values()))
-        console.print(settings)
-    else:
+    _report_settings(console, run)
+
+
+def _report_settings(console: Console, run: Run) -> None:
+    """Prints the first settings; controls with other columns have a table of their own."""
+    from gridproblems._results import plain_rows
+
+    left = MAX_SETTINGS
+    tables = [plain_rows(table) for table in run.problem.tables(run.x)]
+    for rows in tables:
+        if left > 0:
+            settings = Table(*rows[0])
+            for row in rows[:left]:
+                settings.add_row(*(_cell(value) for value in row.values()))
+            console.print(settings)
+        left -= len(rows)
+    if not tables:
         console.print("no settings change")
-    left_out = len(result["settings"]) - len(shown)
-    if left_out:
-        console.print(f"... and {left_out} more in result.json")
+    if left < 0:
+        console.print(f"... and {-left} more in result.json")
 
 
 def _report_limits(console: Console, run: Run, result: dict[str, Any]) -> None:
@@ -436,8 +432,10 @@ def _cell(value: Any) -> str:
     return _number(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(","))
+def _words(texts: list[str] | None) -> tuple[str, ...] | None:
+    from gridproblems.words import listed
+
+    return tuple(listed(texts)) if texts else None
 
 
 def _summary(thing: Any) -> str:
@@ -449,29 +447,6 @@ def _two_columns(kind: str, rows: Mapping[str, str]) -> Table:
     for name, text in rows.items():
         table.add_row(name, text)
     return table
-
-
-@contextmanager
-def _one_line_errors(debug: bool) -> Iterator[None]:
-    """Bad input ends in one line on stderr and exit code 2, unless the traceback is wanted.
-
-    Warnings are one line each on stderr too.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _one_line_warning
-            yield
-    except (ValueError, GridProblemError, OSError) as error:
-        if debug:
-            raise
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-
-
-def _one_line_warning(
-    message: Warning | str, category: type[Warning], *where: Any, **further: Any
-) -> None:
-    typer.echo(f"Warning: {message}", err=True)
 
 
 class _Interrupt:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridproblems.errors import GridProblemError
+from gridproblems.cli_errors import one_line_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 SOME_FAILED = 1
-BAD_INPUT = 2
 FILE = "study.db"
 REPORT = "report.html"
 
@@ -68,7 +65,7 @@ def compare(
     Every finished run is kept: Ctrl-C any time, the same command goes on where it was. Exit codes:
     0 done, 1 some runs failed, 2 bad input, 130 interrupted.
     """
-    with _one_line_errors(debug):
+    with one_line_errors(debug):
         console = Console(quiet=quiet)
         made = _study(problems or [], algorithms, seeds, evals, out / FILE, study, timeout)
         if dry_run:
@@ -110,7 +107,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Write the report of a study from its stored runs: one HTML file."""
-    with _one_line_errors(debug):
+    with one_line_errors(debug):
         _check_plotly()
         from gridproblems.study import Results
         from gridproblems.study.report import write_report
@@ -131,7 +128,7 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Write the runs of a study for other programs."""
-    with _one_line_errors(debug):
+    with one_line_errors(debug):
         from gridproblems.study import Results
         from gridproblems.study.export import export_csv, export_ioh
 
@@ -227,15 +224,3 @@ def _show_table(table: pd.DataFrame, console: Console) -> None:
 def _plain(text: str) -> str:
     """Text as it is: rich would read brackets as markup."""
     return text.replace("[", r"\[")
-
-
-@contextmanager
-def _one_line_errors(debug: bool) -> Iterator[None]:
-    """Bad input ends in one line on stderr and exit code 2, unless the traceback is wanted."""
-    try:
-        yield
-    except (ValueError, TypeError, GridProblemError, OSError) as error:
-        if debug:
-            raise
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(BAD_INPUT) from None

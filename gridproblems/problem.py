@@ -54,7 +54,7 @@ from gridproblems.state import (
     SettingsMapping,
 )
 from gridproblems.violations import Violation, violations
-from gridproblems.words import part_of
+from gridproblems.words import objective_of, part_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,8 +82,8 @@ class GridProblem(ElementwiseProblem):
             as it is, one axis, a product, a list of disturbances, or words, ``"hours*outages"``.
         objectives: Names of objectives of the grid or of its controls, `Objective` objects, pairs
             like ``("p_loss_kw", "max")`` and ``("p_loss_kw", "cvar", 0.95)`` that reduce the
-            situations otherwise, or callables of (settings, state) that get one candidate at a
-            time; one or several, all minimised.
+            situations otherwise, in words ``"p_loss_kw:cvar:0.95"``, or callables of (settings,
+            state) that get one candidate at a time; one or several, all minimised.
         limits: Limits of the grid by name; what is not named holds as in the grid's own tables,
             and None takes a limit away. For situations of a group of their own, such as outages,
             the same limits hold unless ``emergency_limits`` overrides them.
@@ -131,11 +131,22 @@ class GridProblem(ElementwiseProblem):
         require_base_solution: bool = True,
         name: str | None = None,
     ) -> None:
+        checked: dict[str, Any] = {
+            "limits": limits,
+            "emergency_limits": emergency_limits,
+            "periods": periods,
+            "engine": engine,
+            "n_jobs": n_jobs,
+            "aggregate": aggregate,
+            "name": name,
+        }
+        check_arguments(GridProblem.__init__, checked)
         self.grid = grid_of(grid)
         self._name = self.grid.name if name is None else name
         # on the grid as given: situations, then what controls add, then what they set
         self.situations = Situations([axis.bind(self.grid) for axis in axes_of(situations)])
-        blocks = _bound(controls, periods or {}, self.grid, self.situations)
+        parts = _parts(controls)
+        blocks = _bound(parts, periods or {}, self.grid, self.situations)
         self.joint = Joint(blocks, self.situations, self.grid)
         self._known = self.grid.objectives_in(self.situations)
         self.base_settings = self.grid.present_settings(self.joint)
@@ -171,7 +182,7 @@ class GridProblem(ElementwiseProblem):
             elif isinstance(objective, Searched):
                 objective.search.check(objective.placed, self.evaluation, settings, state)
         self._told = {
-            "controls": tuple(_listed("controls", controls)),
+            "controls": tuple(parts),
             "situations": axes_of(situations),
             "periods": dict(periods or {}),
             "every_situation": every_situation,
@@ -223,7 +234,8 @@ class GridProblem(ElementwiseProblem):
             has_rest = self.situations.n > self.situations.n_time
             return objective.over(rest=how) if has_rest else objective.over(time=how)
         if isinstance(given, str):
-            return self._named(given)
+            named = objective_of(given)
+            return self._named(named) if isinstance(named, str) else self._objective(named)
         if callable(given):
             return OfCandidates(getattr(given, "__name__", type(given).__name__), "", given)
         raise ValueError(f"objectives: expected a name or a callable, got {given!r}")
@@ -474,6 +486,18 @@ class GridProblem(ElementwiseProblem):
         snapped = self._checked(x)
         return concatenated([p.block.describe(snapped[p.part]) for p in self.joint.placed])
 
+    def tables(self, x: ArrayLike | Mapping[str, Any]) -> list[pd.DataFrame]:
+        """`describe`, one table for controls that follow each other and have the same columns."""
+        snapped = self._checked(x)
+        found: list[pd.DataFrame] = []
+        for placed in self.joint.placed:
+            table = placed.block.describe(snapped[placed.part])
+            if found and list(found[-1]) == list(table):
+                table = concatenated([found.pop(), table])
+            if len(table):
+                found.append(table)
+        return found
+
     def apply(self, x: ArrayLike | Mapping[str, Any], snapshot: int = 0) -> Any:
         """A copy of the grid with the settings of ``x`` in one situation, solved by its own tool.
 
@@ -682,10 +706,8 @@ def grid_of(given: Any) -> Any:
 GRID_KINDS = {"net": "pandapower net", "feeder": "feeder of OpenDSS"}
 
 
-def _bound(
-    controls: Sequence[Any], periods: Mapping[str, int], grid: Any, situations: Situations
-) -> list[Block]:
-    """The blocks of controls: first all add to the grid, then all are bound to it."""
+def _parts(controls: Any) -> list[Any]:
+    """The controls of an argument ``controls``, words turned into objects."""
     kinds = [
         part_of("control", control, CONTROLS) if isinstance(control, str) else control
         for control in _listed("controls", controls)
@@ -695,6 +717,14 @@ def _bound(
             raise ValueError(
                 f"controls: expected parts such as Taps(), or names such as 'taps', got {control!r}"
             )
+    return kinds
+
+
+def _bound(
+    controls: Sequence[Any], periods: Mapping[str, int], grid: Any, situations: Situations
+) -> list[Block]:
+    """The blocks of controls: first all add to the grid, then all are bound to it."""
+    for control in controls:
         of_grid = getattr(control, "of_grid", grid.kind)
         if of_grid != grid.kind:
             fitting = [
@@ -704,9 +734,9 @@ def _bound(
                 f"controls: {type(control).__name__} is for a {GRID_KINDS[of_grid]}, and "
                 f"{grid.name} is a {GRID_KINDS[grid.kind]}; known: {', '.join(fitting)}"
             )
-    prepared = [control.prepare(grid) for control in kinds]
+    prepared = [control.prepare(grid) for control in controls]
     blocks = [
-        control.bind(grid, situations, own) for control, own in zip(kinds, prepared, strict=True)
+        control.bind(grid, situations, own) for control, own in zip(controls, prepared, strict=True)
     ]
     unknown = sorted(set(periods) - {block.kind for block in blocks})
     if unknown:

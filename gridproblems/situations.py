@@ -6,8 +6,8 @@ does to settings as `Delta`. `Situations` is the product of the axes, time last;
 expanded beyond index arrays.
 
 >>> hours = Hours({("load", "p_mw"): [[1.0], [2.0]]})
->>> (hours * Outages()).axes
-(Hours(series={('load', 'p_mw'): [[1.0], [2.0]]}, hours=1.0, drivers={}), Outages(lines='lines'))
+>>> (Outages("lines") * hours).axes[0]
+Outages(lines='lines')
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gridproblems.disturbances import as_disturbance
 from gridproblems.state import Field, FloatArray, Settings
-from gridproblems.words import part_of
+from gridproblems.words import part_of, split
 
 IntArray = NDArray[np.int64]
 
@@ -156,31 +156,38 @@ class Hours(_Multiplies):
             of the packaged case. Empty: one snapshot of the grid as it is.
         hours: Duration of a snapshot. [h]
         drivers: Series that controls follow, such as ``{"pv": output over rating}``.
+        n: Number of snapshots; where it is given and ``series`` is not, nothing is set over time
+            but what controls do.
 
     Raises:
-        ValueError: A duration that is not positive.
+        ValueError: A duration that is not positive, no snapshot.
     """
 
     series: Mapping[Any, Any] | Settings | None = None
     hours: float = 1.0
     drivers: Mapping[str, Any] = field(default_factory=dict)
+    n: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.hours < np.inf:
             raise ValueError(f"hours: expected a positive duration, got {self.hours}")
+        if self.n is not None and self.n < 1:
+            raise ValueError(f"n: expected at least one snapshot, got {self.n}")
 
     def bind(self, grid: SituationGrid) -> Axis:
         """One situation per row of the tables."""
-        deltas = grid.series(self.series)
+        series = {} if self.series is None and self.n else self.series
+        deltas = grid.series(series)
         drivers = {name: np.asarray(v, dtype=float) for name, v in self.drivers.items()}
         lengths = {f"series {d.field}": len(d.values) for d in deltas}
         lengths |= {f"drivers {name}": len(v) for name, v in drivers.items()}
-        if not lengths and self.series is None:
+        if not lengths and series is None:
             raise ValueError("situations: Hours needs series, and the case has none")
-        n = next(iter(lengths.values()), 1)
+        n = self.n or next(iter(lengths.values()), 1)
         for name, length in lengths.items():
             if length != n:
-                raise ValueError(f"{name}: expected {n} rows as in the first table, got {length}")
+                whose = "n says" if self.n else "in the first table"
+                raise ValueError(f"{name}: expected {n} rows as {whose}, got {length}")
         return Axis(
             tuple(f"hour {t}" for t in range(n)),
             deltas,
@@ -311,7 +318,7 @@ def axes_of(situations: Any) -> tuple[Any, ...]:
     if situations is None:
         return ()
     if isinstance(situations, str):
-        return tuple(part_of("situation", text, SITUATIONS) for text in situations.split("*"))
+        return tuple(part_of("situation", text, SITUATIONS) for text in split(situations, "*"))
     if hasattr(situations, "axes"):
         axes: tuple[Any, ...] = tuple(situations.axes)
         return axes
@@ -337,12 +344,17 @@ def split_key(key: Any) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
+def disturbances(*given: Any) -> Disturbances:
+    """What may happen to a feeder, one at a time; null for the feeder as it is."""
+    return Disturbances(given)
+
+
 #: Situations by the name that the command line and specifications use.
 SITUATIONS: dict[str, Callable[..., Any]] = {
     "hours": Hours,
     "scenarios": Scenarios,
     "outages": Outages,
-    "disturbances": lambda *given: Disturbances(given),
+    "disturbances": disturbances,
 }
 
 

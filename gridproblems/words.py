@@ -1,13 +1,43 @@
-"""Parts in words, as they come from a command line or a specification: ``"units:dg:3"``."""
+"""Problems in words, as they come from a command line or a specification: ``"units:dg:3"``."""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from gridproblems._arguments import check_arguments
 from gridproblems._names import lookup
+
+_OPENING, _CLOSING = "([{", ")]}"
+_NAMED = {"none": None, "true": True, "false": False}
+_LIMIT = "such as vm_pu=0.95,1.05 or loading_percent=100"
+
+
+def split(text: str, separator: str) -> list[str]:
+    """The parts of a text between separators, those in brackets or quotes left alone.
+
+    >>> split('disturbances:1.2:{"load": "s1a", "kw": 200}', ":")
+    ['disturbances', '1.2', '{"load": "s1a", "kw": 200}']
+    """
+    parts, depth, quoted = [""], 0, False
+    for character in text:
+        if character == '"' and not parts[-1].endswith("\\"):
+            quoted = not quoted
+        elif not quoted:
+            depth += (character in _OPENING) - (character in _CLOSING)
+            if character == separator and depth <= 0:
+                parts.append("")
+                continue
+        parts[-1] += character
+    return parts
+
+
+def listed(texts: str | Iterable[str]) -> list[str]:
+    """Words of one text separated by commas, or of several, without those that are empty."""
+    texts = [texts] if isinstance(texts, str) else texts
+    return [word.strip() for text in texts for word in split(text, ",") if word.strip()]
 
 
 def part_of(kind: str, text: str, registry: Mapping[str, Callable[..., Any]]) -> Any:
@@ -22,31 +52,77 @@ def part_of(kind: str, text: str, registry: Mapping[str, Callable[..., Any]]) ->
     Raises:
         ValueError: An unknown name or argument, or a value that cannot be.
     """
-    name, *words = text.split(":")
+    name, *words = split(text, ":")
     make = lookup(kind, name.strip(), registry)
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if equals:
-            kwargs[key.strip()] = _value(value)
+        if equals and key.strip().isidentifier():
+            kwargs[key.strip()] = value_of(value)
         elif kwargs:
             raise ValueError(f"{kind} {text!r}: {word!r} comes after arguments with names")
         else:
-            args.append(_value(word))
+            args.append(value_of(word))
     try:
-        inspect.signature(make).bind(*args, **kwargs)
+        given = inspect.signature(make).bind(*args, **kwargs).arguments
     except TypeError as error:
         known = ", ".join(inspect.signature(make).parameters)
         raise ValueError(f"{kind} {text!r}: {error}; arguments: {known or 'none'}") from None
     try:
+        if inspect.isclass(make):
+            check_arguments(make.__init__, given)
         return make(*args, **kwargs)
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"{kind} {text!r}: cannot use that ({error})") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{kind} {text!r}: {error}") from error
 
 
-def _value(text: str) -> Any:
+def objective_of(text: str) -> str | tuple[Any, ...]:
+    """The name of an objective, or a pair with its reduction: ``"p_loss_kw:cvar:0.95"``."""
+    name, *reduction = split(text, ":")
+    return (name.strip(), *map(value_of, reduction)) if reduction else text
+
+
+def limits_of(pairs: Iterable[str], option: str = "limits ") -> dict[str, Any]:
+    """``["vm_pu=0.95,1.05", "loading_percent=100"]`` as an argument ``limits``.
+
+    Args:
+        pairs: Name and value; None, True and False are written ``none``, ``true`` and ``false``.
+        option: How messages begin.
+
+    Raises:
+        ValueError: A pair without a name and an equals sign, a limit given twice, or no numbers.
+    """
+    limits: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not (name and equals):
+            raise ValueError(f"{option}{pair}: expected name=value, {_LIMIT}")
+        if name in limits:
+            raise ValueError(f"{option}{pair}: {name} is given twice")
+        try:
+            limits[name] = _limit(text)
+        except ValueError:
+            raise ValueError(f"{option}{pair}: expected numbers, {_LIMIT}, or none") from None
+    return limits
+
+
+def _limit(text: str) -> Any:
+    if text.lower() in _NAMED:
+        return _NAMED[text.lower()]
+    values = [float(part) for part in text.split(",")]
+    return values[0] if len(values) == 1 else values
+
+
+def value_of(text: str) -> Any:
+    """The value of a word: JSON where it can be, else the text.
+
+    Raises:
+        ValueError: Brackets within brackets without end.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         return text.strip()
+    except RecursionError:
+        raise ValueError(f"{text[:40]!r}...: too deep") from None

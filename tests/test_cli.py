@@ -24,8 +24,10 @@ from algorithms import ALGORITHMS
 from gridproblems import PROBLEMS, MissingLimits, ReactivePowerDispatch, _results
 from gridproblems.cases import CASES, load_case
 from gridproblems.cli import app
+from gridproblems.controls import CONTROLS
 from gridproblems.engines import ENGINES
 from gridproblems.objectives import OBJECTIVES
+from gridproblems.situations import SITUATIONS
 
 PNG = b"\x89PNG"
 
@@ -61,7 +63,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_list_names_everything_there_is() -> None:
     result = invoke("list")
     assert result.exit_code == 0
-    for registry in (PROBLEMS, CASES, ALGORITHMS, OBJECTIVES, ENGINES):
+    for registry in (PROBLEMS, CASES, ALGORITHMS, CONTROLS, SITUATIONS, OBJECTIVES, ENGINES):
         missing = [name for name in registry if name not in result.stdout]
         assert not missing
 
@@ -322,7 +324,11 @@ def test_unknown_task_is_named(tmp_path: Path) -> None:
         ("regulators", ("--feeder", "villag"), "did you mean 'village'?"),
         ("regulators", ("--feeder", "village", "--limit", "vm_pu=3"), "(low, high), got 3"),
         ("regulators", ("--feeder", "village", "--option", "fitness=3"), "a VoltageFitness, got 3"),
-        ("regulators", ("--feeder", "village", "--engine", "newton"), "no option 'engine'"),
+        (
+            "regulators",
+            ("--feeder", "village", "--engine", "newton"),
+            "engine: 'newton' is none for feeders; known: auto, opendss",
+        ),
     ],
 )
 def test_bad_options_of_every_task_are_one_line(

@@ -11,7 +11,9 @@ import cloudpickle
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
-from gridproblems._names import lookup, with_nearest
+from gridproblems._names import lookup
+from gridproblems.specification import LISTS, NONSENSE, from_words, problem_named
+from gridproblems.words import value_of
 
 MakeProblem = Callable[[], Problem]
 MakeAlgorithm = Callable[[Problem, int], Algorithm]
@@ -19,10 +21,7 @@ ProblemSpec: TypeAlias = str | MakeProblem | Problem
 AlgorithmSpec: TypeAlias = str | MakeAlgorithm | Algorithm
 
 CALLABLE, OBJECT = "callable", "object"
-#: What constructors raise that were handed nonsense.
-_NONSENSE = (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 SIZES = {"pop_size", "n_offsprings", "n_particles"}
-LISTS = ("objectives", "controls", "regulators", "capacitors")
 
 
 def problem_of(spec: str | bytes) -> Problem:
@@ -31,6 +30,7 @@ def problem_of(spec: str | bytes) -> Problem:
     Args:
         spec: ``"task:case"``, ``"task:case?option=value&..."`` (values are JSON where they can be,
             lists are separated by commas), or a pickled problem, or callable without arguments.
+            ``"grid:case?controls=switching,units:dg:3"`` is a problem made of parts.
 
     Raises:
         ValueError: Unknown task, case or option; the nearest known name is suggested.
@@ -41,26 +41,14 @@ def problem_of(spec: str | bytes) -> Problem:
         if not isinstance(made, Problem):
             raise ValueError(f"problems: expected callables that make pymoo problems, got {made!r}")
         return made
-    from gridproblems import PROBLEMS
-    from gridproblems.problem import arguments_of
-
     name, options = _parsed(spec)
     task, colon, case = name.partition(":")
     if not (task and colon and case):
         raise ValueError(f"problem {spec!r}: expected task:case, for example orpd:ieee39")
-    make = lookup("task", task, PROBLEMS)
-    parameters = list(arguments_of(make))[1:]
-    for option in options:
-        if option not in parameters:
-            raise ValueError(
-                f"problem {spec!r}: {task} has no option {with_nearest(option, parameters)}"
-            )
     try:
-        return make(case, **options)
+        return problem_named(task, case, options)
     except ValueError as error:
         raise ValueError(f"problem {spec!r}: {error}") from error
-    except _NONSENSE as error:
-        raise ValueError(f"problem {spec!r}: {_in_one_line(error)}") from error
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -102,7 +90,7 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
         return make(problem, **parameters)
     except (ValueError, TypeError):
         raise
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise ValueError(f"algorithm {spec!r}: {_in_one_line(error)}") from error
 
 
@@ -194,9 +182,8 @@ def _parsed(spec: str) -> tuple[str, dict[str, Any]]:
         if not (key and equals):
             raise ValueError(f"{spec!r}: expected name?option=value&..., got {pair!r}")
         try:
-            options[key] = json.loads(value)
-        except RecursionError:
-            raise ValueError(f"{spec[:60]!r}...: {key}: too deep") from None
-        except json.JSONDecodeError:
-            options[key] = tuple(value.split(",")) if key in LISTS else value
+            found = value_of(value)
+            options[key] = from_words(key, found) if isinstance(found, str) else found
+        except ValueError as error:
+            raise ValueError(f"{spec[:60]!r}: {key}: {error}") from None
     return name, options

@@ -15,11 +15,16 @@ from typing_extensions import Unpack
 from gridproblems.cases import Case
 from gridproblems.controls.switching import Switching, SwitchingBlock
 from gridproblems.grids import NetGrid
+from gridproblems.grids.limits import check_limits
+from gridproblems.grids.net import NET_LIMITS
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.series import series_settings
 from gridproblems.state import FloatArray
 from gridproblems.tasks._over_time import grid_limits, over_time
 from gridproblems.topology import SwitchingGraph
+
+#: Limits of the grid; that it is radial is no limit, for every configuration is.
+LIMITS = tuple(name for name in NET_LIMITS if name != "radial")
 
 
 class Reconfiguration(GridProblem):
@@ -73,7 +78,7 @@ class Reconfiguration(GridProblem):
             [Switching(coding, switchable, max_switching_actions, periods)],
             over_time(in_time, hours),
             objectives,
-            grid_limits(limits),
+            grid_limits(check_limits(limits, LIMITS)),
             **options,
         )
         restricted = max_switching_actions is not None or switchable is not None
