@@ -445,3 +445,152 @@ def test_regulators_leave_a_script_for_the_feeder(tmp_path: Path) -> None:
     )
     assert unknown.exit_code == 2
     assert "line 'x'" in unknown.stderr
+
+
+def grid(tmp_path: Path, *options: str | Path) -> Any:
+    return invoke("solve", "--out", tmp_path, "--quiet", *options)
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run without a task: switching and generators at once."""
+    parent = tmp_path_factory.mktemp("joint")
+    result = grid(
+        parent,
+        *("--case", "case33bw", "--control", "switching", "--control", "units:dg:2:max_size=1.5"),
+        *("--objective", "p_loss_kw", "--limit", "vm_pu=0.9,1.05", "--evals", "200"),
+    )
+    assert result.exit_code == 0, result.output
+    folder = parent / "grid-case33bw-mvmo-seed1"
+    assert result.stdout.split() == [str(folder)]
+    return folder
+
+
+def test_a_problem_of_parts_leaves_every_file(joint: Path) -> None:
+    plots = {"convergence.png", "feeder.png", "loading.png", "placement.png", "voltage.png"}
+    others = {"history.csv", "net.json", "result.json", "units.csv"}
+    assert {path.name for path in joint.iterdir()} == plots | others
+    for plot in plots:
+        assert (joint / plot).read_bytes().startswith(PNG)
+
+
+def test_a_problem_of_parts_is_the_one_that_python_makes(joint: Path) -> None:
+    result = strict_json(joint / "result.json")
+    assert result["task"] == "grid"
+    assert result["options"] == {
+        "controls": ["switching", "units:dg:2:max_size=1.5"],
+        "objectives": ["p_loss_kw"],
+        "limits": {"vm_pu": [0.9, 1.05]},
+    }
+    net = pandapower.from_json(str(joint / "net.json"))
+    (objective,) = result["objectives"]
+    losses_kw = 1e3 * net.res_line.pl_mw.sum()
+    assert objective["best"] == pytest.approx(losses_kw, abs=1e-6)
+    assert objective["base"] == pytest.approx(202.677126, abs=1e-5)
+    units = pd.read_csv(joint / "units.csv")
+    assert list(units["kind"]) == ["dg", "dg"]
+    injected = net.sgen.groupby("bus").p_mw.sum()
+    for bus, size in units.groupby("bus")["size"].sum().items():
+        assert injected[bus] == pytest.approx(size)
+    actions = [row for row in result["settings"] if row["action"]]
+    opened = {row["line"] for row in actions if row["action"] == "open"}
+    assert opened <= set(net.line.index[~net.line.in_service])
+    assert len(result["settings"]) == len(actions) + 2
+
+
+@pytest.mark.parametrize(
+    ("options", "n_situations"),
+    [
+        (("--case", "ieee39", "--control", "setpoints,taps", "--situations", "outages:[0,1]"), 3),
+        (("--case", "ieee14", "--control", "setpoints:gen:band_pu=[0.95,1.1]"), 1),
+        (("--case", "ieee30", "--controls", "shunts", "--objective", "l_index"), 1),
+        (("--case", "lv18", "--control", "units:pv:2", "--situations", "hours"), 24),
+        (("--case", "lv18", "--control", "profiles", "--situations", "hours:n=24"), 24),
+        (
+            (
+                *("--case", "lv18", "--situations", "hours", "--objective", "exchange_peak_kw"),
+                *("--control", 'schedules:[{"bus": 9, "power_mw": 0.002, "energy_mwh": 0.006}]'),
+            ),
+            24,
+        ),
+        (
+            (
+                *("--case", "case33bw", "--control", "units:capacitor:2"),
+                *("--situations", 'scenarios:{"load.p_mw": [0.8, 1.0, 1.2]}:weights=[1, 2, 1]'),
+                *("--objective", "p_loss_kw:cvar:0.9"),
+            ),
+            3,
+        ),
+        (
+            (
+                *("--feeder", "ieee123", "--control", "regulators:taps,capacitors"),
+                *("--situations", 'disturbances:null:{"load": "s1a", "kw": 200}:1.1'),
+                *("--objective", "voltage_fitness:mean"),
+            ),
+            3,
+        ),
+        (("--feeder", "village", "--control", "voltvar", "--objective", "p_loss_kw"), 1),
+    ],
+)
+def test_words_reach_controls_situations_and_reductions(
+    tmp_path: Path, options: tuple[str, ...], n_situations: int
+) -> None:
+    from gridproblems import specification
+
+    made = []
+    original = specification.problem_named
+
+    def watched(*arguments: Any) -> Any:
+        made.append(original(*arguments))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(specification, "problem_named", watched)
+        result = grid(tmp_path, *options, "--evals", "12")
+    assert result.exit_code == 0, result.output
+    (problem,) = made
+    assert problem.situations.n == n_situations
+    (written,) = tmp_path.iterdir()
+    assert strict_json(written / "result.json")["evaluations"] == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "controls: a problem without a task needs some"),
+        (("--control", "untis:dg"), "'untis' (did you mean 'units'?); known: setpoints, taps"),
+        (("--control", "units:dgg"), "'dgg' (did you mean 'dg'?); known: pv, dg"),
+        (("--control", "units:dg:n=3"), "control 'units:dg:n=3'"),
+        (("--control", "units:dg:n=3"), "arguments: kind, n_units, buses"),
+        (("--control", "units:dg:x"), "n_units: expected a whole number, got the text 'x'"),
+        (("--control", "units:n_units=2:dg"), "'dg' comes after arguments with names"),
+        (("--control", "units:dg:buses=[99]"), "the net has no bus 99"),
+        (("--control", "switching:encoding=loop"), "'loops'"),
+        (("--control", "switching", "--objective", "p_los_kw"), "did you mean 'p_loss_kw'?"),
+        (("--control", "switching", "--objective", "p_loss_kw:worst"), "known: mean, sum"),
+        (("--control", "switching", "--objective", "p_loss_kw:cvar:2"), "0 < share < 1"),
+        (("--control", "switching", "--situations", "hour"), "did you mean 'hours'?"),
+        (("--control", "switching", "--situations", "hours:24"), "situation 'hours:24': series"),
+        (("--control", "switching", "--situations", "hours:n=0"), "at least one snapshot, got 0"),
+        (("--control", "switching", "--situations", "hours*outage"), "did you mean 'outages'?"),
+        (("--control", "switching", "--limit", "vm=3"), "'vm' (did you mean 'vm_pu'?)"),
+        (("--control", "switching", "--option", "periods=3"), "periods: expected a mapping"),
+        (("--control", "switching", "--option", "controls=a"), "controls is given twice"),
+        (("--control", "switching", "--option", "period=3"), "did you mean 'periods'?"),
+    ],
+)
+def test_wrong_words_are_one_line_with_the_known_ones(
+    tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    result = grid(tmp_path, "--case", "case33bw", *options)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert words in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_tasks_have_no_situations_that_they_do_not_know(tmp_path: Path) -> None:
+    result = solve(tmp_path, "--case", "case33bw", "--situations", "hours", task="placement")
+    assert result.exit_code == 2
+    assert "placement has no option 'situations'" in result.stderr
