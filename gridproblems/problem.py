@@ -22,7 +22,7 @@ from pymoo.core.problem import ElementwiseProblem
 from gridproblems import _summary, _vectors
 from gridproblems._arguments import check_arguments, shown
 from gridproblems._names import with_nearest
-from gridproblems.cases import BestKnown, KnownFront
+from gridproblems.cases import CASES, BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.controls import CONTROLS
 from gridproblems.controls.block import Block, Shown, concatenated
@@ -138,9 +138,13 @@ class GridProblem(ElementwiseProblem):
             "engine": engine,
             "n_jobs": n_jobs,
             "aggregate": aggregate,
+            "every_situation": every_situation,
+            "require_base_solution": require_base_solution,
             "name": name,
         }
         check_arguments(GridProblem.__init__, checked)
+        if not isinstance(constraints, (tuple, list)) or not all(map(callable, constraints)):
+            raise ValueError(f"constraints: expected a list of functions, got {shown(constraints)}")
         self.grid = grid_of(grid)
         self._name = self.grid.name if name is None else name
         # on the grid as given: situations, then what controls add, then what they set
@@ -697,8 +701,17 @@ def grid_of(given: Any) -> Any:
     """
     if hasattr(given, "present_settings"):
         return copy.deepcopy(given)
+    if not isinstance(given, (str, Path, Feeder, pandapowerNet)):
+        raise ValueError(f"grid: expected a case, feeder, net, file or grid, got {shown(given)}")
     if isinstance(given, Feeder) or str(given) in FEEDERS or str(given).lower().endswith(".dss"):
         return FeederGrid(given)
+    known = [*CASES, *FEEDERS]
+    is_name = isinstance(given, str) and not Path(given).suffix and not Path(given).exists()
+    if is_name and given not in known:
+        raise ValueError(
+            f"grid: no case or feeder is called {with_nearest(str(given), known)}; or pass a net, "
+            "a Feeder, or the path of a pandapower JSON or OpenDSS file"
+        )
     return NetGrid(given)
 
 

@@ -110,6 +110,12 @@ INSTANCES: dict[str, tuple[Callable[[Objectives], GridProblem], Objectives]] = {
         ),
         ("voltage_fitness", "p_loss_kw"),
     ),
+    "grid-switching-units": (
+        lambda objectives: PROBLEMS["grid"](
+            "case33bw", ["switching", "units:dg:2"], objectives=objectives
+        ),
+        ("p_loss_kw", "voltage_deviation_pu"),
+    ),
 }
 
 
@@ -405,6 +411,7 @@ def test_runs_under_multi_objective_algorithms(problem: GridProblem, name: str) 
 #: Of every task, what its constructor needs beside its first argument.
 NEEDED: dict[str, dict[str, object]] = {
     "storage": {"storages": [{"bus": 9, "power_mw": 0.002, "energy_mwh": 0.006}]},
+    "grid": {"controls": ["switching"]},
 }
 CASES = {
     "orpd": "ieee14",
@@ -413,6 +420,7 @@ CASES = {
     "allocation": "lv18",
     "placement": "case33bw",
     "storage": "lv18",
+    "grid": "case16",
 }
 NOTHING_FITS = [object(), b"x", {1.5: object()}, {object(): None}, [object()], {1.0}, 1j]
 #: Arguments that may be anything, for their kinds are many: who reads them says what was expected.

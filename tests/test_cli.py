@@ -467,7 +467,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_problem_of_parts_leaves_every_file(joint: Path) -> None:
-    plots = {"convergence.png", "feeder.png", "loading.png", "placement.png", "voltage.png"}
+    plots = {"convergence.png", "feeder.png", "loading.png", "units.png", "voltage.png"}
     others = {"history.csv", "net.json", "result.json", "units.csv"}
     assert {path.name for path in joint.iterdir()} == plots | others
     for plot in plots:
