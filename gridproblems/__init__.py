@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from gridproblems import _start  # noqa: F401 first, for Ctrl-C during the other imports
-from gridproblems.controls import Control
+from gridproblems.controls import (
+    Capacitors,
+    Compensators,
+    Control,
+    Fixed,
+    Profiles,
+    Regulators,
+    Schedules,
+    Setpoints,
+    Shunts,
+    Switching,
+    Taps,
+    Units,
+    VoltVar,
+)
+from gridproblems.disturbances import LoadChange
 from gridproblems.economics import UnitCost
 from gridproblems.errors import (
     GridProblemError,
@@ -11,7 +26,9 @@ from gridproblems.errors import (
     PowerFlowNotConverged,
     UnsupportedByEngine,
 )
+from gridproblems.feeders import Feeder
 from gridproblems.problem import GridProblem
+from gridproblems.situations import Disturbances, Hours, Outages, Scenarios
 from gridproblems.state import GridState, Settings
 from gridproblems.state_of_charge import Battery
 from gridproblems.tasks.allocation import DERAllocation
@@ -24,21 +41,39 @@ from gridproblems.tasks.storage import StorageSchedule
 __all__ = [
     "PROBLEMS",
     "Battery",
+    "Capacitors",
+    "Compensators",
     "Control",
     "DERAllocation",
     "DERPlacement",
+    "Disturbances",
+    "Feeder",
+    "Fixed",
     "GridProblem",
     "GridProblemError",
     "GridState",
+    "Hours",
+    "LoadChange",
     "MissingLimits",
+    "Outages",
     "PowerFlowNotConverged",
+    "Profiles",
     "ReactivePowerDispatch",
     "Reconfiguration",
     "RegulatorControl",
+    "Regulators",
+    "Scenarios",
+    "Schedules",
+    "Setpoints",
     "Settings",
+    "Shunts",
     "StorageSchedule",
+    "Switching",
+    "Taps",
     "UnitCost",
+    "Units",
     "UnsupportedByEngine",
+    "VoltVar",
 ]
 
 __version__ = "0.1.0"

@@ -3,9 +3,7 @@
 from pymoo.optimize import minimize
 
 from algorithms import MVMO
-from gridproblems import GridProblem
-from gridproblems.controls import Setpoints, Switching, Taps, Units
-from gridproblems.situations import Outages
+from gridproblems import GridProblem, Outages, Setpoints, Switching, Taps, Units
 
 # reactive dispatch that survives the loss of any line but 21, without which a bus has no supply
 lines = [line for line in range(34) if line != 21]

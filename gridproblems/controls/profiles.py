@@ -56,7 +56,7 @@ class Profiles:
     def hours(self, grid: Any, hours: float) -> Hours:
         """As many snapshots as the profiles have rows."""
         n = len(next(iter(self._tables(grid).values())))
-        return Hours({}, hours, {"profiles": np.ones(n)})
+        return Hours(hours=hours, n=n)
 
     def _tables(self, grid: Any) -> dict[str, pd.DataFrame]:
         return profile_tables(

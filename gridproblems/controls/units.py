@@ -391,7 +391,10 @@ class UnitBlock(Block):
         """
         missing = sorted({unit.kind for unit in self.codec.units} - set(self.costs))
         if missing:
-            raise ValueError(f"costs: expected those of {missing[0]}, which is to be placed")
+            raise ValueError(
+                f"costs: expected those of {missing[0]}, which is to be placed, for example costs="
+                f"{{{missing[0]!r}: {{'rate': 0.05, 'years': 20, 'per_mw': 1e6}}}}"
+            )
         sizes, energies = self.codec.sizes(x), self.codec.energies_mwh(x)
         total = np.zeros(x.shape[:-1])
         for i, unit in enumerate(self.codec.units):

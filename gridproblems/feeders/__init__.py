@@ -1,7 +1,6 @@
 """Distribution feeders for OpenDSS: packaged ones by name, others from their master file.
 
->>> from gridproblems._names import with_nearest
-from gridproblems.feeders import FEEDERS, load_feeder
+>>> from gridproblems.feeders import FEEDERS, load_feeder
 >>> len(load_feeder("ieee123").commands)
 251
 """
@@ -29,17 +28,25 @@ FEEDERS: dict[str, str] = {
 class Feeder:
     """The commands that build a circuit; it crosses process borders as it is.
 
+    ``Feeder("ieee123")`` is a packaged one; `load_feeder` reads that of a master file.
+
     Attributes:
         name: Key in `FEEDERS`, or the name of the master file without its ending.
         title: One line.
-        commands: What OpenDSS is told, in order.
+        commands: What OpenDSS is told, in order; none for those of the packaged feeder.
         trusted: Whether it is known that OpenDSS survives it; else it is tried in another process.
     """
 
     name: str
-    title: str
-    commands: tuple[Command, ...]
+    title: str = ""
+    commands: tuple[Command, ...] = ()
     trusted: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.commands:
+            packaged = load_feeder(self.name)
+            for name in ("title", "commands", "trusted"):
+                object.__setattr__(self, name, getattr(packaged, name))
 
 
 def load_feeder(feeder: str | Path, trust: bool = False) -> Feeder:
