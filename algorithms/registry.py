@@ -30,12 +30,17 @@ def harmony_search(problem: Problem, **parameters: Any) -> Algorithm:
 
 
 def mvmo(problem: Problem, **parameters: Any) -> Algorithm:
+    """MVMO; any variables, any number of objectives, local search by default."""
+    return MVMO(**parameters)
+
+
+def mvmo_s(problem: Problem, **parameters: Any) -> Algorithm:
     """MVMO without local search; any variables, any number of objectives."""
     return MVMO(**{"local_search": False, **parameters})
 
 
 def mvmo_sh(problem: Problem, **parameters: Any) -> Algorithm:
-    """MVMO with local search; any variables, one objective."""
+    """MVMO with local search, also where no variable is real; one objective."""
     _require_one_objective("mvmo-sh", problem)
     return MVMO(**{"local_search": True, **parameters})
 
@@ -95,6 +100,7 @@ def mixed_ga(problem: Problem, **parameters: Any) -> Algorithm:
 ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "hs": harmony_search,
     "mvmo": mvmo,
+    "mvmo-s": mvmo_s,
     "mvmo-sh": mvmo_sh,
     "ga": ga,
     "de": de,

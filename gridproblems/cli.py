@@ -70,12 +70,8 @@ def list_everything() -> None:
     from gridproblems import PROBLEMS
     from gridproblems.cases import CASES, load_case
     from gridproblems.controls import CONTROLS
-    from gridproblems.controls.switching import SwitchingBlock
-    from gridproblems.controls.units import UnitBlock
     from gridproblems.engines import ENGINES
     from gridproblems.feeders import FEEDERS
-    from gridproblems.grids.feeder import OF_FEEDERS, FeederQuantities
-    from gridproblems.objectives import OBJECTIVES
     from gridproblems.situations import SITUATIONS
 
     console = Console()
@@ -94,15 +90,33 @@ def list_everything() -> None:
     console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
     console.print(_two_columns("control", {n: _summary(c) for n, c in CONTROLS.items()}))
     console.print(_two_columns("situation", {n: _summary(s) for n, s in SITUATIONS.items()}))
-    objectives = {name: _summary(objective.quantity) for name, objective in OBJECTIVES.items()}
+    console.print(_two_columns("objective", _objectives()))
+    console.print(_two_columns("engine", {n: _summary(e) for n, e in ENGINES.items()}))
+
+
+def _objectives() -> dict[str, str]:
+    """What every objective is, its unit, how it is reduced over time, and who has it."""
+    from gridproblems.controls.switching import SwitchingBlock
+    from gridproblems.controls.units import UnitBlock
+    from gridproblems.grids.feeder import OF_FEEDERS, FeederQuantities
+    from gridproblems.objectives import OBJECTIVES
+
+    found = {}
+    for name, objective in OBJECTIVES.items():
+        unit = f" [{objective.unit}]" if objective.unit else ""
+        what = f"{_without_unit(_summary(objective.quantity))}{unit}, {objective.over_time} in time"
+        found[name] = f"{what} (nets{' and feeders' if name in OF_FEEDERS else ''})"
     for block in (SwitchingBlock, UnitBlock):
         own = {name: getattr(block, name) for name in block.objective_methods}
         own |= {name: search.function for name, search in block.searches.items()}
-        objectives |= {name: f"{_summary(f)} ({block.kind})" for name, f in own.items()}
-    of_feeders = {name: getattr(FeederQuantities, method) for name, method in OF_FEEDERS.items()}
-    objectives |= {n: f"{_summary(f)} (feeders)" for n, f in of_feeders.items()}
-    console.print(_two_columns("objective", objectives))
-    console.print(_two_columns("engine", {n: _summary(e) for n, e in ENGINES.items()}))
+        found |= {name: f"{_summary(f)} ({block.kind})" for name, f in own.items()}
+    for name, method in OF_FEEDERS.items():
+        found.setdefault(name, f"{_summary(getattr(FeederQuantities, method))} (feeders)")
+    return found
+
+
+def _without_unit(text: str) -> str:
+    return text.partition(" [")[0]
 
 
 @app.command()
@@ -445,7 +459,7 @@ def _summary(thing: Any) -> str:
 def _two_columns(kind: str, rows: Mapping[str, str]) -> Table:
     table = Table(kind, "")
     for name, text in rows.items():
-        table.add_row(name, text)
+        table.add_row(name, text.replace("[", r"\["))
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -27,9 +28,9 @@ from algorithms import ALGORITHMS, MVMO, HarmonySearch
 ON_PERMUTATIONS = ("permutation-ga", "order-ga")  # tested in test_permutation.py
 NAMES = [name for name in ALGORITHMS if name not in (*ON_PERMUTATIONS, "nsga3")]
 ON_VECTORS = [name for name in NAMES if name != "mixed-ga"]
-ON_DICTS = ["hs", "mvmo", "mvmo-sh", "mixed-ga"]
-OWN = ["hs", "mvmo", "mvmo-sh"]
-MULTI = ["hs", "mvmo", "nsga2", "nsga3", "mixed-ga"]
+ON_DICTS = ["hs", "mvmo", "mvmo-s", "mvmo-sh", "mixed-ga"]
+OWN = ["hs", "mvmo", "mvmo-s", "mvmo-sh"]
+MULTI = ["hs", "mvmo", "mvmo-s", "nsga2", "nsga3", "mixed-ga"]
 
 VARIABLES = {
     "x": Real(bounds=(-2.0, 2.0)),
@@ -190,7 +191,7 @@ def test_published_constrained_problems(
 
 @pytest.mark.parametrize(
     ("name", "sphere", "rosenbrock"),
-    [("hs", 1e-4, 3.0), ("mvmo", 1e-4, 3.0), ("mvmo-sh", 1e-9, 1e-2)],
+    [("hs", 1e-4, 3.0), ("mvmo-s", 1e-4, 3.0), ("mvmo", 1e-9, 1e-2), ("mvmo-sh", 1e-9, 1e-2)],
 )
 def test_published_unconstrained_problems(name: str, sphere: float, rosenbrock: float) -> None:
     assert run(name, get_problem("sphere", n_var=10), 2000).F[0] < sphere
@@ -200,7 +201,9 @@ def test_published_unconstrained_problems(name: str, sphere: float, rosenbrock: 
 @pytest.mark.parametrize("name", MULTI)
 def test_several_objectives_give_a_front(name: str) -> None:
     problem = Mixed(vectors=name != "mixed-ga", n_obj=2)
-    size = {"mvmo": "n_particles", "nsga3": "ref_dirs"}.get(name, "pop_size")
+    size = {"mvmo": "n_particles", "mvmo-s": "n_particles", "nsga3": "ref_dirs"}.get(
+        name, "pop_size"
+    )
     parameters = {size: 40}
     res = run(name, problem, 3000, **parameters)
     F = res.opt.get("F")
@@ -239,6 +242,38 @@ def test_vectors_without_vars_are_refused_by_the_mixed_ga() -> None:
 def test_unknown_parameters_are_named(name: str) -> None:
     with pytest.raises(TypeError, match=r"unknown option \['pop_sise'\], known are .*'seed'"):
         ALGORITHMS[name](problem_for(name), pop_sise=10)
+
+
+@pytest.mark.parametrize(("name", "cls"), [("hs", HarmonySearch), ("mvmo", MVMO)])
+def test_a_name_is_the_class_with_its_defaults(name: str, cls: type[Algorithm]) -> None:
+    problem = get_problem("rosenbrock", n_var=5)
+    named, made = ALGORITHMS[name](problem), cls()
+    assert type(named) is cls
+    assert parameters_of(named) == parameters_of(made)
+    of_name, of_class = (minimize(problem, a, ("n_evals", 600), seed=4) for a in (named, made))
+    np.testing.assert_array_equal(of_name.pop.get("X"), of_class.pop.get("X"))
+
+
+def parameters_of(algorithm: Algorithm) -> dict[str, object]:
+    """Arguments of the constructors, as the algorithm keeps them."""
+    names = [
+        name
+        for cls in type(algorithm).__mro__
+        if cls is not Algorithm and "__init__" in vars(cls)
+        for name in inspect.signature(cls).parameters
+    ]
+    return {name: getattr(algorithm, name, None) for name in names}
+
+
+def test_forms_of_mvmo_differ_in_their_local_search() -> None:
+    problem = get_problem("rosenbrock", n_var=5)
+    found = {name: ALGORITHMS[name](problem).local_search for name in ("mvmo", "mvmo-s", "mvmo-sh")}
+    assert found == {"mvmo": None, "mvmo-s": False, "mvmo-sh": True}
+    F = {
+        name: minimize(problem, ALGORITHMS[name](problem), ("n_evals", 600), seed=4).F[0]
+        for name in found
+    }
+    assert F["mvmo"] == F["mvmo-sh"] < F["mvmo-s"]
 
 
 @pytest.mark.parametrize("cls", [HarmonySearch, MVMO])

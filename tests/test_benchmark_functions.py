@@ -355,11 +355,11 @@ def test_spaces_to_search_start_from_the_defaults_and_have_allowed_values(name: 
 
 
 def test_drawn_configurations_are_different_and_the_same_every_time() -> None:
-    drawn = tune.drawn("mvmo", 20)
-    assert drawn[0] == "mvmo"
+    drawn = tune.drawn("mvmo-s", 20)
+    assert drawn[0] == "mvmo-s"
     assert len(set(drawn)) == 20
-    assert drawn == tune.drawn("mvmo", 20)
-    assert drawn[:10] == tune.drawn("mvmo", 10)
+    assert drawn == tune.drawn("mvmo-s", 20)
+    assert drawn[:10] == tune.drawn("mvmo-s", 10)
 
 
 def test_pairs_of_a_variant_are_schedules() -> None:

@@ -1,7 +1,7 @@
 """Judges the algorithms on problems that no default was chosen on, beside other packages.
 
     python benchmarks/algorithms/judge.py [--seeds 31] [--group grid,functions] [--dims 10]
-        [--algorithms hs,mvmo] [--again hs,mvmo] [--jobs 2] [--dry-run] [--tables-only]
+        [--algorithms hs,mvmo-s] [--again hs,mvmo-s] [--jobs 2] [--dry-run] [--tables-only]
 
 Every algorithm with its defaults, every problem with the same seeds and the same budget, exact to
 the evaluation. Runs are kept in results/algorithms/judging.db and not repeated; after a change of
@@ -32,7 +32,7 @@ from gridproblems.study.specs import AlgorithmSpec
 
 ROOT = Path(__file__).parents[2]
 STORE = ROOT / "results" / "algorithms" / "judging.db"
-OWN = ("hs", "mvmo", "mvmo-sh")
+OWN = ("hs", "mvmo-s", "mvmo-sh")
 ALGORITHMS: dict[str, AlgorithmSpec] = {
     **{name: name for name in (*OWN, "ga", "pso", "de", "cmaes")},
     **PEERS,

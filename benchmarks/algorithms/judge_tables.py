@@ -181,7 +181,7 @@ def _family_table(
     gaps = _medians(results, problems, algorithms) / 100.0
     others = {
         "hs": [a for a in peers if a in algorithms and "mvmo" not in a],
-        "mvmo": [a for a in peers if a in algorithms and "mvmo" in a],
+        "mvmo-s": [a for a in peers if a in algorithms and "mvmo" in a],
     }
     columns = {name: rivals for name, rivals in others.items() if name in algorithms and rivals}
     found = {name: _against_best(results, gaps, name, rivals) for name, rivals in columns.items()}

@@ -57,7 +57,7 @@ SPACES: dict[str, dict[str, list[Any]]] = {
         "local_search_window": [None, [0.0, 1.0], [0.2, 0.9], [0.5, 0.9]],
         "local_search_margin": [[1e-3, 1e-7], [1e-3, 1e-5]],
     },
-    "mvmo": {
+    "mvmo-s": {
         "n_particles": [10, 1, 5, 20],
         "archive_size": [4, 3, 6, 10],
         "scaling_factor": [[1.0, 20.0], [1.0, 10.0], [1.0, 50.0], [1.0, 1.0]],

@@ -80,12 +80,12 @@ def searches(evals: int) -> list[Search]:
     """The rows of the tables."""
     return [
         Search("as published", "vreg", False, HMS + IMPROVISATIONS, as_published),
-        *(Search(f"`{name}`", "vreg", False, evals, by_name(name)) for name in ("hs", "mvmo")),
+        *(Search(f"`{name}`", "vreg", False, evals, by_name(name)) for name in ("hs", "mvmo-s")),
         *(
             Search(f"`{name}`", "taps", False, evals, by_name(name))
-            for name in ("hs", "mvmo", "ga")
+            for name in ("hs", "mvmo-s", "ga")
         ),
-        *(Search(f"`{name}`", "taps", True, evals, by_name(name)) for name in ("hs", "mvmo")),
+        *(Search(f"`{name}`", "taps", True, evals, by_name(name)) for name in ("hs", "mvmo-s")),
     ]
 
 

@@ -26,7 +26,7 @@ from runs import HEADER, Run, best_within, row
 from algorithms import ALGORITHMS
 from gridproblems import ReactivePowerDispatch
 
-SINGLE_OBJECTIVE = ("mvmo-sh", "hs", "mvmo", "ga", "pso", "de", "cmaes")
+SINGLE_OBJECTIVE = ("mvmo-sh", "hs", "mvmo-s", "ga", "pso", "de", "cmaes")
 
 
 BUILT: dict[tuple[str, str], ReactivePowerDispatch] = {}

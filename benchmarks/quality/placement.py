@@ -29,7 +29,7 @@ from algorithms import ALGORITHMS
 from gridproblems.tasks.placement import DERPlacement
 
 REFERENCES = Path(__file__).parents[2] / "tests" / "data" / "dg_33bus.csv"
-ALGORITHM_NAMES = ("mvmo", "hs", "ga", "mixed-ga", "pso", "de", "cmaes")
+ALGORITHM_NAMES = ("mvmo-s", "hs", "ga", "mixed-ga", "pso", "de", "cmaes")
 #: Device: name in the table of references, arguments of the problem.
 DEVICES: dict[str, tuple[str, dict[str, Any]]] = {
     "unity": ("DG unity pf", {"kind": "dg"}),

@@ -30,7 +30,7 @@ from algorithms import ALGORITHMS
 from gridproblems.tasks.storage import StorageSchedule
 
 STORAGES = [{"bus": bus, "power_mw": 0.003, "energy_mwh": 0.009} for bus in (9, 18)]
-ALGORITHM_NAMES = ("mvmo", "hs", "ga", "pso", "de", "cmaes")
+ALGORITHM_NAMES = ("mvmo-s", "hs", "ga", "pso", "de", "cmaes")
 BUILT: dict[bool, StorageSchedule] = {}
 
 

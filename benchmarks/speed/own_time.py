@@ -32,7 +32,7 @@ MAKERS: dict[str, Callable[[int], Algorithm]] = {
     "`hs`": lambda n: HarmonySearch(n_offsprings=n),
     "`hs?local_search=false`": lambda n: HarmonySearch(n_offsprings=n, local_search=False),
     "`mvmo-sh`": lambda n: MVMO(n_particles=n),
-    "`mvmo`": lambda n: MVMO(n_particles=n, local_search=False),
+    "`mvmo-s`": lambda n: MVMO(n_particles=n, local_search=False),
     "`ga` of pymoo": lambda n: GA(n_offsprings=n),
 }
 OFFSPRING = (1, 5, 10, 20, 100)
