@@ -594,3 +594,13 @@ def test_tasks_have_no_situations_that_they_do_not_know(tmp_path: Path) -> None:
     result = solve(tmp_path, "--case", "case33bw", "--situations", "hours", task="placement")
     assert result.exit_code == 2
     assert "placement has no option 'situations'" in result.stderr
+
+
+def test_list_says_what_objectives_are_in_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = invoke("list").stdout.splitlines()
+    told = {line.split()[1]: line for line in lines if line.startswith("│") and line.split()[1:]}
+    assert "transformers and impedances. [kW], mean in time (nets and feeders)" in told["p_loss_kw"]
+    assert "[kWh], energy in time (nets)" in told["energy_loss_kwh"]
+    assert "(switching)" in told["switching_actions"]
+    assert "[%] (feeders)" in told["voltage_unbalance_percent"]
