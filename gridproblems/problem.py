@@ -474,12 +474,11 @@ class GridProblem(ElementwiseProblem):
         Raises:
             ValueError: A controlled element is missing, or its value is none that a vector has.
         """
-        x = settings.x if isinstance(settings, DecodedSettings) else None
         if isinstance(settings, Settings):
-            settings = Settings(settings.fields, settings.rows[0]).as_mapping()
-        elif isinstance(settings, pandapowerNet):
+            return self.joint.encode_series(settings)
+        if isinstance(settings, pandapowerNet):
             settings = self.grid.settings_of(settings, self.joint.controlled_fields)
-        return self.joint.encode(checked_mapping(settings), x)
+        return self.joint.encode(checked_mapping(settings))
 
     def solve(self, x: ArrayLike | Mapping[str, Any]) -> GridState:
         """State of the grid with the settings of ``x`` in all situations."""

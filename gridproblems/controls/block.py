@@ -119,7 +119,7 @@ class Block:
         objective_methods: Names and units of methods of snapped vectors (n, n_var), shape (n,),
             that are objectives of the block alone.
         searches: Objectives that need power flows of their own, by name.
-        settings_tell: Whether `encode` finds the vector in the settings of one situation.
+        settings_tell: Whether `encode_series` finds the vector in its settings.
     """
 
     kind: str = ""
@@ -176,6 +176,18 @@ class Block:
             ValueError: There is none; the message names the element.
         """
         raise NotImplementedError
+
+    def encode_series(self, settings: Settings) -> FloatArray:
+        """The vector with these settings over time, shape (n_var,).
+
+        Args:
+            settings: Values of the block's columns, of the snapshots in time or of one for all.
+
+        Raises:
+            ValueError: There is none; the message names the element.
+        """
+        (mapping,) = mappings_of_periods(settings, 1)
+        return self.encode(mapping)
 
     def describe(self, x: FloatArray) -> pd.DataFrame:
         """What ``x`` (n_var,) sets beside what is set now, one row per element or action."""
@@ -269,7 +281,7 @@ class PeriodBlock(Block):
                 f"series, got {n_periods}"
             )
         self.block, self.n_periods = block, n_periods
-        self.settings_tell = n_periods == 1
+        self.settings_tell = block.settings_tell
         self.kind, self.fields = block.kind, block.fields
         self.variables = tuple(
             Variable(f"{v.name} in period {p}", v.kind, v.lower, v.upper, v.options)
@@ -303,10 +315,39 @@ class PeriodBlock(Block):
         """The same vector in every period."""
         return np.tile(self.block.encode(settings), self.n_periods)
 
+    def encode_series(self, settings: Settings) -> FloatArray:
+        """The vector of every period."""
+        each = mappings_of_periods(settings, self.n_periods)
+        return np.concatenate([self.block.encode(mapping) for mapping in each])
+
     def describe(self, x: FloatArray) -> pd.DataFrame:
         """The rows of every period, with a column ``period``."""
         tables = [self.block.describe(part) for part in self._each(x)]
         return pd.concat([t.assign(period=p) for p, t in enumerate(tables)], ignore_index=True)
+
+
+def mappings_of_periods(settings: Settings, n_periods: int) -> list[SettingsMapping]:
+    """Settings of one candidate in each of several periods of equal length.
+
+    Args:
+        settings: One row per snapshot, or one for all.
+        n_periods: Number of periods.
+
+    Raises:
+        ValueError: A value changes within a period; the message names the element.
+    """
+    rows = settings.rows
+    each = np.arange(len(rows)) * n_periods // len(rows)
+    found: list[SettingsMapping] = []
+    for period in range(n_periods):
+        own = rows if len(rows) == 1 else rows[each == period]
+        changes = np.flatnonzero((own != own[0]).any(axis=0))
+        if len(changes):
+            names = [f"{f}[{element}]" for f in settings.fields for element in f.elements]
+            within = "over time" if n_periods == 1 else f"within period {period}"
+            raise ValueError(f"{names[changes[0]]}: expected one value, but it changes {within}")
+        found.append(Settings(settings.fields, own[0]).as_mapping())
+    return found
 
 
 def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -235,23 +235,80 @@ class Joint:
             return rows
         return s.time[rows] * n_steps // s.n_time
 
-    def encode(self, settings: SettingsMapping, x: FloatArray | None = None) -> FloatArray:
-        """The vector with these settings, shape (n_var,).
-
-        Args:
-            settings: Of one situation.
-            x: The vector that they were decoded from, where that is known; taken for blocks whose
-                settings do not tell it, such as units at one bus.
+    def encode(self, settings: SettingsMapping) -> FloatArray:
+        """The vector with these settings at all times, shape (n_var,).
 
         Raises:
             ValueError: A controlled element is missing, or its value is none that a vector has.
         """
-        return np.concatenate(
-            [
-                p.block.encode(settings) if x is None or p.block.settings_tell else x[p.part]
-                for p in self.placed
-            ]
+        return np.concatenate([block.encode(settings) for block in self.blocks])
+
+    def encode_series(self, settings: Settings) -> FloatArray:
+        """The vector with these settings, shape (n_var,).
+
+        Those over time in the first of the other situations are read, which outages leave whole.
+
+        Args:
+            settings: Of one candidate, one row for all situations or one each. `DecodedSettings`
+                bring along the vector of blocks whose settings do not tell it, such as units at
+                one bus, or are scaled.
+
+        Raises:
+            ValueError: Another number of rows; a controlled element is missing, its value is none
+                that a vector has, or situations scale it.
+        """
+        rows, n = settings.rows, self.situations.n
+        if len(rows) not in (1, n):
+            one = "" if n == 1 else f" or {n}, one per situation,"
+            raise ValueError(f"settings: expected one row{one} of one candidate, got {len(rows)}")
+        if settings.values.ndim > 1:
+            settings_in_time = Settings(settings.fields, rows[: self.situations.n_time])
+        else:
+            settings_in_time = settings
+        x = settings.x if isinstance(settings, DecodedSettings) else None
+        parts = []
+        for placed in self.placed:
+            block = placed.block
+            scaled = self._scaled_in_time(placed.columns)
+            if x is not None and (scaled or not block.settings_tell):
+                parts.append(x[placed.part])
+            elif scaled:
+                raise ValueError(f"settings: situations scale {scaled}, give it as {{...}}")
+            elif block.variables:
+                parts.append(block.encode_series(_of_fields(settings_in_time, block.fields)))
+        return np.concatenate(parts)
+
+    def _scaled_in_time(self, columns: slice) -> str:
+        """The first column of a block that situations scale over time, empty for none."""
+        fields = [f for f in self.fields for _ in f.elements]
+        for scaled, factors, row in self._scaled:
+            inside = (scaled >= columns.start) & (scaled < columns.stop)
+            moved = (factors[row[: self.situations.n_time]] != 1.0).any(axis=0) & inside
+            if moved.any():
+                return str(fields[int(scaled[moved][0])])
+        return ""
+
+
+def _of_fields(settings: Settings, fields: Sequence[Field]) -> Settings:
+    """The columns of some fields, as far as settings have them.
+
+    Raises:
+        ValueError: Other values than the settings' own fields say.
+    """
+    elements = [(f.table, f.column, e) for f in settings.fields for e in f.elements]
+    if settings.values.shape[-1] != len(elements):
+        names = ", ".join(map(str, settings.fields))
+        raise ValueError(
+            f"settings: expected {len(elements)} values of {names}, got {settings.values.shape[-1]}"
         )
+    place = {element: i for i, element in enumerate(elements)}
+    kept: list[Field] = []
+    columns: list[int] = []
+    for f in fields:
+        found = tuple(e for e in f.elements if (f.table, f.column, e) in place)
+        kept.append(Field(f.table, f.column, found))
+        columns += [place[f.table, f.column, e] for e in found]
+    return Settings(tuple(kept), settings.values[..., columns])
 
 
 def _slices(lengths: Sequence[int]) -> list[slice]:

@@ -12,7 +12,13 @@ import pandas as pd
 
 from gridproblems._arguments import shown
 from gridproblems._warn import warn_user
-from gridproblems.controls.block import Block, BlockConstraint, PlacedBlock, Shown
+from gridproblems.controls.block import (
+    Block,
+    BlockConstraint,
+    PlacedBlock,
+    Shown,
+    mappings_of_periods,
+)
 from gridproblems.controls.encodings import SwitchingCodec, make_encoding
 from gridproblems.network import label_of
 from gridproblems.reliability import Interruptions
@@ -164,6 +170,12 @@ class SwitchingBlock(Block):
     def encode(self, settings: SettingsMapping) -> FloatArray:
         """A vector with these statuses, the same in every period."""
         return self.codec.encode(settings)
+
+    def encode_series(self, settings: Settings) -> FloatArray:
+        """A vector with the statuses of every period."""
+        each = mappings_of_periods(settings, self.codec.n_periods)
+        n = len(self.codec.encoding.variables)
+        return np.concatenate([self.codec.encode(mapping)[:n] for mapping in each])
 
     def encode_open_lines(self, lines: Sequence[int]) -> FloatArray:
         """A vector that opens exactly these lines, in every period.

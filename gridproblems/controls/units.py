@@ -380,6 +380,10 @@ class UnitBlock(Block):
         """Powers per bus do not tell which units inject them; see `UnitCodec.encode_units`."""
         return self.codec.encode(settings)
 
+    def encode_series(self, settings: Settings) -> FloatArray:
+        """As `encode`."""
+        return self.codec.encode({})
+
     def _beyond_charge(self, x: FloatArray) -> FloatArray:
         return beyond_charge(self.codec.soc(x), self.codec.battery)
 

@@ -107,6 +107,4 @@ class DERAllocation(GridProblem):
                     for block in self.profiles.codec.blocks
                 }
             )
-        if isinstance(settings, Settings):
-            return self.profiles.encode_series(settings)
         return super().encode(settings)

@@ -98,8 +98,6 @@ class StorageSchedule(GridProblem):
             if SCHEDULE not in settings:
                 raise ValueError(f"net: expected one with a table {SCHEDULE!r}, as apply gives")
             return self.encode_schedule(settings[SCHEDULE])
-        if isinstance(settings, Settings):
-            return self.schedules.encode_series(settings)
         return super().encode(settings)
 
     def encode_schedule(self, schedule: pd.DataFrame) -> FloatArray:
