@@ -277,7 +277,7 @@ def test_batched_newton_is_lightsim2grid(name: str) -> None:
 def newton_of(model: CompiledModel) -> BatchedNewton:
     tolerance_pu = TOLERANCE_MVA / model.arrays.base_mva
     highest_pu = np.inf if model.dc is None else HIGH_PU
-    return BatchedNewton(model, structure_of(model), tolerance_pu, DEFAULT_ITERATIONS, highest_pu)
+    return BatchedNewton(model, structure_of(model), tolerance_pu, DEFAULT_ITERATIONS, (0.0, highest_pu))
 
 
 def test_order_and_neighbours_change_no_bit() -> None:

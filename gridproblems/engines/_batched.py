@@ -18,7 +18,7 @@ copies, so that a result depends on nothing but its own parameters.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,14 @@ from gridproblems.engines._elimination import (
     solve,
     solve_transposed,
 )
-from gridproblems.engines._kernels import ComplexArray, IntArray, open_branch
+from gridproblems.engines._kernels import (
+    SAME_PU,
+    ComplexArray,
+    IntArray,
+    mean_start,
+    open_branch,
+    unit_power,
+)
 from gridproblems.engines._lanes import (
     LANES,
     absolute,
@@ -74,6 +81,15 @@ class Structure(NamedTuple):
         varying_entry: (n_varying, 4) where their admittances go in the admittance matrix.
         varying_y_pu: (n_varying, 4) their admittances with the settings of the base case.
         tap_varying, status_varying: Place of `Arrays.tap_branch` and `status_branch` there.
+        held: For every bus its place among those that are PV or PQ by power flow, or -1. Such a bus
+            has an unknown magnitude; while its voltage is held, that stays and its equation of
+            reactive power is left out.
+        zip_share_pu: Shares of the demand that depend on voltage, `Arrays.zip_share` over the base
+            power; or none.
+        slack: The bus with the given angle where machines share the slack's power; or none. It
+            has that power as its unknown, and an equation of active power.
+        slack_share: Share of every bus in that power, (n_buses,); or none.
+        slack_place: Where the derivative of active power by it stands, or -1.
     """
 
     angle: Indices
@@ -90,6 +106,11 @@ class Structure(NamedTuple):
     varying_y_pu: ComplexArray
     tap_varying: Indices
     status_varying: Indices
+    held: Indices
+    zip_share_pu: FloatArray
+    slack: Indices
+    slack_share: FloatArray
+    slack_place: Indices
 
 
 class Work(NamedTuple):
@@ -114,6 +135,9 @@ class Work(NamedTuple):
     moving: FloatArray  # 1 in lanes that are to move, else 0
     worst: FloatArray  # largest mismatch
     growth: FloatArray
+    held: FloatArray  # 1 in lanes where a bus that may be PV or PQ is PV, else 0
+    at_limit: FloatArray  # 1 where the reactive power of a bus is at its maximum, -1 at its minimum
+    shared: FloatArray  # power that machines share. [p.u.]
     results: FloatArray  # a row per column of the state
 
 
@@ -132,18 +156,29 @@ def structure_of(model: CompiledModel) -> tuple[Structure, Elimination]:
     np.add.at(y_fixed, diagonal, a.shunt_fixed_pu)
 
     n_unknowns = np.zeros(n, dtype=np.int64)
-    n_unknowns[model.pv], n_unknowns[model.pq] = 1, 2
-    e, first = _elimination(n_unknowns, row, column)
+    n_unknowns[model.pv], n_unknowns[model.pq], n_unknowns[model.switchable] = 1, 2, 2
+    slack = model.reference.astype(np.int64)[: len(model.slack_share)]
+    n_unknowns[slack] = 1
+    sharing = np.flatnonzero(model.slack_share)
+    e, first = _elimination(n_unknowns, row, column, slack, sharing)
     has_angle, has_magnitude = n_unknowns > 0, n_unknowns == 2
     angle = np.where(has_angle, first, -1)
     group = np.searchsorted(e.first, angle, side="right") - 1
     row_length = np.zeros(n, dtype=np.int64)
     row_length[has_angle] = e.length[group[has_angle]]
     place = np.full(len(row), -1, dtype=np.int64)
-    for k in np.flatnonzero(has_angle[row] & has_angle[column]):
-        g = group[row[k]]
-        columns = e.column[e.column_start[g] : e.column_start[g + 1]]
-        place[k] = e.start[g] + np.searchsorted(columns, angle[column[k]])
+
+    def place_of(i: Any, j: Any) -> int:
+        columns = e.column[e.column_start[group[i]] : e.column_start[group[i] + 1]]
+        return int(e.start[group[i]] + np.searchsorted(columns, angle[j]))
+
+    for k in np.flatnonzero(has_angle[row] & has_angle[column] & ~np.isin(column, slack)):
+        place[k] = place_of(row[k], column[k])
+    slack_place = np.full(len(model.slack_share), -1, dtype=np.int64)
+    for i in sharing:
+        slack_place[i] = place_of(i, slack[0])
+    held = np.full(n, -1, dtype=np.int64)
+    held[model.switchable] = np.arange(len(model.switchable))
 
     varying = np.full(len(a.branch_from), -1, dtype=np.int64)
     varying[model.varying_branch] = np.arange(len(model.varying_branch))
@@ -159,20 +194,28 @@ def structure_of(model: CompiledModel) -> tuple[Structure, Elimination]:
         "varying_entry": entry_of[model.branch_position[model.varying_branch]].reshape(-1, 4),
         "tap_varying": varying[a.tap_branch],
         "status_varying": varying[a.status_branch],
+        "held": held,
+        "slack": slack,
+        "slack_place": slack_place,
     }
     structure = Structure(
         y_fixed_pu=y_fixed,
         va_start=np.angle(a.v_start_pu),
         varying_y_pu=np.ascontiguousarray(a.branch_y_pu[model.varying_branch]),
+        zip_share_pu=np.ascontiguousarray(a.zip_share / a.base_mva),
+        slack_share=model.slack_share,
         **{name: np.ascontiguousarray(part, dtype=np.int32) for name, part in indices.items()},
     )
     return structure, e
 
 
 def _elimination(
-    n_unknowns: IntArray, row: IntArray, column: IntArray
+    n_unknowns: IntArray, row: IntArray, column: IntArray, slack: IntArray, sharing: IntArray
 ) -> tuple[Elimination, IntArray]:
-    """The steps of elimination, and the first unknown of every bus in their order."""
+    """The steps of elimination, and the first unknown of every bus in their order.
+
+    The slack whose power buses are ``sharing`` is a neighbour of all of them and comes last.
+    """
     buses = np.flatnonzero(n_unknowns)
     group = np.full(len(n_unknowns), -1, dtype=np.int64)
     group[buses] = np.arange(len(buses))
@@ -180,7 +223,13 @@ def _elimination(
     between = (row != column) & (group[row] >= 0) & (group[column] >= 0)
     for i, j in zip(group[row[between]].tolist(), group[column[between]].tolist(), strict=True):
         neighbours[i].add(j)
+    for i in group[slack].tolist():
+        for j in group[sharing][group[sharing] != i].tolist():
+            neighbours[i].add(j)
+            neighbours[j].add(i)
     order = minimum_degree(neighbours, n_unknowns[buses])
+    is_slack = np.isin(order, group[slack])
+    order = np.concatenate([order[~is_slack], order[is_slack]])
     e = eliminate(order, neighbours, n_unknowns[buses])
     first = np.full(len(n_unknowns), -1, dtype=np.int64)
     first[buses[order]] = e.first[:-1]
@@ -200,6 +249,9 @@ def work_of(model: CompiledModel, structure: Structure, e: Elimination) -> Work:
         "moving": 1,
         "worst": 1,
         "growth": 1,
+        "held": len(model.switchable),
+        "at_limit": len(model.arrays.limit_bus),
+        "shared": 1,
         "results": model.layout.n_values,
     }
     return Work(*(lane_array(rows.get(name, n)) for name in Work._fields))
@@ -207,7 +259,7 @@ def work_of(model: CompiledModel, structure: Structure, e: Elimination) -> Work:
 
 @compiled
 def solve_blocks(  # type: ignore[no-untyped-def]
-    parameters, which, rows, v, status, a, m, e, w, tolerance_pu, max_iterations, highest_pu
+    parameters, which, rows, v, status, a, m, e, w, tolerance_pu, max_iterations, band_pu
 ):
     """Solves power flows block by block.
 
@@ -220,7 +272,7 @@ def solve_blocks(  # type: ignore[no-untyped-def]
         a, m, e, w: `Arrays`, `Structure`, `Elimination`, `Work`.
         tolerance_pu: Largest mismatch allowed.
         max_iterations: Steps after which a power flow is given up.
-        highest_pu: Voltage above which a solution is not taken.
+        band_pu: Lowest and highest voltage of a solution that is taken.
     """
     block = np.empty(LANES, dtype=np.int64)
     state = np.empty(LANES, dtype=np.int64)
@@ -231,7 +283,9 @@ def solve_blocks(  # type: ignore[no-untyped-def]
         _fill_parameters(parameters, block, w)
         prepare_lanes(state, a, m, w)
         newton(state, m, e, w, tolerance_pu, max_iterations)
-        _refuse_high_voltages(state, highest_pu, w)
+        while len(a.limit_bus) and _reaches_limits(state, a, m, w):
+            newton(state, m, e, w, tolerance_pu, max_iterations)
+        _refuse_beyond(state, band_pu, w)
         read_lanes(a, m, w)
         for lane in range(n):
             status[block[lane]] = state[lane]
@@ -271,6 +325,11 @@ def solve_linear_blocks(  # type: ignore[no-untyped-def]
         for i in range(len(w.e)):
             for lane in range(LANES):
                 w.e[i, lane], w.f[i, lane] = v[block[lane], i].real, v[block[lane], i].imag
+        for bus in a.limit_bus:
+            for lane in range(LANES):
+                vm = abs(v[block[lane], bus])
+                if abs(vm - w.vm[bus, lane]) > SAME_PU:
+                    w.held[m.held[bus], lane] = 0.0
         store(w.worst, 0, mismatches(m, w))
         jacobian(m, w)
         store(w.growth, 0, factorise(w.entries, e))
@@ -323,6 +382,11 @@ def prepare_lanes(state, a, m, w):  # type: ignore[no-untyped-def]
         bus = a.mean_start_bus[i]
         factor = 1.0 + higher / (a.n_machines * a.mean_start_pu)
         store(w.vm, bus, load(w.vm, bus) * factor)
+    store(w.shared, 0, lanes(0.0))
+    for i in range(len(w.held)):
+        store(w.held, i, lanes(1.0))
+    for i in range(len(w.at_limit)):
+        store(w.at_limit, i, lanes(0.0))
     for i in range(len(a.injection_bus)):
         bus = a.injection_bus[i]
         scaling = a.injection_sign[i] * load(w.parameters, a.sections[3] + i)
@@ -333,6 +397,9 @@ def prepare_lanes(state, a, m, w):  # type: ignore[no-untyped-def]
         if not a.injection_is_machine[i]:
             store(w.demand_p, bus, load(w.demand_p, bus) - p)
             store(w.demand_q, bus, load(w.demand_q, bus) - q)
+    if len(a.unit_bus):
+        store(w.worst, 0, higher)
+        _take_units_out(a, m, w)
     for i in range(len(w.p)):
         store(w.p, i, load(w.p, i) / a.base_mva)
         store(w.q, i, load(w.q, i) / a.base_mva)
@@ -352,6 +419,26 @@ def prepare_lanes(state, a, m, w):  # type: ignore[no-untyped-def]
             k = m.varying_entry[i, c]
             store(w.g, k, load(w.g, k) + load(w.branch, 8 * i + c))
             store(w.b, k, load(w.b, k) + load(w.branch, 8 * i + 4 + c))
+
+
+@compiled
+def _take_units_out(a, m, w):  # type: ignore[no-untyped-def]
+    """Frees the voltage of units out of service and takes their power away.
+
+    Buses that no machine holds then start at the mean set-point of the others; ``w.worst`` is the
+    sum by which set-points are above those of the base case.
+    """
+    for lane in range(LANES):
+        mean = mean_start(w.parameters[:, lane], a, w.worst[0, lane])
+        for i in range(len(a.mean_start_bus)):
+            w.vm[a.mean_start_bus[i], lane] = mean
+        for i in range(len(a.unit_bus)):
+            if w.parameters[a.sections[9] + i, lane] == 0:
+                bus = a.unit_bus[i]
+                w.held[m.held[bus], lane] = 0.0
+                w.p[bus, lane] -= unit_power(w.parameters[:, lane], a, i)
+                if len(a.mean_start_bus):
+                    w.vm[bus, lane] = mean
 
 
 @compiled
@@ -419,15 +506,50 @@ def newton(state, m, e, w, tolerance_pu, max_iterations):  # type: ignore[no-unt
 
 
 @compiled
-def _refuse_high_voltages(state, highest_pu, w):  # type: ignore[no-untyped-def]
-    """Fails the lanes that ended above a voltage."""
-    highest = lanes(0.0)
-    for i in range(len(w.vm)):
-        highest = larger(highest, absolute(load(w.vm, i)))
-    store(w.worst, 0, highest)
+def _reaches_limits(state, a, m, w):  # type: ignore[no-untyped-def]
+    """Frees the voltages of solved power flows whose machines are beyond their reactive limits.
+
+    As ``runpp`` does it: all that are beyond at once, and none comes back.
+
+    Returns:
+        Whether there are any; they are RUNNING again.
+    """
+    any_beyond = False
+    solved = np.empty(LANES, dtype=np.bool_)
     for lane in range(LANES):
-        if state[lane] == CONVERGED and w.worst[0, lane] > highest_pu:
-            state[lane] = FAILED
+        solved[lane] = state[lane] == CONVERGED
+    for i in range(len(a.limit_bus)):
+        bus = a.limit_bus[i]
+        for lane in range(LANES):
+            if not solved[lane] or w.held[m.held[bus], lane] == 0.0:
+                continue
+            q = a.base_mva * w.q_now[bus, lane] + w.demand_q[bus, lane]
+            if q > a.limit_max_mvar[i]:
+                limit, w.at_limit[i, lane] = a.limit_max_mvar[i], 1.0
+            elif q < a.limit_min_mvar[i]:
+                limit, w.at_limit[i, lane] = a.limit_min_mvar[i], -1.0
+            else:
+                continue
+            w.held[m.held[bus], lane] = 0.0
+            w.q[bus, lane] = (limit - w.demand_q[bus, lane]) / a.base_mva
+            state[lane] = RUNNING
+            any_beyond = True
+    return any_beyond
+
+
+@compiled
+def _refuse_beyond(state, band_pu, w):  # type: ignore[no-untyped-def]
+    """Fails the lanes that ended with a voltage beyond a band."""
+    highest, lowest = lanes(0.0), lanes(np.inf)
+    for i in range(len(w.vm)):
+        vm = absolute(load(w.vm, i))
+        highest = larger(highest, vm)
+        lowest = where_less(vm, lowest, vm, lowest)
+    store(w.worst, 0, highest)
+    store(w.growth, 0, lowest)
+    for lane in range(LANES):
+        if w.worst[0, lane] > band_pu[1] or w.growth[0, lane] < band_pu[0]:
+            state[lane] = FAILED if state[lane] == CONVERGED else state[lane]
 
 
 @compiled_in_place
@@ -443,8 +565,12 @@ def update_voltage(w, i):  # type: ignore[no-untyped-def]
 def _move(m, w):  # type: ignore[no-untyped-def]
     """Adds the step to the voltages of the lanes that move."""
     zero, moving = lanes(0.0), load(w.moving, 0)
+    for i in range(len(m.slack)):
+        shared = load(w.shared, 0)
+        step = load(w.x, m.angle[m.slack[i]])
+        store(w.shared, 0, where_less(zero, moving, shared + step, shared))
     for i in range(len(m.angle)):
-        if m.angle[i] < 0:
+        if m.angle[i] < 0 or is_slack(m, i):
             continue
         va = load(w.va, i)
         store(w.va, i, where_less(zero, moving, va + load(w.x, m.angle[i]), va))
@@ -473,13 +599,43 @@ def mismatches(m, w):  # type: ignore[no-untyped-def]
         store(w.q_now, i, q)
         if m.angle[i] >= 0:
             missing = load(w.p, i) - p
+            if len(m.zip_share_pu):
+                missing = missing - load(w.demand_p, i) * more_demand(w, i, m.zip_share_pu, 0)
+            if len(m.slack):
+                missing = missing - m.slack_share[i] * load(w.shared, 0)
             store(w.x, m.angle[i], missing)
             worst = larger(worst, absolute(missing))
         if m.magnitude[i] >= 0:
             missing = load(w.q, i) - q
+            if len(m.zip_share_pu):
+                missing = missing - load(w.demand_q, i) * more_demand(w, i, m.zip_share_pu, 2)
+            if m.held[i] >= 0:
+                missing = where_less(lanes(0.0), load(w.held, m.held[i]), lanes(0.0), missing)
             store(w.x, m.magnitude[i], missing)
             worst = larger(worst, absolute(missing))
     return worst
+
+
+@compiled_in_place
+def is_slack(m, i):  # type: ignore[no-untyped-def]
+    """Whether a bus is the slack whose power machines share."""
+    return len(m.slack) > 0 and m.slack[0] == i
+
+
+@compiled
+def more_demand(w, i, share, k):  # type: ignore[no-untyped-def]
+    """What demand that depends on voltage takes more than at 1 p.u., per demand there."""
+    e, f = load(w.e, i), load(w.f, i)
+    square = e * e + f * f
+    return share[i, k] * (square - 1.0) + share[i, k + 1] * (square_root(square) - 1.0)
+
+
+@compiled
+def growing_demand(w, i, share, k):  # type: ignore[no-untyped-def]
+    """Derivative of `more_demand` by the logarithm of the voltage."""
+    e, f = load(w.e, i), load(w.f, i)
+    square = e * e + f * f
+    return (2.0 * share[i, k]) * square + share[i, k + 1] * square_root(square)
 
 
 @compiled
@@ -515,6 +671,39 @@ def jacobian(m, w):  # type: ignore[no-untyped-def]
                 store(w.entries, place + m.row_length[i], -p)
                 if two_columns:
                     store(w.entries, place + m.row_length[i] + 1, q_total)
+        if len(m.zip_share_pu) and two_rows:
+            _add_growing_demand(m, w, i)
+        if m.held[i] >= 0:
+            _leave_out_held(m, w, i)
+    for i in range(len(m.slack_place)):
+        if m.slack_place[i] >= 0:
+            store(w.entries, m.slack_place[i], lanes(m.slack_share[i]))
+
+
+@compiled
+def _add_growing_demand(m, w, i):  # type: ignore[no-untyped-def]
+    """Adds to the derivatives by a bus's own magnitude what its demand grows by."""
+    place = m.place[m.y_diagonal[i]] + 1
+    grows = load(w.demand_p, i) * growing_demand(w, i, m.zip_share_pu, 0)
+    store(w.entries, place, load(w.entries, place) + grows)
+    place += m.row_length[i]
+    grows = load(w.demand_q, i) * growing_demand(w, i, m.zip_share_pu, 2)
+    store(w.entries, place, load(w.entries, place) + grows)
+
+
+@compiled
+def _leave_out_held(m, w, i):  # type: ignore[no-untyped-def]
+    """Puts "the magnitude stays" in place of the reactive power of a bus that is held."""
+    zero, one, held = lanes(0.0), lanes(1.0), load(w.held, m.held[i])
+    for k in range(m.y_start[i], m.y_start[i + 1]):
+        if m.place[k] < 0:
+            continue
+        j = m.y_bus[k]
+        place = m.place[k] + m.row_length[i]
+        store(w.entries, place, where_less(zero, held, zero, load(w.entries, place)))
+        if m.magnitude[j] >= 0:
+            new = one if i == j else zero
+            store(w.entries, place + 1, where_less(zero, held, new, load(w.entries, place + 1)))
 
 
 @compiled
@@ -594,6 +783,20 @@ def _read_machines(a, w):  # type: ignore[no-untyped-def]
                     p = p - load(w.results, a.machine_p_column[k])
             column = a.machine_p_column[i]
             store(w.results, column, load(w.results, column) + a.machine_p_share[i] * p)
+    for i in range(n):
+        unit = a.machine_unit[i]
+        if unit >= 0:
+            for lane in range(LANES):
+                if w.parameters[a.sections[9] + unit, lane] == 0:
+                    w.results[a.machine_p_column[i], lane] = 0.0
+                    w.results[a.machine_q_column[i], lane] = 0.0
+        limit = a.machine_limit[i]
+        if limit >= 0:
+            for lane in range(LANES):
+                if w.at_limit[limit, lane] > 0:
+                    w.results[a.machine_q_column[i], lane] = a.limit_max_mvar[limit]
+                elif w.at_limit[limit, lane] < 0:
+                    w.results[a.machine_q_column[i], lane] = a.limit_min_mvar[limit]
 
 
 class BatchedNewton:
@@ -604,7 +807,7 @@ class BatchedNewton:
         structure: What `structure_of` makes of it; threads share it.
         tolerance_pu: Largest mismatch of a solution.
         max_iterations: Steps after which a power flow is given up.
-        highest_pu: Voltage above which a solution is not taken.
+        band_pu: Lowest and highest voltage of a solution that is taken.
     """
 
     def __init__(
@@ -613,10 +816,10 @@ class BatchedNewton:
         structure: tuple[Structure, Elimination],
         tolerance_pu: float,
         max_iterations: int,
-        highest_pu: float = np.inf,
+        band_pu: tuple[float, float] = (0.0, np.inf),
     ) -> None:
         self._all = (model.arrays, *structure, work_of(model, *structure))
-        self._limits = (tolerance_pu, max_iterations, highest_pu)
+        self._limits = (tolerance_pu, max_iterations, band_pu)
 
     def solve(
         self, parameters: FloatArray, which: IntArray, rows: FloatArray, v: ComplexArray

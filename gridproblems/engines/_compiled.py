@@ -32,7 +32,18 @@ from pandapower.pypower.idx_brch import (
     T_BUS,
     TAP,
 )
-from pandapower.pypower.idx_bus import BASE_KV, BS, CID_P, CID_Q, CZD_P, CZD_Q, GS, PD, QD
+from pandapower.pypower.idx_bus import (
+    BASE_KV,
+    BS,
+    CID_P,
+    CID_Q,
+    CZD_P,
+    CZD_Q,
+    GS,
+    PD,
+    QD,
+    SL_FAC,
+)
 from pandapower.pypower.idx_gen import GEN_BUS, PG, QMAX, QMIN
 from pandapower.pypower.makeYbus import branch_vectors
 from scipy.sparse import csc_matrix
@@ -40,6 +51,7 @@ from scipy.sparse.linalg import splu
 
 from gridproblems.engines._kernels import (
     FROM_END,
+    SAME_PU,
     TO_END,
     WHOLE,
     Arrays,
@@ -59,7 +71,7 @@ from gridproblems.state import BusBranchSolution, Field, FloatArray, Layout
 
 #: Columns that are numbers of the compiled model; every other column changes its structure.
 NUMERIC_COLUMNS = {
-    "gen": ("vm_pu", "p_mw"),
+    "gen": ("vm_pu", "p_mw", "in_service"),
     "ext_grid": ("vm_pu",),
     "load": ("p_mw", "q_mvar", "scaling"),
     "sgen": ("p_mw", "q_mvar", "scaling"),
@@ -81,10 +93,10 @@ SECTIONS = (
     ("shunt", "step"),
     ("tap", "tap_pos"),
     ("status", "in_service"),
+    ("unit", "in_service"),
 )
 #: Tables whose elements are not, or not only, numbers of a bus/branch model.
 UNREPRESENTED_TABLES = (
-    "dcline",
     "svc",
     "tcsc",
     "ssc",
@@ -127,8 +139,8 @@ REPRESENTED_OPTIONS: dict[str, Any] = {
     "trafo3w_losses": ("hv", "mv", "lv"),  # "star" puts a shunt inside the transformer
     "check_connectivity": (True,),
     "enforce_p_lims": (False,),
-    "enforce_q_lims": (False,),
-    "distributed_slack": (False,),
+    "enforce_q_lims": (False, True),
+    "distributed_slack": (False, True),
     "consider_line_temperature": (False,),
     "neglect_open_switch_branches": (False,),
     "tdpf": (False,),
@@ -144,7 +156,7 @@ MAX_TAPS = 20_001
 def _section(field: Field) -> int:
     """Section of the parameter vector that a numeric field belongs to."""
     if field.column in _STATUS_COLUMNS:
-        return SECTIONS.index(("status", "in_service"))
+        return SECTIONS.index(("unit" if field.table == "gen" else "status", "in_service"))
     by_column = {"vm_pu": "setpoint", "tap_pos": "tap"}
     group = "shunt" if field.table == "shunt" else "injection"
     return SECTIONS.index((by_column.get(field.column, group), field.column))
@@ -154,13 +166,16 @@ def is_numeric(net: pandapowerNet, field: Field) -> bool:
     """Whether a field only changes numbers of the compiled model.
 
     Tap changers and shunts that follow a characteristic table, tap changers without whole limits,
-    and couplers between buses are left to pandapower.
+    couplers between buses, and generators that go out of service beside other machines, as slacks,
+    or where all share the slack's power, are left to pandapower.
     """
     if field.column not in NUMERIC_COLUMNS.get(field.table, ()):
         return False
     table = net[field.table].loc[list(field.elements)]
     if field.table == "switch":
         return bool(table["et"].isin(["l", "t"]).all())
+    if (field.table, field.column) == ("gen", "in_service"):
+        return not asks_for(net, "distributed_slack") and _stand_alone(net, field.elements)
     if field.table == "shunt" and "step_dependency_table" in table:
         return not table["step_dependency_table"].eq(True).any()
     if field.column == "tap_pos":
@@ -173,15 +188,24 @@ def is_numeric(net: pandapowerNet, field: Field) -> bool:
     return True
 
 
-def unsupported_reason(net: pandapowerNet, *, constant_power: bool = True) -> str | None:
-    """Why the bus/branch model cannot stand for this net, or None.
+def asks_for(net: pandapowerNet, option: str) -> bool:
+    """Whether an option of the power flow is on in ``net.user_pf_options``."""
+    return bool(net.get("user_pf_options", {}).get(option, False))
 
-    Args:
-        net: The net.
-        constant_power: Whether powers must not depend on voltage.
-    """
-    if constant_power and depends_on_voltage(net):
+
+def beyond_numbers(net: pandapowerNet) -> str | None:
+    """What of a net needs more than a bus/branch model whose buses are PQ, PV or slack, or None:
+    powers that depend on voltage, reactive limits, or slack power that many machines share."""
+    if depends_on_voltage(net):
         return "loads depend on voltage (const_z/const_i percent)"
+    for option in ("enforce_q_lims", "distributed_slack"):
+        if asks_for(net, option):
+            return f"the net asks for the power flow option {option}=True"
+    return None
+
+
+def unsupported_reason(net: pandapowerNet) -> str | None:
+    """Why the bus/branch model cannot stand for this net, or None."""
     for table in UNREPRESENTED_TABLES:
         if table in net and len(net[table]):
             return f"the net has elements in table {table!r}"
@@ -189,7 +213,61 @@ def unsupported_reason(net: pandapowerNet, *, constant_power: bool = True) -> st
         plain = REPRESENTED_OPTIONS.get(option, ())
         if plain is not ANY and value not in plain:
             return f"the net asks for the power flow option {option}={value!r}"
-    return _unequal_slacks(net)
+    return _unequal_slacks(net) or _unlike_limits(net) or _unlike_shares(net)
+
+
+def _machines_at(net: pandapowerNet) -> dict[int, list[tuple[str, Any]]]:
+    """Machines that hold the voltage of each group of buses that couplers may join.
+
+    Whether they and the couplers are in service does not count here, for settings may change it.
+    """
+    group_of = bus_groups(net, net.switch.et == "b")
+    columns = {"ext_grid": ("bus",), "gen": ("bus",), "dcline": ("from_bus", "to_bus")}
+    found: dict[int, list[tuple[str, Any]]] = {}
+    for table, ends in columns.items():
+        for column in ends:
+            for element, bus in net[table][column].items():
+                found.setdefault(group_of[bus], []).append((table, element))
+    return found
+
+
+def _stand_alone(net: pandapowerNet, gens: tuple[Any, ...]) -> bool:
+    """Whether each of some generators is no slack and holds the voltage of its buses alone."""
+    alone = {machines[0] for machines in _machines_at(net).values() if len(machines) == 1}
+    is_slack = net.gen.slack.astype(bool)
+    return all(("gen", gen) in alone and not is_slack[gen] for gen in gens)
+
+
+def _unlike_limits(net: pandapowerNet) -> str | None:
+    """Why ``runpp`` keeps reactive limits otherwise than the Newton engine, or None."""
+    if not asks_for(net, "enforce_q_lims"):
+        return None
+    option = "the power flow option enforce_q_lims=True"
+    if asks_for(net, "distributed_slack"):
+        return f"the net asks for {option} together with distributed_slack"
+    if depends_on_voltage(net):
+        return f"the net asks for {option}, and loads depend on voltage"
+    if "reactive_capability_curve" in net.gen and net.gen.reactive_capability_curve.eq(True).any():
+        return f"the net asks for {option} with capability curves"
+    for machines in _machines_at(net).values():
+        if len(machines) > 1:
+            (first, a), (second, b) = machines[:2]
+            return f"the net asks for {option}, with {first} {a} and {second} {b} at one bus"
+    return None
+
+
+def _unlike_shares(net: pandapowerNet) -> str | None:
+    """Why ``runpp`` shares the slack's power otherwise than the Newton engine, or None."""
+    if not asks_for(net, "distributed_slack"):
+        return None
+    option = "the power flow option distributed_slack=True"
+    if len(net.xward):
+        return f"the net asks for {option} and has extended wards"
+    for machines in _machines_at(net).values():
+        if len(machines) > 1:
+            (first, a), (second, b) = machines[:2]
+            return f"the net asks for {option}, with {first} {a} and {second} {b} at one bus"
+    return None
 
 
 def _unequal_slacks(net: pandapowerNet) -> str | None:
@@ -239,6 +317,8 @@ class CompiledModel:
     layout: Layout
     n_unsupplied: int
     consumer_bus: IntArray  # model bus of every consumer in service that has supply
+    switchable: IntArray  # PV buses that become PQ buses as units go out or reach their limits
+    slack_share: FloatArray  # of every bus in the power that machines share; none where a slack has
     reference: NDArray[np.int32]
     pv: NDArray[np.int32]
     pq: NDArray[np.int32]
@@ -292,12 +372,19 @@ def _translate(net: pandapowerNet) -> None:
     Raises:
         NothingToSolve: See `compile_model`.
     """
+    options = dict(net.get("user_pf_options", {}))
+    if options.pop("enforce_q_lims", None) is not None:  # it would switch buses before it is solved
+        net["user_pf_options"] = options
     try:
         pp.runpp(net, **{**runpp_options(net), "max_iteration": 0})
     except LoadflowNotConverged:
         pass
     except UserWarning as error:
         raise NothingToSolve(str(error)) from None
+    except (ValueError, NotImplementedError) as error:
+        if asks_for(net, "distributed_slack"):  # an island whose machines share nothing
+            raise NothingToSolve(str(error)) from None
+        raise
     if "V" not in net._ppc["internal"]:
         raise NothingToSolve
 
@@ -315,14 +402,33 @@ def bus_branch_solution(
         model.branch_position,
         model.diagonal_position,
     )
+    pv, pq = bus_kinds(model, parameters, v_pu)
     return BusBranchSolution(
         indptr=model.indptr,
         indices=model.indices,
         ybus_pu=ybus[0],
         v_pu=v_pu,
-        generator_buses=np.concatenate([model.reference, model.pv]),
-        load_buses=model.pq,
+        generator_buses=np.concatenate([model.reference, pv]),
+        load_buses=pq,
     )
+
+
+def bus_kinds(
+    model: CompiledModel, parameters: FloatArray, v_pu: ComplexArray
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """PV and PQ buses of one power flow: those of units out of service are PQ, and those whose
+    voltages have left their set-points, for their machines are at a reactive limit."""
+    a = model.arrays
+    free = a.unit_bus[parameters[a.sections[9] :] == 0]
+    if len(a.limit_bus):
+        setpoint = np.abs(a.v_start_pu)
+        setpoint[a.setpoint_bus] = parameters[: a.sections[1]]
+        left = np.abs(np.abs(v_pu[a.limit_bus]) - setpoint[a.limit_bus]) > SAME_PU
+        free = np.concatenate([free, a.limit_bus[left]])
+    if not len(free):
+        return model.pv, model.pq
+    is_free = np.isin(model.pv, free)
+    return model.pv[~is_free], np.sort(np.concatenate([model.pq, model.pv[is_free]]))
 
 
 def equal_setpoints(model: CompiledModel, parameters: FloatArray) -> NDArray[np.bool_]:
@@ -410,8 +516,8 @@ class _Compiler:
             for element in field.elements:
                 if self._bus_of(field.table, element) >= 0:
                     group.setdefault((field.table, element), len(group))
-        setpoints, injections, taps, status = (
-            list(members[group]) for group in ("setpoint", "injection", "tap", "status")
+        setpoints, injections, taps, status, units = (
+            list(members[group]) for group in ("setpoint", "injection", "tap", "status", "unit")
         )
         shunts = [element for _, element in members["shunt"]]
 
@@ -462,13 +568,21 @@ class _Compiler:
 
         demand = self.bus[:, PD] + 1j * self.bus[:, QD]
         np.add.at(demand, injection_bus[~is_machine], injected[~is_machine])
-        machines = self._machines(members["injection"])
+        machines = self._machines(members["injection"], members["unit"])
         s_fixed = -demand
-        np.add.at(s_fixed, self.gen[:, GEN_BUS].astype(int), self.gen[:, PG])
+        np.add.at(s_fixed, self.gen[:, GEN_BUS].astype(int), self._scheduled())
         np.subtract.at(s_fixed, injection_bus[is_machine], injected[is_machine])
 
+        reference, pv = self.internal["ref"], self.internal["pv"]
+        slack_share = np.zeros(0)
+        if asks_for(self.net, "distributed_slack"):  # the first slack alone has a given angle
+            reference, pv = reference[:1], np.concatenate([reference[1:], pv])
+            slack_share = self.bus[:, SL_FAC].astype(float)
         weights = np.zeros(self.n_bus)
-        weights[self.internal["ref"]] = 1.0 / len(self.internal["ref"])
+        weights[reference] = 1.0 / len(reference)
+        unit_bus = np.array([self._bus_of(t, e) for t, e in units], dtype=np.int64)
+        limits = self._reactive_limits(pv)
+        limit_at = {bus: i for i, bus in enumerate(limits["limit_bus"].tolist())}
         consumer_bus = self._model_bus([bus for _, _, bus in consumers(self.net)])
         arrays = Arrays(
             base_mva=self.base_mva,
@@ -495,13 +609,18 @@ class _Compiler:
             **self._mean_start(),
             **self._branch_results(),
             **machines,
+            **self._units(units, unit_bus, members),
+            **limits,
+            machine_limit=_places(machines["machine_bus"].tolist(), limit_at),
         )
         model = CompiledModel(
             layout=self.layout,
             n_unsupplied=int((consumer_bus < 0).sum()),
             consumer_bus=consumer_bus[consumer_bus >= 0],
-            reference=self.internal["ref"].astype(np.int32),
-            pv=self.internal["pv"].astype(np.int32),
+            switchable=np.union1d(unit_bus, limits["limit_bus"]).astype(np.int64),
+            slack_share=slack_share,
+            reference=reference.astype(np.int32),
+            pv=pv.astype(np.int32),
             pq=self.internal["pq"].astype(np.int32),
             slack_weights=weights,
             arrays=Arrays(*(_contiguous(value) for value in arrays)),
@@ -707,7 +826,9 @@ class _Compiler:
             "branch_loading_column": loading_column,
         }
 
-    def _machines(self, injections: dict[tuple[str, int], int]) -> dict[str, Any]:
+    def _machines(
+        self, injections: dict[tuple[str, int], int], units: dict[tuple[str, int], int]
+    ) -> dict[str, Any]:
         """Generators and external grids in service, and how they share their bus's power.
 
         The shares are pandapower's (``pypower.pfsoln``): reactive power in proportion to the
@@ -729,47 +850,106 @@ class _Compiler:
         )
         q_offset = np.where(by_range, gen[:, QMIN] - q_share * bus_min, 0.0)
 
-        scheduled = np.zeros(len(gen))
-        rows: list[tuple[int, int, int, int]] = []  # model row, p column, q column, injection
+        scheduled = self._scheduled()
+        # model row, p column, q column, place among the injections and among the units
+        rows: list[tuple[int, int, int, int, int]] = []
         for table in ("gen", "ext_grid"):
-            lookup = net._pd2ppc_lookups[table]
             p_columns, q_columns = (
                 self.layout.slices[f"{table}_{quantity}"] for quantity in ("p_mw", "q_mvar")
             )
-            for i, element in enumerate(net[table].index):
-                if not net._is_elements[table][i]:
-                    continue
-                row = int(self.gen_of_ppc_row[lookup[element]])
-                if row < 0:
-                    continue
-                if table == "gen":
-                    scheduled[row] = net.gen.at[element, "p_mw"] * net.gen.at[element, "scaling"]
+            for i, element, row in self._machine_rows(table):
                 rows.append(
                     (
                         row,
                         p_columns.start + i,
                         q_columns.start + i,
                         injections.get((table, element), -1),
+                        units.get((table, element), -1),
                     )
                 )
         is_slack = np.zeros(len(gen), dtype=bool)
         is_slack[self.gen_of_ppc_row[self.internal["ref_gens"]]] = True
         is_slack &= np.isin(gen_bus, self.internal["ref"])
+        if asks_for(net, "distributed_slack"):  # each is alone at its bus and has what is left
+            is_slack |= self.bus[gen_bus, SL_FAC] != 0
         n_slack = np.bincount(gen_bus, weights=is_slack, minlength=self.n_bus)[gen_bus]
         p_share = np.where(is_slack, 1 / np.maximum(n_slack, 1), 0.0)
         p_offset = np.where(is_slack, 0.0, scheduled)
-        model, p_column, q_column, injection = (
-            np.array(rows, dtype=np.int64).reshape(-1, 4).T.copy()
+        model, p_column, q_column, injection, unit = (
+            np.array(rows, dtype=np.int64).reshape(-1, 5).T.copy()
         )
+        # what DC lines feed into a slack's bus is scheduled, but no machine of the state
+        unlisted = np.ones(len(gen), dtype=bool)
+        unlisted[model] = False
+        unlisted &= np.isin(gen_bus, self.internal["ref"])
+        fed = np.bincount(gen_bus, weights=unlisted * gen[:, PG], minlength=self.n_bus)[gen_bus]
+        p_offset = p_offset - p_share * fed
         return {
             "machine_bus": gen_bus[model].astype(np.int64),
             "machine_p_column": p_column,
             "machine_q_column": q_column,
             "machine_injection": injection,
+            "machine_unit": unit,
             "machine_p_mw": p_offset[model],
             "machine_p_share": p_share[model],
             "machine_q_mvar": q_offset[model],
             "machine_q_share": q_share[model],
+        }
+
+    def _machine_rows(self, table: str) -> list[tuple[int, Any, int]]:
+        """Machines of a table that the model has: place, index, and row among its machines."""
+        found = []
+        for i, element in enumerate(self.net[table].index):
+            if self.net._is_elements[table][i]:
+                row = int(self.gen_of_ppc_row[self.net._pd2ppc_lookups[table][element]])
+                if row >= 0:
+                    found.append((i, element, row))
+        return found
+
+    def _scheduled(self) -> FloatArray:
+        """Power that machines are to inject, 0 for external grids. [MW]
+
+        pandapower's own table has for slacks what they have injected.
+        """
+        scheduled: FloatArray = self.gen[:, PG].copy()
+        gen = self.net.gen
+        for _, _, row in self._machine_rows("ext_grid"):
+            scheduled[row] = 0.0
+        for _, element, row in self._machine_rows("gen"):
+            scheduled[row] = gen.at[element, "p_mw"] * gen.at[element, "scaling"]
+        return scheduled
+
+    def _units(
+        self,
+        units: list[tuple[str, int]],
+        unit_bus: IntArray,
+        members: dict[str, dict[tuple[str, int], int]],
+    ) -> dict[str, Any]:
+        """Generators that settings take out of service, each alone at its bus."""
+        gen = self.net.gen
+        p_mw = [
+            0.0
+            if unit in members["injection"]
+            else gen.at[unit[1], "p_mw"] * gen.at[unit[1], "scaling"]
+            for unit in units
+        ]
+        return {
+            "unit_bus": unit_bus,
+            "unit_p_mw": np.array(p_mw, dtype=float),
+            "unit_injection": _places(units, members["injection"]),
+            "unit_setpoint": _places(units, members["setpoint"]),
+            "unit_setpoint_pu": np.array([gen.at[e, "vm_pu"] for _, e in units], dtype=float),
+        }
+
+    def _reactive_limits(self, pv: NDArray[np.int64]) -> dict[str, Any]:
+        """Limits of the machines at PV buses, where the power flow is to keep them."""
+        gen_bus = self.gen[:, GEN_BUS].astype(np.int64)
+        kept = np.isin(gen_bus, pv) & asks_for(self.base, "enforce_q_lims")
+        order = np.argsort(gen_bus[kept])
+        return {
+            "limit_bus": gen_bus[kept][order],
+            "limit_min_mvar": self.gen[kept, QMIN][order],
+            "limit_max_mvar": self.gen[kept, QMAX][order],
         }
 
     def _start(self) -> ComplexArray:
@@ -782,6 +962,10 @@ class _Compiler:
             here, there = self.bus_lookup[buses], start._pd2ppc_lookups["bus"][buses]
             in_both = (here >= 0) & (here < self.n_bus) & (there >= 0) & (there < len(v_base))
             v[here[in_both]] = v_base[there[in_both]]
+            units = [gen for f in self.fields if f.table == "gen" for gen in f.elements]
+            for bus in [self._bus_of("gen", gen) for gen in units]:
+                if bus >= 0:  # out of service in the base case, and held here
+                    v[bus] *= abs(self.internal["V"][bus]) / abs(v[bus])
         return v
 
     def _paired_setpoints(self, setpoints: dict[tuple[str, int], int]) -> dict[str, Any]:
@@ -793,6 +977,12 @@ class _Compiler:
                 if bus >= 0:
                     place = setpoints.get((table, element), -1)
                     at_bus.setdefault(bus, []).append((place, float(vm_pu)))
+        lines = self.net.dcline[self.net.dcline.in_service.astype(bool)]
+        for end in ("from", "to"):
+            buses = self._model_bus(lines[f"{end}_bus"])
+            for bus, vm_pu in zip(buses.tolist(), lines[f"vm_{end}_pu"], strict=True):
+                if bus >= 0:
+                    at_bus.setdefault(bus, []).append((-1, float(vm_pu)))
         pairs = np.array(
             [(found[0], other) for found in at_bus.values() for other in found[1:]], dtype=float
         ).reshape(-1, 2, 2)
@@ -815,6 +1005,11 @@ class _Compiler:
             "n_machines": sum(int(table.sum()) for table in in_service),
             "mean_start_pu": mean,
         }
+
+
+def _places(elements: list[Any], among: dict[Any, int]) -> IntArray:
+    """Place of elements among others, -1 for none."""
+    return np.array([among.get(element, -1) for element in elements], dtype=np.int64)
 
 
 def _contiguous(value: Any) -> Any:

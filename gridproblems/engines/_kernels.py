@@ -14,6 +14,8 @@ ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.int64]
 
 WHOLE, FROM_END, TO_END = 0, 1, 2
+#: How far a voltage that a machine holds may be from its set-point.
+SAME_PU = 1e-9
 
 
 class Arrays(NamedTuple):
@@ -62,10 +64,22 @@ class Arrays(NamedTuple):
     machine_p_column: IntArray
     machine_q_column: IntArray
     machine_injection: IntArray  # its place among the injections that settings change, else -1
+    machine_unit: IntArray  # its place among the units that settings take out, else -1
+    machine_limit: IntArray  # its place among the buses with reactive limits, else -1
     machine_p_mw: FloatArray  # scheduled power, 0 for slack machines
     machine_p_share: FloatArray  # share of the slack bus's power, 0 for scheduled machines
     machine_q_mvar: FloatArray
     machine_q_share: FloatArray
+    # units: generators that settings take out of service, each alone at its bus
+    unit_bus: IntArray
+    unit_p_mw: FloatArray  # scheduled power, 0 where it is among the injections of settings
+    unit_injection: IntArray  # its place among the injections that settings change, else -1
+    unit_setpoint: IntArray  # its place among the set-points that settings change, else -1
+    unit_setpoint_pu: FloatArray
+    # PV buses whose reactive power is kept within limits, each with a single machine
+    limit_bus: IntArray
+    limit_min_mvar: FloatArray
+    limit_max_mvar: FloatArray
 
 
 @compiled
@@ -93,6 +107,10 @@ def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-d
     if higher != 0.0:
         for b in a.mean_start_bus:
             v[b] *= 1.0 + higher / (a.n_machines * a.mean_start_pu)
+    if len(a.unit_bus):
+        mean = mean_start(p, a, higher)
+        for b in a.mean_start_bus:
+            v[b] = v[b] / abs(v[b]) * mean
 
     s[:] = a.s_fixed_mva
     demand[:] = a.demand_fixed_mva
@@ -105,6 +123,12 @@ def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-d
         s[a.injection_bus[i]] += injected
         if not a.injection_is_machine[i]:
             demand[a.injection_bus[i]] -= injected
+    for i in range(len(a.unit_bus)):
+        if p[a.sections[9] + i] == 0:
+            b = a.unit_bus[i]
+            s[b] -= unit_power(p, a, i)
+            if len(a.mean_start_bus):
+                v[b] = v[b] / abs(v[b]) * mean
     s /= a.base_mva
 
     shunt[:] = a.shunt_fixed_pu
@@ -127,6 +151,32 @@ def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-d
         if p[a.sections[8] + i] == 0:
             open_branch(y[a.status_branch[i]], a.status_end[i])
     return on_table
+
+
+@compiled
+def mean_start(p, a, higher):  # type: ignore[no-untyped-def]
+    """Mean set-point of the machines in service, where ``runpp`` starts buses that none holds.
+
+    Args:
+        p: Parameter vector of one power flow.
+        a: `Arrays`.
+        higher: Sum by which its set-points are above those of the base case.
+    """
+    n = a.n_machines
+    total = n * a.mean_start_pu + higher
+    for i in range(len(a.unit_bus)):
+        if p[a.sections[9] + i] == 0:
+            n -= 1
+            place = a.unit_setpoint[i]
+            total -= p[a.sections[0] + place] if place >= 0 else a.unit_setpoint_pu[i]
+    return total / n
+
+
+@compiled
+def unit_power(p, a, i):  # type: ignore[no-untyped-def]
+    """Active power that a unit is scheduled to inject, by the parameter vector. [MW]"""
+    k = a.unit_injection[i]
+    return p[a.sections[1] + k] * p[a.sections[3] + k] if k >= 0 else a.unit_p_mw[i]
 
 
 @compiled
@@ -214,6 +264,9 @@ def read_results(row, v, demand, parameters, y, shunt, a):  # type: ignore[no-un
                 if a.machine_bus[k] == b and a.machine_p_share[k] == 0:
                     scheduled += row[a.machine_p_column[k]]
             row[a.machine_p_column[i]] += a.machine_p_share[i] * (total.real - scheduled)
+        unit = a.machine_unit[i]
+        if unit >= 0 and parameters[a.sections[9] + unit] == 0:
+            row[a.machine_p_column[i]] = row[a.machine_q_column[i]] = 0.0
 
 
 @compiled

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -32,7 +33,9 @@ from gridproblems.engines._batched import (
 from gridproblems.engines._compiled import (
     CompiledModel,
     NothingToSolve,
+    beyond_numbers,
     bus_branch_solution,
+    bus_kinds,
     compile_model,
     dc_start,
     equal_setpoints,
@@ -48,6 +51,7 @@ from gridproblems.engines._kernels import (
     read_results,
 )
 from gridproblems.engines.reference import (
+    ReferenceEngine,
     apply_settings,
     layout_of,
     max_iterations,
@@ -65,6 +69,7 @@ from gridproblems.state import (
 
 DEFAULT_ITERATIONS = 10  # of pandapower's Newton
 HIGH_PU = 1.2  # up here several solutions exist, and the start decides which is found
+LOW_PU = 0.8  # down here ``runpp`` may find no solution where loads depend on voltage
 _MAX_STRUCTURES = 64
 _MAX_ROWS = 128
 
@@ -76,17 +81,21 @@ class NewtonEngine:
     converge from there, or ends above `HIGH_PU`, it starts again from those that ``runpp`` takes
     for these settings, and that counts.
 
-    Set-points, injections, tap positions, shunts and branch status are numbers of a model that
-    pandapower built once. Anything else (switches, generators in service, positions off the
-    tap changer's range, a branch whose outage splits the grid) makes pandapower build the model
-    anew; the latest structures are kept.
+    Set-points, injections, tap positions, shunts, branch status and generators in service are
+    numbers of a model that pandapower built once. Anything else (couplers, a generator beside
+    others at its bus that goes out of service, positions off the tap changer's range, a branch
+    whose outage splits the grid) makes pandapower build the model anew; the latest structures are
+    kept.
+
+    Loads that depend on voltage, reactive limits (``enforce_q_lims``) and slack power that machines
+    share (``distributed_slack``) are part of the equations; ``runpp`` itself takes over where they
+    do not converge.
 
     Args:
         net: The base case; it is copied and never changed.
 
     Raises:
-        UnsupportedByEngine: The net has what the model cannot represent, such as
-            voltage-dependent loads.
+        UnsupportedByEngine: The net has what the model cannot represent, such as converters.
     """
 
     releases_gil = True
@@ -95,6 +104,11 @@ class NewtonEngine:
         reason = unsupported_reason(net)
         if reason:
             raise UnsupportedByEngine(f"newton engine: {reason}")
+        self._is_plain = beyond_numbers(net) is None
+        if not self._is_plain and not is_stored(solve_blocks):
+            raise UnsupportedByEngine(
+                f"newton engine: {beyond_numbers(net)}, and there is no folder for compiled code"
+            )
         self._net = copy.deepcopy(net)
         self._tolerance_mva = tolerance_mva(net)
         iterations = max_iterations(net)
@@ -108,7 +122,7 @@ class NewtonEngine:
         self._last: tuple[tuple[Field, ...], _Plan] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_net", "_tolerance_mva", "_max_iterations", "_models")
+        kept = ("_net", "_is_plain", "_tolerance_mva", "_max_iterations", "_models")
         return {key: self.__dict__[key] for key in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -128,7 +142,7 @@ class NewtonEngine:
             some = slice(start, min(n, start + _MAX_ROWS))
             for solution, t in self._solve_rows(plan, values[some], rows[some]):
                 converged[len(solutions)] = solution.converged[t]
-                n_unsupplied[len(solutions)] = solution.n_unsupplied
+                n_unsupplied[len(solutions)] = solution.n_unsupplied[t]
                 solutions.append((solution, t))
         return GridState(
             plan.layout,
@@ -140,6 +154,14 @@ class NewtonEngine:
 
     def check(self, settings: Settings) -> None:
         """Newton solves any settings of a net it can represent."""
+
+    def _by_reference(self, fields: tuple[Field, ...], values: FloatArray) -> GridState:
+        """What ``runpp`` says, for this thread."""
+        local = self._local.__dict__
+        reference = local.get("reference")
+        if reference is None:
+            reference = local["reference"] = ReferenceEngine(self._net)
+        return reference.solve(Settings(fields, values))
 
     def _plan(self, fields: tuple[Field, ...]) -> _Plan:
         last = self._last
@@ -158,7 +180,7 @@ class NewtonEngine:
     ) -> list[tuple[_Solution, int]]:
         """Solves several snapshots; gives for each its solution and its place in there."""
         if plan.compiled is not None:
-            together = self._workspace(plan.compiled).solve(values, rows)
+            together = self._workspace(plan.compiled).solve(plan.fields, values, rows)
             found = [(together, t) for t in range(len(values))]
             for t in np.flatnonzero(together.structure_changes).tolist():
                 found[t] = self._solve_anew(plan, plan.movable, values[t], rows[t])
@@ -177,7 +199,7 @@ class NewtonEngine:
         except NothingToSolve:
             row[:] = np.nan
             return _NOTHING_SOLVED, 0
-        solution = workspace.solve(values[np.newaxis], row[np.newaxis])
+        solution = workspace.solve(plan.fields, values[np.newaxis], row[np.newaxis])
         if solution.structure_changes[0] and structural != plan.movable:
             return self._solve_anew(plan, plan.movable, values, row)
         return solution, 0
@@ -217,7 +239,10 @@ class NewtonEngine:
             if len(spaces) > _MAX_STRUCTURES:
                 spaces.clear()
             space = spaces[id(compiled)] = _Workspace(
-                compiled, self._tolerance_mva, self._max_iterations
+                compiled,
+                self._tolerance_mva,
+                self._max_iterations,
+                None if self._is_plain else self._by_reference,
             )
         return space
 
@@ -256,11 +281,12 @@ class _Solution(NamedTuple):
     """Solved snapshots of one model; arrays have one row per snapshot."""
 
     model: CompiledModel | None
-    n_unsupplied: int
+    n_unsupplied: NDArray[np.int64]
     converged: NDArray[np.bool_]
     structure_changes: NDArray[np.bool_]  # off the tap table, or an outage splits the grid
     parameters: FloatArray
     v_pu: ComplexArray
+    taken_over: tuple[IntArray, GridState] | None = None  # snapshots that ``runpp`` solved
 
     def bus_branch(self, row: int) -> BusBranchSolution:
         """Admittances and voltages of one power flow.
@@ -270,12 +296,15 @@ class _Solution(NamedTuple):
         """
         if self.model is None:
             raise ValueError("a grid without a branch in service has no admittance matrix")
+        if self.taken_over is not None and row in self.taken_over[0]:
+            which, state = self.taken_over
+            return state.bus_branch(int(np.searchsorted(which, row)))
         return bus_branch_solution(self.model, self.parameters[row], self.v_pu[row])
 
 
 _NOTHING_SOLVED = _Solution(
     None,
-    0,
+    np.zeros(1, dtype=np.int64),
     np.array([False]),
     np.array([False]),
     np.zeros((1, 0)),
@@ -289,25 +318,36 @@ class _Workspace:
     Power flows are solved together (`BatchedNewton`). Those that do not converge there, end above
     `HIGH_PU` or meet a weak pivot are solved by lightsim2grid one by one, and its answer counts.
     It solves all of them where the compiled code of `BatchedNewton` cannot be stored, for to
-    compile it takes seconds.
+    compile it takes seconds. Where its equations are not those of the net, ``by_reference`` stands
+    in its place.
     """
 
-    def __init__(self, compiled: _Compiled, tolerance_mva: float, max_iterations: int) -> None:
+    def __init__(
+        self,
+        compiled: _Compiled,
+        tolerance_mva: float,
+        max_iterations: int,
+        by_reference: Callable[[tuple[Field, ...], FloatArray], GridState] | None = None,
+    ) -> None:
         self.compiled = compiled
+        self._by_reference = by_reference
         m = compiled.model
         tolerance_pu = tolerance_mva / m.arrays.base_mva
-        highest_pu = np.inf if m.dc is None else HIGH_PU
+        is_sure = m.dc is None and by_reference is None
+        is_zip = len(m.arrays.zip_share) > 0
+        band_pu = (LOW_PU if is_zip else 0.0, np.inf if is_sure else HIGH_PU)
         self._one_by_one = _OneByOne(m, tolerance_pu, max_iterations)
         self._together = (
-            BatchedNewton(m, compiled.structure, tolerance_pu, max_iterations, highest_pu)
+            BatchedNewton(m, compiled.structure, tolerance_pu, max_iterations, band_pu)
             if is_stored(solve_blocks)
             else None
         )
 
-    def solve(self, values: FloatArray, rows: FloatArray) -> _Solution:
+    def solve(self, fields: tuple[Field, ...], values: FloatArray, rows: FloatArray) -> _Solution:
         """Solves snapshots and fills their rows of the state, NaN where one does not converge.
 
         Args:
+            fields: Fields of the settings.
             values: Values of the settings, shape (n_snapshots, n_values).
             rows: Rows of the state, shape (n_snapshots, layout.n_values).
         """
@@ -325,13 +365,20 @@ class _Workspace:
             converged = status == CONVERGED
             structure_changes |= status == OFF_TABLE
         rest = np.flatnonzero(solvable & ~converged & ~structure_changes)
-        if len(rest):
+        n_unsupplied = np.full(n, m.n_unsupplied)
+        taken_over = None
+        if len(rest) and self._by_reference is not None:
+            state = self._by_reference(fields, values[rest])
+            converged[rest], rows[rest] = state.converged, state.values
+            n_unsupplied[rest] = state.n_unsupplied
+            taken_over = rest, state
+        elif len(rest):
             solved = self._one_by_one.solve(parameters[rest], tried=self._together is not None)
             converged[rest], rows[rest], v[rest] = solved.converged, solved.rows, solved.v_pu
             structure_changes[rest] = ~solved.on_table
         if not converged.all():
             rows[~converged] = np.nan
-        return _Solution(m, m.n_unsupplied, converged, structure_changes, parameters, v)
+        return _Solution(m, n_unsupplied, converged, structure_changes, parameters, v, taken_over)
 
 
 class _Solved(NamedTuple):
@@ -376,11 +423,12 @@ class _OneByOne:
         converged = np.zeros(len(parameters), dtype=np.bool_)
         for t in np.flatnonzero(on_table).tolist():
             found = None
+            kinds = bus_kinds(m, parameters[t], v[t])
             if m.dc is None or not tried:
-                found = self._newton(ybus[t], v[t], s[t])
+                found = self._newton(ybus[t], v[t], s[t], *kinds)
             if m.dc is not None and (found is None or np.abs(found).max() > HIGH_PU):
                 start = dc_start(m, m.dc, parameters[t], v[t], s[t], shunt[t], y[t])
-                found = self._newton(ybus[t], start, s[t])
+                found = self._newton(ybus[t], start, s[t], *kinds)
             if found is not None:
                 converged[t] = True
                 v[t] = found
@@ -388,7 +436,14 @@ class _OneByOne:
         _read_results(rows, converged, v, demand, parameters, y, shunt, m.arrays)
         return _Solved(on_table, converged, rows, v)
 
-    def _newton(self, ybus: ComplexArray, v: ComplexArray, s: ComplexArray) -> ComplexArray | None:
+    def _newton(
+        self,
+        ybus: ComplexArray,
+        v: ComplexArray,
+        s: ComplexArray,
+        pv: NDArray[np.int32],
+        pq: NDArray[np.int32],
+    ) -> ComplexArray | None:
         """Solved voltages, None where Newton's method does not converge from ``v``."""
         m = self._model
         self._ybus.data = ybus
@@ -398,8 +453,8 @@ class _OneByOne:
             s,
             m.reference,
             m.slack_weights,
-            m.pv,
-            m.pq,
+            pv,
+            pq,
             self._max_iterations,
             self._tolerance_pu,
         ):
@@ -410,7 +465,7 @@ class _OneByOne:
 def _splits(m: CompiledModel, parameters: FloatArray) -> NDArray[np.bool_]:
     """Whether branches out of service leave a bus without connection, shape (n_rows,)."""
     a = m.arrays
-    status = parameters[:, a.sections[8] :]
+    status = parameters[:, a.sections[8] : a.sections[9]]
     return split_grids(
         status == 0, a.status_branch, a.branch_from, a.branch_to, len(m.slack_weights)
     )

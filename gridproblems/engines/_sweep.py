@@ -18,6 +18,7 @@ from gridproblems._compile import compiled
 from gridproblems.engines._compiled import (
     CompiledModel,
     NothingToSolve,
+    asks_for,
     bus_branch_solution,
     compile_model,
     equal_setpoints,
@@ -59,7 +60,7 @@ class SweepEngine:
     releases_gil = True
 
     def __init__(self, net: pandapowerNet) -> None:
-        reason = unsupported_reason(net, constant_power=False) or _held_voltage(net)
+        reason = unsupported_reason(net) or _beyond_sweep(net) or _held_voltage(net)
         if reason:
             raise UnsupportedByEngine(f"sweep engine: {reason}")
         self._net = copy.deepcopy(net)
@@ -189,6 +190,16 @@ def _incidence(model: CompiledModel) -> tuple[IntArray, IntArray]:
     branch = np.tile(np.arange(len(model.arrays.branch_from)), 2)
     start = np.searchsorted(np.sort(ends), np.arange(len(model.arrays.v_start_pu) + 1))
     return start.astype(np.int64), branch[np.argsort(ends, kind="stable")]
+
+
+def _beyond_sweep(net: pandapowerNet) -> str | None:
+    """Names what Newton's method takes and the sweep does not, or None."""
+    if len(net.dcline):
+        return "the net has elements in table 'dcline'"
+    for option in ("enforce_q_lims", "distributed_slack"):
+        if asks_for(net, option):
+            return f"the net asks for the power flow option {option}=True"
+    return None
 
 
 def _held_voltage(net: pandapowerNet) -> str | None:
