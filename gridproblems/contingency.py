@@ -1,14 +1,73 @@
-"""Which lines of a net can go out one at a time without a bus losing supply."""
+"""Which lines and generators of a net can go out one at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import networkx as nx
 from pandapower.auxiliary import pandapowerNet
 from pandapower.topology import create_nxgraph
 
+from gridproblems._names import with_nearest
 from gridproblems._warn import warn_user
+from gridproblems.state import Field
+
+#: Outages in words.
+_ALL = {"lines": {"line": "lines"}, "gens": {"gen": "gens"}}
+
+
+def outage_fields(net: pandapowerNet, outages: Any) -> tuple[Field, ...]:
+    """Columns ``in_service`` of what can go out, of an argument ``outages``.
+
+    Args:
+        net: The net.
+        outages: As for `gridproblems.situations.Outages`.
+
+    Raises:
+        ValueError: It is none of these, or what it names cannot go out.
+    """
+    if isinstance(outages, str) and outages in _ALL:
+        outages = _ALL[outages]
+    if not isinstance(outages, Mapping):
+        outages = {"line": outages}
+    find = {"line": outage_lines, "gen": outage_gens}
+    if not outages:
+        raise ValueError("outages: expected lines or generators, got an empty mapping")
+    for table in outages:
+        if table not in find:
+            raise ValueError(f"outages: unknown table {with_nearest(str(table), find)}")
+    return tuple(
+        Field(table, "in_service", find[table](net, asked)) for table, asked in outages.items()
+    )
+
+
+def outage_gens(net: pandapowerNet, outages: Any) -> tuple[int, ...]:
+    """The generators that are to go out one at a time: named ones, or all that are no slack.
+
+    Args:
+        net: The net.
+        outages: ``"gens"`` for all in service but slacks, or generators by index.
+
+    Raises:
+        ValueError: No such generator, a slack, or none is left.
+    """
+    in_service = net.gen[net.gen.in_service.astype(bool)]
+    others = in_service.index[~in_service.slack.astype(bool)]
+    if isinstance(outages, str):
+        if outages != "gens":
+            raise ValueError(f"outages: expected 'gens' or generators by index, got {outages!r}")
+        if not len(others):
+            raise ValueError("outages: the net has no generator in service but slacks")
+        return tuple(int(gen) for gen in others)
+    for gen in outages:
+        if gen not in in_service.index:
+            raise ValueError(f"outages: the net has no generator {gen} in service")
+        if gen not in others:
+            raise ValueError(f"outages: generator {gen} is a slack, which the grid cannot lose")
+    if not len(outages):
+        raise ValueError("outages: expected at least one generator")
+    return tuple(int(gen) for gen in outages)
 
 
 def outage_lines(net: pandapowerNet, outages: Any) -> tuple[int, ...]:
@@ -26,7 +85,10 @@ def outage_lines(net: pandapowerNet, outages: Any) -> tuple[int, ...]:
     in_service = net.line.index[net.line.in_service.astype(bool)]
     if isinstance(outages, str):
         if outages != "lines":
-            raise ValueError(f"outages: expected 'lines' or lines by index, got {outages!r}")
+            raise ValueError(
+                f"outages: expected 'lines', 'gens', lines by index, or a mapping of both, got "
+                f"{outages!r}"
+            )
         left_out = [int(line) for line in in_service if line not in secure]
         if not secure:
             raise ValueError(

@@ -99,7 +99,7 @@ class SituationGrid(Protocol):
         ...
 
     def secure_branches(self, asked: Any) -> tuple[Field, ...]:
-        """Columns ``in_service`` of branches that can go out one at a time."""
+        """Columns ``in_service`` of what can go out one at a time."""
         ...
 
     def disturbance(self, given: Any) -> tuple[str, Mapping[tuple[str, str], Mapping[Any, float]]]:
@@ -238,19 +238,21 @@ class Scenarios(_Multiplies):
 
 @dataclass(frozen=True)
 class Outages(_Multiplies):
-    """The grid as it is, and with one branch out at a time; settings stay as they are.
+    """The grid as it is, and with one line or generator out at a time; settings stay as they are.
 
     Objectives see the whole grid alone. Limits hold in all situations; an outage whose power flow
     fails is counted in the entry ``"n-1 power_flow"``.
 
     Attributes:
-        lines: ``"lines"`` for all whose outage leaves every bus supplied, or lines by index.
+        lines: ``"lines"`` for all whose outage leaves every bus supplied, or lines by index;
+            ``"gens"`` for all generators but slacks, which then make up for what is lost; or a
+            mapping of both, ``{"line": "lines", "gen": [0, 2]}``.
     """
 
     lines: Any = "lines"
 
     def bind(self, grid: SituationGrid) -> Axis:
-        """The whole grid, then one situation per branch."""
+        """The whole grid, then one situation per outage."""
         fields = grid.secure_branches(self.lines)
         n = 1 + sum(len(f.elements) for f in fields)
         names, deltas, row = [""], [], 1

@@ -382,17 +382,17 @@ def test_sweep_equals_runpp_with_loads_that_depend_on_voltage(net_name: str) -> 
 
 
 def test_newton_says_what_it_cannot_represent() -> None:
-    net = two_bus()
-    net.load["const_z_p_percent"] = 30.0
-    with pytest.raises(UnsupportedByEngine, match="depend on voltage"):
-        NewtonEngine(net)
     net = meshed()
-    pp.create_dcline(net, 0, 3, 1.0, 1.0, 0.1, 1.0, 1.0)
-    with pytest.raises(UnsupportedByEngine, match="dcline"):
+    pp.create_svc(net, 3, 1.0, -10.0, 1.0, 145.0)
+    with pytest.raises(UnsupportedByEngine, match="table 'svc'"):
         NewtonEngine(net)
 
 
 def test_sweep_names_what_it_cannot_solve() -> None:
+    net = two_bus()
+    pp.create_dcline(net, 0, 1, 0.1, 1.0, 0.0, 1.0, 1.0)
+    with pytest.raises(UnsupportedByEngine, match="dcline"):
+        SweepEngine(net)
     net = feeder()
     tie = Settings.from_mapping({("switch", "closed"): {0: 1.0, 1: 1.0}})
     with pytest.raises(UnsupportedByEngine, match="not radial, there is a loop"):

@@ -276,8 +276,8 @@ def test_batched_newton_is_lightsim2grid(name: str) -> None:
 
 def newton_of(model: CompiledModel) -> BatchedNewton:
     tolerance_pu = TOLERANCE_MVA / model.arrays.base_mva
-    highest_pu = np.inf if model.dc is None else HIGH_PU
-    return BatchedNewton(model, structure_of(model), tolerance_pu, DEFAULT_ITERATIONS, (0.0, highest_pu))
+    band_pu = (0.0, np.inf if model.dc is None else HIGH_PU)
+    return BatchedNewton(model, structure_of(model), tolerance_pu, DEFAULT_ITERATIONS, band_pu)
 
 
 def test_order_and_neighbours_change_no_bit() -> None:

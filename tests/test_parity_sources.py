@@ -199,20 +199,19 @@ def dc_linked() -> pandapowerNet:
 
 def test_a_net_with_a_dc_line_is_solved_again_and_again() -> None:
     net = dc_linked()
-    with pytest.raises(UnsupportedByEngine, match="dcline"):
-        NewtonEngine(net)
-    engine = ReferenceEngine(net)
+    engines = NewtonEngine(net), ReferenceEngine(net)
     for p_mw in (5.0, 8.0, 5.0):
         settings = Settings.from_mapping({("dcline", "p_mw"): {0: p_mw}})
         expected = solve_plainly(net, settings)
         assert expected is not None
-        assert_equal(engine.solve(settings), expected)
+        for engine in engines:
+            assert_equal(engine.solve(settings), expected)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         problem = ReactivePowerDispatch(
             net, controls={"gen": [0]}, limits={"gen_vm_pu": (0.9, 1.1)}
         )
-    assert problem.engine_name == "reference"
+    assert problem.engine_name == "newton"
     assert problem.apply([1.04]).res_gen.vm_pu[0] == pytest.approx(1.04)
     assert not problem.engine.solve(NOTHING).layout.is_load_bus[[4, 9]].any()
 

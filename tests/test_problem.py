@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pandapower as pp
 import pytest
 from nets import tap_zoo, two_bus
 from pandapower.auxiliary import pandapowerNet
@@ -117,11 +118,11 @@ def test_constraints_as_penalty_leaves_the_problem_alone() -> None:
 
 def test_auto_takes_the_reference_where_newton_does_not_fit() -> None:
     net = tap_zoo()
-    net.load["const_z_p_percent"] = 50.0
+    pp.set_user_pf_options(net, enforce_p_lims=True)
     problem = ReactivePowerDispatch(net, limits={"gen_vm_pu": (0.95, 1.05)})
     assert problem.engine_name == "reference"
-    assert "depend on voltage" in problem.engine_note
-    with pytest.raises(UnsupportedByEngine, match="depend on voltage"):
+    assert "enforce_p_lims=True" in problem.engine_note
+    with pytest.raises(UnsupportedByEngine, match="enforce_p_lims=True"):
         ReactivePowerDispatch(net, engine="newton", limits={"gen_vm_pu": (0.95, 1.05)})
 
 

@@ -8,16 +8,26 @@ power flows that converge with the engine, with lightsim2grid alone, and how oft
 disagree; how many of the engine's were solved by lightsim2grid; the largest difference of a
 voltage; the same for every n-th vector beside ``runpp``. Then all vectors again backwards, one by
 one, in two threads and in another process: bits that differ.
+
+    python benchmarks/references/newton_parity.py --beyond [--net ieee118] [--runpp 40]
+
+The same beside ``runpp`` alone, for what lightsim2grid's solver does not take: loads that depend on
+voltage, reactive limits, slack power that machines share, DC lines, and generators that go out.
+Columns: power flows that converge with the engine and with ``runpp``, how often they disagree, how
+many the engine left to ``runpp``, the largest difference of a voltage, and of any quantity relative
+to its size (absolute below 1).
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Annotated
 
 import numpy as np
+import pandapower as pp
 import pandapower.networks as pn
 import typer
 from networkx import bridges
@@ -26,6 +36,7 @@ from pandapower.topology import create_nxgraph
 
 from gridproblems.cases import CASES, load_case
 from gridproblems.engines import NewtonEngine, ReferenceEngine
+from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import Field, FloatArray, GridState, Settings
 
 NETS = [
@@ -161,12 +172,125 @@ def row_of(name: str, n_vectors: int, n_runpp: int) -> list[str]:
     ]
 
 
+def zip_loads(net: pandapowerNet, settings: Settings) -> Settings:
+    """All loads in part of constant impedance and current."""
+    rng = np.random.default_rng(1)
+    for part in "pq":
+        net.load[f"const_z_{part}_percent"] = rng.uniform(0, 60, len(net.load))
+        net.load[f"const_i_{part}_percent"] = rng.uniform(0, 40, len(net.load))
+    return settings
+
+
+def reactive_limits(net: pandapowerNet, settings: Settings) -> Settings:
+    """Generators hold their voltage as far as their reactive power allows."""
+    pp.set_user_pf_options(net, enforce_q_lims=True)
+    return settings
+
+
+def shared_slack(net: pandapowerNet, settings: Settings) -> Settings:
+    """All machines share what is missing."""
+    net.gen["slack_weight"] = np.random.default_rng(1).uniform(0, 2, len(net.gen))
+    net.ext_grid["slack_weight"] = 1.0
+    pp.set_user_pf_options(net, distributed_slack=True)
+    return settings
+
+
+def dc_lines(net: pandapowerNet, settings: Settings) -> Settings:
+    """Three DC lines between buses that no machine holds."""
+    held = set(net.gen.bus) | set(net.ext_grid.bus)
+    free = [int(bus) for bus in net.bus.index if bus not in held]
+    ends = np.random.default_rng(1).choice(free, (3, 2), replace=False)
+    p_mw = 0.02 * float(net.load.p_mw.sum())
+    for start, end in ends.tolist():
+        pp.create_dcline(net, start, end, p_mw, 1.5, 0.1, 1.0, 1.0)
+    return settings
+
+
+def generators_out(net: pandapowerNet, settings: Settings) -> Settings:
+    """Every vector with another generator out of service."""
+    gens = net.gen.index[~net.gen.slack.astype(bool) & net.gen.in_service.astype(bool)]
+    n = len(settings.values)
+    status = np.ones((n, 1, len(gens)))
+    status[np.arange(n), 0, np.arange(n) % len(gens)] = 0.0
+    field = Field("gen", "in_service", tuple(int(g) for g in gens))
+    values = np.concatenate([settings.values, status], axis=2)
+    return Settings((*settings.fields, field), values)
+
+
+BEYOND: tuple[Callable[[pandapowerNet, Settings], Settings], ...] = (
+    zip_loads,
+    reactive_limits,
+    shared_slack,
+    dc_lines,
+    generators_out,
+)
+
+
+def beyond_row(
+    name: str, change: Callable[[pandapowerNet, Settings], Settings], n: int
+) -> list[str] | None:
+    """One row of the second table, None where the engine refuses the net."""
+    net = net_of(name)
+    settings = change(net, settings_of(net, n))
+    try:
+        engine = NewtonEngine(net)
+    except UnsupportedByEngine:
+        return None
+    left = 0
+    by_reference = engine._by_reference
+
+    def counted(fields: tuple[Field, ...], values: FloatArray) -> GridState:
+        nonlocal left
+        left += len(values)
+        return by_reference(fields, values)
+
+    engine._by_reference = counted  # type: ignore[method-assign]
+    state, expected = engine.solve(settings), ReferenceEngine(net).solve(settings)
+    both = state.converged & expected.converged
+    found, right = state.values[both], expected.values[both]
+    with np.errstate(invalid="ignore"):  # equal infinities, where a rating is 0
+        gap = np.where(found == right, 0.0, np.abs(found - right) / np.maximum(1, np.abs(right)))
+    vm_gap = np.abs((state.vm_pu - expected.vm_pu)[both])
+    return [
+        f"`{name}`",
+        change.__name__.replace("_", " "),
+        f"{int(state.converged.sum())} of {n}",
+        str(int(expected.converged.sum())),
+        str(int((state.converged != expected.converged).sum())),
+        str(left),
+        f"{np.nanmax(vm_gap, initial=0):.0e}",
+        f"{np.nanmax(gap, initial=0):.0e}",
+    ]
+
+
+def print_row(row: list[str]) -> None:
+    """A line of a Markdown table."""
+    typer.echo("| " + " | ".join(row) + " |")
+
+
+def print_beyond(names: list[str], n: int) -> None:
+    """The second table."""
+    header = ["net", "with", "converge", "runpp", "disagree", "left to runpp"]
+    header += ["voltage [p.u.]", "any quantity"]
+    print_row(header)
+    print_row(["---"] * len(header))
+    for name in names:
+        for change in BEYOND:
+            row = beyond_row(name, change, n)
+            if row:
+                print_row(row)
+
+
 def main(
     net: Annotated[list[str] | None, typer.Option(help="Net; may be repeated.")] = None,
     vectors: int = 1000,
     runpp: int = 40,
+    beyond: Annotated[bool, typer.Option("--beyond", help="The second table.")] = False,
 ) -> None:
     """Prints the table."""
+    if beyond:
+        print_beyond(net or NETS[1:], runpp)
+        return
     header = [
         "net",
         "converge",
@@ -179,10 +303,10 @@ def main(
         "voltage [p.u.]",
         "bits that differ",
     ]
-    for row in [header, ["---"] * len(header)]:
-        typer.echo("| " + " | ".join(row) + " |")
+    print_row(header)
+    print_row(["---"] * len(header))
     for name in net or NETS:
-        typer.echo("| " + " | ".join(row_of(name, vectors, runpp)) + " |")
+        print_row(row_of(name, vectors, runpp))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pandapower.auxiliary import pandapowerNet
 from gridproblems.case_series import case_series
 from gridproblems.cases import Case
 from gridproblems.constraints import Constraint, Limit
-from gridproblems.contingency import outage_lines
+from gridproblems.contingency import outage_fields
 from gridproblems.controls.block import Shown
 from gridproblems.engines import Engine
 from gridproblems.engines.choice import choose_engine
@@ -127,8 +127,8 @@ class NetGrid:
         return tuple(Delta(field, values) for field, values in settings or ())
 
     def secure_branches(self, asked: Any) -> tuple[Field, ...]:
-        """Lines that can go out one at a time."""
-        return (Field("line", "in_service", outage_lines(self.given, asked)),)
+        """Lines and generators that can go out one at a time."""
+        return outage_fields(self.given, asked)
 
     def disturbance(self, given: Any) -> tuple[str, dict[tuple[str, str], dict[Any, float]]]:
         """A disturbance ``{"load.p_mw": {3: 0.2}}``: columns and elements with their values.
