@@ -317,7 +317,7 @@ def test_outages_of_generators_as_situations() -> None:
         net = copy.deepcopy(problem.net)
         net.gen.loc[gen, "in_service"] = False
         pp.runpp(net, tolerance_mva=1e-9)
-        lowest = np.minimum(lowest, net.res_bus.vm_pu)
+        lowest = np.minimum(lowest, net.res_bus.vm_pu.to_numpy())
     for bus in (2, 5, 13, 30):
         expected = (0.9 - lowest[bus - 1]) / 0.2
         assert entry[f"n-1 bus {bus} vm_pu min"] == pytest.approx(expected, abs=1e-7)
