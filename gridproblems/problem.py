@@ -574,7 +574,8 @@ class GridProblem(ElementwiseProblem):
 
         Args:
             X: Shape (n_var,) or (n, n_var), a dict, or a list of vectors or dicts.
-            *args, **kwargs: See pymoo's ``Problem.evaluate``.
+            *args: See pymoo's ``Problem.evaluate``.
+            **kwargs: See pymoo's ``Problem.evaluate``.
 
         Returns:
             F and G, each with one row per vector, without that axis for a single one.

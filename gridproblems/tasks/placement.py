@@ -34,8 +34,8 @@ class DERPlacement(GridProblem):
     Args:
         case: Name of a packaged case (`gridproblems.cases.CASES`), a pandapower net, or the path
             of a pandapower JSON file.
-        n_units, kind, buses, bus_variable, max_size, size_step, power_factor, storage_hours,
-        battery, costs, max_hosting_mw, repair, sort: See `Units`.
+        n_units, kind, buses, bus_variable, max_size, size_step: See `Units`.
+        power_factor, storage_hours, battery, costs, max_hosting_mw, repair, sort: See `Units`.
         objectives: See `GridProblem`; ``unit_cost_eur_per_year`` and ``hosting_capacity_mw`` are
             those of the units.
         limits: Overrides the limits in the net's tables; None takes a limit away: ``vm_pu`` (low,
