@@ -130,6 +130,7 @@ _LIMITS = tuple(
     for end in ("min", "max")
     for quantity in ("vm_pu", "p_mw", "q_mvar", "loading_percent", "e_mwh")
 )
+_MOVING_TAPS = ("Ratio", "Symmetrical", "Ideal")  # changer types whose neutral position counts
 _SWITCHED = {"b": "bus", "l": "line", "t": "trafo", "t3": "trafo3w"}
 #: Elements that feed or take power: without supply, or at a bus out of service, they are lost.
 _SUPPLIED = (
@@ -153,7 +154,7 @@ def check_net(net: pandapowerNet) -> None:
     """Refuses nets whose power flow would fail or be silent nonsense; tidies the others in place.
 
     Columns of numbers, flags and buses that came as objects become float, bool and int; indices
-    become int. Nothing else is changed.
+    become int; empty tables get the columns that they lack. Nothing else is changed.
 
     Args:
         net: A private copy of a user's net.
@@ -209,16 +210,31 @@ def _check_table(net: pandapowerNet, table: str) -> None:
         *_FINITE.get(table, ()),
         *_ALSO_NEEDED.get(table, ()),
     )
-    if table == "trafo" and "tap_changer_type" in frame and frame.tap_changer_type.notna().any():
-        needed = (*needed, "tap_neutral")
-    missing = [column for column in needed if column not in frame] if len(frame) else []
-    missing = missing or [c for c in (*ENDS.get(table, ()), *_flags(table)) if c not in frame]
+    missing = [column for column in (*needed, *_more_needed(table, frame)) if column not in frame]
+    if not len(frame):
+        always = (*ENDS.get(table, ()), *_flags(table))
+        for column in set(missing) - set(always):
+            frame[column] = np.zeros(0)
+        missing = [column for column in missing if column in always]
     if missing:
         raise ValueError(
             f"{table}: no column {missing[0]!r}, which the power flow needs; "
             "pandapower.convert_format adds what older nets lack"
         )
     _tidy_index(net, table)
+
+
+def _more_needed(table: str, frame: pd.DataFrame) -> list[str]:
+    """Columns that pandapower reads because of what others hold."""
+    if table == "shunt" and "step_dependency_table" in frame:
+        return ["id_characteristic_table"]
+    found = []
+    for tap in ("tap", "tap2") if table == "trafo" else ():
+        side, kind = f"{tap}_side", f"{tap}_changer_type"
+        if {f"{tap}_pos", side, kind} <= set(frame.columns):
+            moves = frame[side].isin(("hv", "lv")) & frame[kind].isin(_MOVING_TAPS)
+            found += [f"{tap}_neutral"] if moves.any() else []
+    return found
 
 
 def _tidy_index(net: pandapowerNet, table: str) -> None:

@@ -19,6 +19,8 @@ import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 from pandapower.convert_format import convert_format
 
+from gridproblems._warn import warn_user
+
 MAX_BYTES = 256 * 2**20  # the largest net of pandapower.networks needs 15 MB
 MAX_DEPTH = 32
 MAX_CELLS = 10_000_000  # of one table whose file gives cells by name, most may be absent
@@ -125,10 +127,7 @@ def read_net(path: Path) -> pandapowerNet:
         raise ValueError(f"{path}: {error}") from error
     net = _decode(safe_text, path)
     if cleaner.left_out:
-        warnings.warn(
-            f"{path}: left out, a file can carry data only: {_first(cleaner.left_out)}",
-            stacklevel=5,
-        )
+        warn_user(f"{path}: left out, a file can carry data only: {_first(cleaner.left_out)}")
     return net
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._names import with_nearest
+from gridproblems._warn import warn_user
 from gridproblems.cases import CASES, Case, load_case
 from gridproblems.constraints import Limit, Radial
 from gridproblems.net_check import check_net
@@ -152,10 +152,9 @@ def loading_limits(net: pandapowerNet, limit_percent: float | None) -> list[Limi
             limits.append(Limit(f"{table}_loading_percent", row, name, limit, limit, True))
     if unrated:
         more = f" and {len(unrated) - 5} more" if len(unrated) > 5 else ""
-        warnings.warn(
+        warn_user(
             f"max_i_ka is missing, so that nothing limits the loading of {', '.join(unrated[:5])}"
-            f"{more}",
-            stacklevel=5,
+            f"{more}"
         )
     return limits
 

@@ -74,6 +74,7 @@ def changed(table: str, column: str, value: Any) -> Callable[[], Any]:
         (changed("gen", "vm_pu", 1.01), {}),
         (net, {"limits": {"vm_pu": (0.9, 1.09)}}),
         (net, {"limits": {"vm_pu": (0.9, 1.1), "loading_percent": 90.0}}),
+        (net, {"limits": {"vm_pu": (0.9, 1.1), "loading_percent": None}}),
         (net, {"objectives": "voltage_deviation_pu"}),
         (net, {"objectives": lambda settings, state: state.p_loss_mw.mean()}),
         (net, {"engine": "reference"}),
@@ -82,6 +83,13 @@ def changed(table: str, column: str, value: Any) -> Callable[[], Any]:
 )
 def test_any_other_content_is_another_problem(make: Callable[[], Any], options: Any) -> None:
     assert dispatch(make(), **options).fingerprint() != BASE
+
+
+def test_limits_count_as_they_hold_given_or_in_the_tables() -> None:
+    assert set(net().line.max_loading_percent) == {100.0}
+    given = dispatch(net(), limits={**LIMITS, "loading_percent": 100.0})
+    assert given.fingerprint() == BASE
+    assert given.limits[0][1].limits == dispatch(net()).limits[0][1].limits
 
 
 def test_arguments_of_a_task_count_and_their_defaults_do_too() -> None:

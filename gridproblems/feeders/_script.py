@@ -8,11 +8,11 @@ what was checked, not the file once more.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gridproblems._warn import warn_user
 from gridproblems.feeders._check import Checker, Refused, Told, Unknown, is_file
 from gridproblems.feeders._syntax import Token, Unreadable, tokens
 
@@ -65,10 +65,7 @@ def read_script(path: Path, trust: bool) -> tuple[Command, ...]:
     reader.read(path, "", ())
     reader.complain()
     if reader.reports:
-        warnings.warn(
-            f"feeder {path.stem}: left out what only reports: {_shown(reader.reports, '; ')}",
-            stacklevel=4,
-        )
+        warn_user(f"feeder {path.stem}: left out what only reports: {_shown(reader.reports, '; ')}")
     return tuple(reader.commands)
 
 
