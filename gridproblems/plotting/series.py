@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY
+from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY, legend_below
 from gridproblems.plotting.topology import bus_positions
 
 __all__ = ["plot_line_loading", "plot_map", "plot_voltage_band"]
@@ -50,7 +50,7 @@ def plot_line_loading(
     axes.set_ylim(bottom=0.0)
     axes.set_ylabel("largest line loading [%]")
     axes.set_title(_titled(title, "; ".join(texts)), loc="left", fontsize="medium")
-    _legend(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -96,7 +96,7 @@ def plot_voltage_band(
         axes.axhline(value, color=LIMIT, linestyle="--", linewidth=1.2, label="limit")
     axes.set_ylabel("bus voltages [p.u.]")
     axes.set_title(_titled(title, "; ".join(texts)), loc="left", fontsize="medium")
-    _legend(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -132,7 +132,7 @@ def plot_map(
     bar.set_label("highest loading of the line [%]")
     text = f"areas follow the energy of the bus, the largest is {largest_kwh:.3g} kWh"
     figure.suptitle(_titled(title, text), fontsize="medium")
-    _legend(figure, panels[0])
+    legend_below(figure, panels[0])
     return figure
 
 
@@ -200,17 +200,3 @@ def _steps(axes: Axes, values: np.ndarray, hours: float, name: str) -> None:
 
 def _titled(title: str, text: str) -> str:
     return f"{title}: {text}" if title else text
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """One entry per label, below the axes."""
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(
-        unique.values(),
-        unique.keys(),
-        loc="outside lower right",
-        ncols=len(unique),
-        frameon=False,
-        fontsize="small",
-    )
