@@ -25,7 +25,7 @@ from gridproblems._names import with_nearest
 from gridproblems.cases import CASES, BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.controls import CONTROLS
-from gridproblems.controls.block import Block, Shown, concatenated
+from gridproblems.controls.block import Block, Shown, concatenated, together
 from gridproblems.controls.direct import FixedBlock, checked_mapping
 from gridproblems.controls.joint import DecodedSettings, Joint
 from gridproblems.controls.profiles import ProfileBlock
@@ -530,8 +530,16 @@ class GridProblem(ElementwiseProblem):
             self.controlled(snapped),
             lambda: self.apply(snapped, self.grid.worst_situation(self.solve(snapped))),
         )
+        for name, table in self._tables(snapped).items():
+            table.to_csv(folder / f"{name}.csv", index=table.index.name is not None)
+
+    def _tables(self, x: FloatArray) -> dict[str, pd.DataFrame]:
+        """Tables of all controls by name, see `Block.tables`."""
+        found: dict[str, list[pd.DataFrame]] = {}
         for placed in self.joint.placed:
-            placed.block.write(snapped[placed.part], folder)
+            for name, table in placed.block.tables(x[placed.part]).items():
+                found.setdefault(name, []).append(table)
+        return {name: together(tables) for name, tables in found.items()}
 
     def controlled(self, x: ArrayLike | Mapping[str, Any]) -> SettingsMapping:
         """What the controls of ``x`` set in the first situation, by column and element."""
@@ -559,6 +567,7 @@ class GridProblem(ElementwiseProblem):
             (self.base_settings, self.base_state),
             after,
             voltage_band(self.limits[0][1]),
+            {} if snapped is None else self._tables(snapped),
             lambda situation: self.apply(x, situation),
         )
         found: dict[str, Figure] = self.grid.figures(shown)
@@ -687,7 +696,7 @@ class GridProblem(ElementwiseProblem):
 
 def voltage_band(limits: StateLimits) -> tuple[float, float] | None:
     """The tightest voltage limits of all buses, None without any."""
-    vm_pu = [limit for limit in limits.limits if limit.quantity == "vm_pu"]
+    vm_pu = [limit for limit in limits.limits if limit.quantity in ("vm_pu", "node_vm_pu")]
     lower = [limit.limit for limit in vm_pu if not limit.is_upper]
     upper = [limit.limit for limit in vm_pu if limit.is_upper]
     return (max(lower), min(upper)) if lower and upper else None

@@ -33,7 +33,9 @@ from independent import (
 
 from gridproblems import GridProblem
 from gridproblems.cases import load_case
+from gridproblems.controls import Schedules, Units
 from gridproblems.feeders import load_feeder
+from gridproblems.situations import Hours
 from gridproblems.testing import check_problem
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "quality"))
@@ -239,3 +241,53 @@ def test_apply_is_what_was_evaluated(name: str, problem: GridProblem) -> None:
             assert p_loss_kw == pytest.approx(state["p_loss_kw"][situation, 0], rel=1e-9)
         else:
             np.testing.assert_allclose(applied.res_bus.vm_pu, state.vm_pu[situation], atol=1e-8)
+
+
+def test_figures_of_every_problem(name: str, problem: GridProblem) -> None:
+    x = next(x for x in vectors(problem, 20) if problem.solve(x).solved.all())
+    figures = problem.figures(x)
+    assert joint.PROBLEMS[name].figure in figures
+    for figure in figures.values():
+        figure.canvas.draw()  # type: ignore[attr-defined]
+    axes = figures[joint.PROBLEMS[name].figure].axes
+    if name == "dispatch":
+        named = [label.get_text() for label in axes[0].get_xticklabels()]
+        assert named == ["as it is", *problem.situations.names[1:]]
+    elif name == "switching":
+        markers = {c.get_label(): c for c in axes[0].collections}
+        n_built = [len(markers[kind].get_offsets()) for kind in ("dg", "capacitor")]
+        assert n_built == [3, 2]
+        n_open = len(problem.joint.blocks[0].open_lines(x[problem.joint.placed[0].part])[0])
+        assert len(markers["open line"].get_segments()) == n_open == 5
+    elif name == "regulators":
+        limits = [line.get_ydata()[0] for line in axes[0].lines if len(line.get_ydata()) == 2]
+        assert limits == [0.93, 1.07]
+
+
+def test_units_of_several_controls_are_in_one_table(tmp_path: Path) -> None:
+    problem = joint.problem_of("switching", 2)
+    x = vectors(problem, 1)[0]
+    names = ["dg 1", "dg 2", "dg 3", "capacitor 1", "capacitor 2"]
+    net = problem.apply(x, 3)
+    assert net["units"]["unit"].tolist() == names
+    assert len(net.sgen) == 5
+    again = GridProblem(net, [Units("pv")], limits={"vm_pu": (0.9, 1.1), "loading_percent": None})
+    assert len(again.apply(again.xu)["units"]) == 1
+    problem.write(x, tmp_path)
+    assert pd.read_csv(tmp_path / "units.csv")["unit"].tolist() == names
+
+
+def test_schedules_of_several_controls_stand_side_by_side(tmp_path: Path) -> None:
+    two = [Units("storage", max_size=0.004), Units("storage", max_size=0.002)]
+    problem = GridProblem("lv18", [*two, Schedules(joint.STORAGES)], Hours(), "exchange_peak_kw")
+    x = vectors(problem, 1)[0]
+    problem.write(x, tmp_path)
+    written = pd.read_csv(tmp_path / "schedule.csv", index_col="snapshot")
+    storages = ["storage 1", "storage 1 (2)", "storage at bus 9", "storage at bus 18"]
+    assert [column[:-5] for column in written if column.endswith(" p_mw")] == storages
+    for i, placed in enumerate(problem.joint.placed[:2]):
+        own = placed.block.schedule(x[placed.part])["storage 1 p_mw"]
+        np.testing.assert_allclose(written[f"{storages[i]} p_mw"], own, rtol=1e-12)
+    assert list(problem.apply(x)["storage_schedule"]) == list(written)
+    upper, lower = problem.figures(x)["schedule"].axes
+    assert len(upper.lines) - 1 == len(lower.lines) == 4

@@ -230,5 +230,5 @@ def test_files_and_figures(tmp_path: Path) -> None:
     upper, lower = figures["schedule"].axes
     np.testing.assert_allclose(upper.lines[0].get_ydata()[:-1], 1e3 * x)
     soc = problem.schedule(x)["storage at bus 1 soc"]
-    np.testing.assert_allclose(lower.lines[0].get_ydata(), 100 * soc)
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), [50.0, *(100 * soc)])
     assert set(problem.figures(None)) == {"line_loading", "voltage_band"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ class Shown:
         before, after: Settings and state of one candidate; ``after`` is None for the present grid
             alone.
         voltage_band_pu: The tightest voltage limits of all buses, None without any. [p.u.]
+        tables: Tables of all controls, see `Block.tables`.
         solved: Gives the grid with the settings shown, in a situation, solved by its own tool.
     """
 
@@ -37,6 +38,7 @@ class Shown:
     before: tuple[Settings, GridState]
     after: tuple[Settings, GridState] | None
     voltage_band_pu: tuple[float, float] | None
+    tables: Mapping[str, pd.DataFrame]
     solved: Callable[[int], Any]
 
     @property
@@ -119,6 +121,7 @@ class Block:
         objective_methods: Names and units of methods of snapped vectors (n, n_var), shape (n,),
             that are objectives of the block alone.
         searches: Objectives that need power flows of their own, by name.
+        no_periods: Why there cannot be a vector for each of several periods; empty where there can.
         settings_tell: Whether `encode_series` finds the vector in its settings.
     """
 
@@ -129,6 +132,7 @@ class Block:
     constraints: tuple[BlockConstraint, ...] = ()
     objective_methods: Mapping[str, str] = {}
     searches: Mapping[str, BlockSearch] = {}
+    no_periods: str = ""
 
     @property
     def objectives(self) -> dict[str, BlockObjective]:
@@ -197,7 +201,7 @@ class Block:
         """The block with a vector for each of several periods of equal length.
 
         Raises:
-            ValueError: More periods than snapshots.
+            ValueError: More periods than snapshots, or a control that cannot have any.
         """
         return PeriodBlock(self, n_periods, situations)
 
@@ -224,8 +228,12 @@ class Block:
     def finish(self, applied: Any, x: FloatArray, snapshot: int) -> None:
         """Adds what settings do not say to a grid that has those of ``x``, before it is solved."""
 
-    def write(self, x: FloatArray, folder: Path) -> None:
-        """Writes files of the block's own beside those of the grid."""
+    def tables(self, x: FloatArray) -> dict[str, pd.DataFrame]:
+        """Tables of what ``x`` (n_var,) sets, by the name of the CSV file that holds them.
+
+        Those of a name that several blocks have become one, see `together`.
+        """
+        return {}
 
     def figures(self, x: FloatArray | None, shown: Shown) -> dict[str, Figure]:
         """Figures of the block's own, by name; of the present grid where ``x`` is None."""
@@ -265,16 +273,21 @@ class ControlKind(Protocol):
 class PeriodBlock(Block):
     """A block with a vector of its own for each of several periods of equal length.
 
+    Constraints of the block hold in every period; its objectives are the means over the periods.
+
     Args:
         block: A block whose values hold in every situation.
         n_periods: Number of periods, one after the other.
         situations: What they divide.
 
     Raises:
-        ValueError: More periods than snapshots.
+        ValueError: More periods than snapshots, or a block whose values change over time already.
     """
 
     def __init__(self, block: Block, n_periods: int, situations: Situations) -> None:
+        if block.no_periods or len(block.present(situations)) > 1 or block.searches:
+            why = block.no_periods or "its values change over time already"
+            raise ValueError(f"periods of {block.kind}: {why}")
         if not 1 <= n_periods <= situations.n_time:
             raise ValueError(
                 f"periods of {block.kind}: expected 1 to {situations.n_time}, the snapshots of the "
@@ -288,6 +301,33 @@ class PeriodBlock(Block):
             for p in range(n_periods)
             for v in block.variables
         )
+
+        self.constraints = tuple(
+            BlockConstraint(c.names, c.kinds, partial(self._worst, c.function))
+            for c in block.constraints
+        )
+
+    @property
+    def objectives(self) -> dict[str, BlockObjective]:
+        """Those of the block, means over the periods."""
+        return {
+            name: BlockObjective(name, own.unit, partial(self._mean, own.function))
+            for name, own in self.block.objectives.items()
+        }
+
+    def _of_periods(self, function: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:
+        """A function of the vectors of each period, shape (n, n_periods, ...)."""
+        each = self._each(x)
+        values = function(each.reshape(-1, each.shape[-1]))
+        return values.reshape(*each.shape[:-1], *values.shape[1:])
+
+    def _worst(self, function: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:
+        worst: FloatArray = self._of_periods(function, x).max(axis=1)
+        return worst
+
+    def _mean(self, function: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:
+        mean: FloatArray = self._of_periods(function, x).mean(axis=1)
+        return mean
 
     def _each(self, x: FloatArray) -> FloatArray:
         return x.reshape(*x.shape[:-1], self.n_periods, len(self.block.variables))
@@ -348,6 +388,40 @@ def mappings_of_periods(settings: Settings, n_periods: int) -> list[SettingsMapp
             raise ValueError(f"{names[changes[0]]}: expected one value, but it changes {within}")
         found.append(Settings(settings.fields, own[0]).as_mapping())
     return found
+
+
+def together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of several blocks as one.
+
+    Those with a named index, such as snapshots, stand side by side, the second column ``"a"`` as
+    ``"a (2)"``; others one below the other.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    if tables[0].index.name is None:
+        return pd.concat(tables, ignore_index=True)
+    joined = pd.concat(tables, axis=1)
+    columns: list[str] = []
+    for table in tables:
+        taken = set(columns)
+        n = 1
+        while any(_numbered(str(column), n) in taken for column in table):
+            n += 1
+        columns += [_numbered(str(column), n) for column in table]
+    return joined.set_axis(columns, axis=1)
+
+
+def _numbered(column: str, n: int) -> str:
+    """``"storage 1 soc"`` as ``"storage 1 (2) soc"``: the last word says what the column holds."""
+    if n == 1:
+        return column
+    name, _, quantity = column.rpartition(" ")
+    return f"{name} ({n}) {quantity}" if name else f"{column} ({n})"
+
+
+def add_table(applied: Any, name: str, table: pd.DataFrame) -> None:
+    """Puts a table of a block into a net, together with those that other blocks have put there."""
+    applied[name] = together([applied[name], table]) if name in applied else table
 
 
 def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

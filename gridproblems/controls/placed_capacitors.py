@@ -119,6 +119,7 @@ class PlacedCapacitorBlock(Block):
     """
 
     kind = "placed capacitors"
+    no_periods = "capacitors stay where they are"
     objective_methods: Mapping[str, str] = {"placed_kvar": "kvar"}
 
     def __init__(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -165,12 +164,14 @@ class ProfileBlock(Block):
             labels.loc[list(block.field.elements)] = block.profiles.columns[at_element].to_numpy()
             table[PROFILE] = labels
 
-    def write(self, x: FloatArray, folder: Path) -> None:
-        """Powers per element in CSV files."""
+    def tables(self, x: FloatArray) -> dict[str, pd.DataFrame]:
+        """Powers per element."""
+        found = {}
         for block, at_element in self.at_elements(x):
             powers = block.profiles.iloc[:, at_element]
             powers.columns = [f"{block.field.table} {element}" for element in block.field.elements]
-            powers.to_csv(folder / f"{block.name}_p_mw.csv", index_label="snapshot")
+            found[f"{block.name}_p_mw"] = powers.rename_axis("snapshot")
+        return found
 
     # -- moves -----------------------------------------------------------------------------
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from gridproblems.controls.block import Block, BlockConstraint, Shown
+from gridproblems.controls.block import Block, BlockConstraint, Shown, add_table
 from gridproblems.controls.storages import SCHEDULE, StorageCodec, add_storages, storages_of
 from gridproblems.situations import Situations
 from gridproblems.state import FloatArray, Settings, SettingsMapping
@@ -92,6 +91,7 @@ class ScheduleBlock(Block):
     """
 
     kind = "schedules"
+    no_periods = "schedules have a value for every snapshot"
 
     def __init__(self, codec: StorageCodec, net: Any) -> None:
         self.codec, self._net = codec, net
@@ -194,13 +194,13 @@ class ScheduleBlock(Block):
 
     def finish(self, applied: Any, x: FloatArray, snapshot: int) -> None:
         """The whole schedule as a table of the net, and states of charge in per cent."""
-        applied[SCHEDULE] = self.schedule(x)
+        add_table(applied, SCHEDULE, self.schedule(x))
         soc = self.codec.soc(self.codec.p_mw(x))[snapshot % self.codec.n_snapshots + 1]
         applied.storage.loc[list(self.fields[0].elements), "soc_percent"] = 100.0 * soc
 
-    def write(self, x: FloatArray, folder: Path) -> None:
-        """The schedule as CSV file."""
-        self.schedule(x).to_csv(folder / "schedule.csv")
+    def tables(self, x: FloatArray) -> dict[str, pd.DataFrame]:
+        """The schedule."""
+        return {"schedule": self.schedule(x)}
 
     def figures(self, x: FloatArray | None, shown: Shown) -> dict[str, Figure]:
         """Powers and states of charge over time."""
@@ -208,8 +208,13 @@ class ScheduleBlock(Block):
 
         if x is None:
             return {}
-        hours = self.codec.hours
-        return {"schedule": plot_storages(self.schedule(x), hours=hours, title=shown.title)}
+        figure = plot_storages(
+            shown.tables["schedule"],
+            hours=self.codec.hours,
+            soc_start=self.codec.battery.soc_start,
+            title=shown.title,
+        )
+        return {"schedule": figure}
 
 
 def beyond_charge(soc: FloatArray, battery: Battery) -> FloatArray:

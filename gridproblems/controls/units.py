@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,8 +17,10 @@ from gridproblems.controls.block import (
     BlockSearch,
     PlacedBlock,
     Shown,
+    add_table,
 )
 from gridproblems.controls.schedules import beyond_charge
+from gridproblems.controls.storages import SCHEDULE
 from gridproblems.controls.unit_codec import (
     UNIT_KINDS,
     Range,
@@ -341,6 +342,7 @@ class UnitBlock(Block):
     """
 
     kind = "units"
+    no_periods = "units stay where they are, and storages have a value for every snapshot"
     objective_methods: Mapping[str, str] = {"unit_cost_eur_per_year": "EUR/a"}
     searches: Mapping[str, BlockSearch] = {
         HOSTING_CAPACITY.name: HOSTING_CAPACITY,
@@ -502,13 +504,15 @@ class UnitBlock(Block):
                 pp.create_sgen(applied, p_mw=power, q_mvar=reactive, sn_mva=row["size"], **at)
         schedule = self.schedule(x)
         schedule.loc[:, [column for column in schedule if column.endswith(" p_mw")]] *= scaling
-        applied["units"], applied["storage_schedule"] = table, schedule
+        add_table(applied, "units", table)
+        add_table(applied, SCHEDULE, schedule)
 
-    def write(self, x: FloatArray, folder: Path) -> None:
-        """Units and schedules as CSV files."""
-        self.codec.table(x).to_csv(folder / "units.csv", index=False)
+    def tables(self, x: FloatArray) -> dict[str, pd.DataFrame]:
+        """Units, and schedules of storages."""
+        found = {"units": self.codec.table(x)}
         if self.codec.storages:
-            self.schedule(x).to_csv(folder / "schedule.csv")
+            found["schedule"] = self.schedule(x)
+        return found
 
     def figures(self, x: FloatArray | None, shown: Shown) -> dict[str, Figure]:
         """The map with the units, and the schedules of storages."""
@@ -517,7 +521,12 @@ class UnitBlock(Block):
         if x is None:
             return {}
         title, hours = shown.title, self.codec.hours
-        found = {"units": plot_units(shown.solved(0), self.codec.table(x), title=title)}
+        found = {"units": plot_units(shown.solved(0), shown.tables["units"], title=title)}
         if self.codec.storages:
-            found["schedule"] = plot_storages(self.schedule(x), hours=hours, title=title)
+            found["schedule"] = plot_storages(
+                shown.tables["schedule"],
+                hours=hours,
+                soc_start=self.codec.battery.soc_start,
+                title=title,
+            )
         return found

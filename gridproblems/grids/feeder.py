@@ -343,19 +343,30 @@ class FeederGrid:
         (folder / "settings.dss").write_text(self.script(controlled), encoding="utf-8")
 
     def figures(self, shown: Shown) -> dict[str, Figure]:
-        """Histogram of bus voltages, and voltages over the distance from the source."""
+        """Histogram of bus voltages, and voltages over the distance from the source.
+
+        Of several situations the one is drawn that is the worst for the voltages.
+        """
         from gridproblems.plotting import plot_distance_profile, plot_voltage_histogram
 
+        band = shown.voltage_band_pu or (self.fitness.low_pu, self.fitness.high_pu)
+        row = self._worst_voltages((shown.after or shown.before)[1])
+        name, title = shown.situations.names[row], shown.title
         states = {"baseline": (self.undisturbed_state, 0)}
-        if shown.before[0].fields:
-            states["disturbed"] = (shown.before[1], 0)
+        if name:
+            states["disturbed"] = (shown.before[1], row)
+            title += f", {name}"
         if shown.after is not None:
-            states["optimised"] = (shown.after[1], 0)
-        band, title = (self.fitness.low_pu, self.fitness.high_pu), shown.title
+            states["optimised"] = (shown.after[1], row)
         return {
             "histogram": plot_voltage_histogram(states, band, title=title),
             "profile": plot_distance_profile(self.circuit, states, band, title=title),
         }
+
+    def _worst_voltages(self, state: GridState) -> int:
+        """The situation that solves with the largest fitness of the phases' voltages."""
+        fitness = self.fitness(state["node_vm_pu"])
+        return int(np.where(state.solved, fitness, -np.inf).argmax())
 
     def measured(self, state: GridState) -> dict[str, float]:
         """Range of the voltages of all phases, and how many are outside the band of ``fitness``.

@@ -52,6 +52,9 @@ NET_LIMITS = (
     "radial",
 )
 
+#: Tables that controls put into a net that `apply` gives; those of an earlier one are left out.
+TABLES_OF_CONTROLS = ("units", "storage_schedule")
+
 
 class NetGrid:
     """A net, its present values and limits; it knows neither ``x`` nor pymoo.
@@ -86,6 +89,8 @@ class NetGrid:
         if zip_percent is not None:
             set_zip(self.given, zip_percent)
         self.net = copy.deepcopy(self.given)
+        for table in TABLES_OF_CONTROLS:
+            self.net.pop(table, None)
         self.name = self.case.name if self.case else str(self.given.name or "net")
 
     # -- elements ---------------------------------------------------------------------------
@@ -260,15 +265,19 @@ class NetGrid:
         """Voltages and loadings before and after: per element, or over time."""
         from gridproblems import plotting
 
-        if shown.situations.n > 1:
-            hours, title = shown.situations.hours, shown.title
+        situations = shown.situations
+        if situations.n > 1:
+            hours, title = situations.hours, shown.title
+            names = situations.names if situations.n > situations.n_time else None
             loading = {name: state.line_loading_percent for name, state in shown.states.items()}
             vm_pu = {name: state.vm_pu for name, state in shown.states.items()}
             band = shown.voltage_band_pu
             return {
-                "line_loading": plotting.plot_line_loading(loading, hours=hours, title=title),
+                "line_loading": plotting.plot_line_loading(
+                    loading, hours=hours, names=names, title=title
+                ),
                 "voltage_band": plotting.plot_voltage_band(
-                    vm_pu, band=band, hours=hours, title=title
+                    vm_pu, band=band, hours=hours, names=names, title=title
                 ),
             }
         before, after = shown.states["before"], shown.states.get("after")

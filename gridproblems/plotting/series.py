@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY, legend_below
+from gridproblems.plotting.style import AFTER, BEFORE, LIMIT, MANY, legend_below, new_figure, ticks
 from gridproblems.plotting.topology import bus_positions
 
 __all__ = ["plot_line_loading", "plot_map", "plot_voltage_band"]
@@ -24,6 +24,7 @@ def plot_line_loading(
     loading_percent: Mapping[str, np.ndarray],
     *,
     hours: float = 1.0,
+    names: Sequence[str] | None = None,
     limit: float | None = None,
     title: str = "",
 ) -> Figure:
@@ -33,13 +34,15 @@ def plot_line_loading(
         loading_percent: Under "before" and "after", or other names: loadings of all lines, shape
             (n_snapshots, n_lines). [%]
         hours: Duration of a snapshot. [h]
+        names: Of the snapshots where they are situations that do not follow each other in time.
         limit: Drawn where given. [%]
         title: Comes before the sums.
 
     Returns:
         The figure; the step lines are labelled by the names.
     """
-    figure, axes = _over_time(next(iter(loading_percent.values())), hours)
+    figure, axes = _over_time(len(next(iter(loading_percent.values()))), hours, names)
+    hours = hours if names is None else 1.0
     texts = []
     for name, values in loading_percent.items():
         largest = values.max(axis=1, initial=0.0)
@@ -59,6 +62,7 @@ def plot_voltage_band(
     *,
     band: tuple[float, float] | None = None,
     hours: float = 1.0,
+    names: Sequence[str] | None = None,
     title: str = "",
 ) -> Figure:
     """From the lowest to the highest bus voltage in every snapshot.
@@ -68,12 +72,14 @@ def plot_voltage_band(
             supply, shape (n_snapshots, n_buses). [p.u.]
         band: Lower and upper limit, drawn where given. [p.u.]
         hours: Duration of a snapshot. [h]
+        names: Of the snapshots where they are situations that do not follow each other in time.
         title: Comes before the extremes.
 
     Returns:
         The figure; one filled band per name.
     """
-    figure, axes = _over_time(next(iter(vm_pu.values())), hours)
+    figure, axes = _over_time(len(next(iter(vm_pu.values()))), hours, names)
+    hours = hours if names is None else 1.0
     texts = []
     for name, values in vm_pu.items():
         low, high = np.nanmin(values, axis=1), np.nanmax(values, axis=1)
@@ -179,15 +185,16 @@ def _buses(axes: Axes, net: pandapowerNet, positions: pd.DataFrame, share: pd.Se
             )
 
 
-def _over_time(values: np.ndarray, hours: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(10.0, 4.0), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_xlim(0.0, len(values) * hours)
-    if len(values) * hours <= 48.0:
-        axes.set_xticks(np.arange(0.0, len(values) * hours + 1e-9, 3.0))
+def _over_time(n: int, hours: float, names: Sequence[str] | None) -> tuple[Figure, Axes]:
+    """Axes over ``n`` snapshots in time, or over situations by name."""
+    figure, axes = new_figure()
+    if names is not None:
+        ticks(axes, [name or "as it is" for name in names], 0.5)
+        axes.set_xlim(0.0, n)
+        return figure, axes
+    axes.set_xlim(0.0, n * hours)
+    if n * hours <= 48.0:
+        axes.set_xticks(np.arange(0.0, n * hours + 1e-9, 3.0))
     axes.set_xlabel("time [h]")
     return figure, axes
 

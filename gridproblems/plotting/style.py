@@ -16,6 +16,8 @@ AFTER = "#0072B2"
 LIMIT = "#D55E00"
 KNOWN = "#009E73"
 MARKED = "#E69F00"
+#: Of several series side by side.
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 
 # Above this many elements, tick labels are thinned and markers made smaller.
 MANY = 60
@@ -48,11 +50,17 @@ def dumbbells(
     if after is not None:
         axes.plot(position, after, "o", color=AFTER, markersize=0.65 * size, label="after")
     axes.set_xlim(-0.7, len(before) - 0.3)
-    _ticks(axes, labels)
+    ticks(axes, labels)
 
 
-def _ticks(axes: Axes, labels: Sequence[str]) -> None:
-    """Every label where there is room, else every second, fifth, tenth, ..."""
+def ticks(axes: Axes, labels: Sequence[str], offset: float = 0.0) -> None:
+    """Every label where there is room, else every second, fifth, tenth, ...
+
+    Args:
+        axes: Whose horizontal axis gets them.
+        labels: At 0, 1, 2, ...
+        offset: What is added to these places.
+    """
     step = next(
         step
         for step in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 5000, 10**9)
@@ -61,7 +69,9 @@ def _ticks(axes: Axes, labels: Sequence[str]) -> None:
     shown = list(range(0, len(labels), step))
     text = [labels[position] for position in shown]
     long = max((len(label) for label in text), default=0) > 2
-    axes.set_xticks(shown, text, rotation=90 if long else 0, fontsize="x-small")
+    axes.set_xticks(
+        [place + offset for place in shown], text, rotation=90 if long else 0, fontsize="x-small"
+    )
 
 
 def limit_line(axes: Axes, limit: np.ndarray) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.collections import LineCollection
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.plotting.style import AFTER, KNOWN, LIMIT, MANY, MARKED
+from gridproblems.plotting.style import AFTER, KNOWN, LIMIT, MANY, MARKED, SERIES, style
 from gridproblems.plotting.topology import bus_positions
 
 if TYPE_CHECKING:
@@ -43,11 +45,14 @@ def plot_units(net: pandapowerNet, units: pd.DataFrame, *, title: str = "") -> F
     axes = figure.subplots()
     positions = bus_positions(net)
     place = {bus: i for i, bus in enumerate(net.bus.index)}
+    _open_lines(axes, net, positions, place)
     for table, (start, end) in {
         "line": ("from_bus", "to_bus"),
         "trafo": ("hv_bus", "lv_bus"),
     }.items():
         in_service = net[table][net[table].in_service.astype(bool)]
+        if table == "line":
+            in_service = in_service.drop(index=_opened_by_switches(net), errors="ignore")
         pairs = zip(in_service[start], in_service[end], strict=True)
         segments = [positions[[place[a], place[b]]] for a, b in pairs]
         axes.add_collection(LineCollection(segments, colors="#555555", linewidths=1.2))
@@ -93,6 +98,7 @@ def plot_units(net: pandapowerNet, units: pd.DataFrame, *, title: str = "") -> F
                 xytext=(14, -14),
                 textcoords="offset points",
                 fontsize="small",
+                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0.0, "pad": 1.0},
             )
     axes.set_axis_off()
     axes.autoscale_view()
@@ -102,18 +108,47 @@ def plot_units(net: pandapowerNet, units: pd.DataFrame, *, title: str = "") -> F
     if len(built):
         legend = figure.legend(loc="outside lower center", ncols=4, frameon=False)
         for handle in legend.legend_handles:
-            if handle is not None:
-                handle.set_sizes([60.0])  # type: ignore[attr-defined]
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([60.0])
     return figure
 
 
-def plot_storages(schedule: pd.DataFrame, *, hours: float = 1.0, title: str = "") -> Figure:
+def _opened_by_switches(net: pandapowerNet) -> list[int]:
+    """Lines in service with an open switch."""
+    own = net.switch[(net.switch.et == "l") & ~net.switch.closed.astype(bool)]
+    return sorted(set(own.element) & set(net.line.index[net.line.in_service.astype(bool)]))
+
+
+def _open_lines(
+    axes: Axes, net: pandapowerNet, positions: np.ndarray, place: dict[Any, int]
+) -> None:
+    """Dashes where a line is out of service, or opened by a switch."""
+    out = net.line.index[~net.line.in_service.astype(bool)]
+    opened = net.line.loc[[*out, *_opened_by_switches(net)]]
+    pairs = zip(opened.from_bus, opened.to_bus, strict=True)
+    segments = [positions[[place[a], place[b]]] for a, b in pairs]
+    if segments:
+        axes.add_collection(
+            LineCollection(
+                segments, colors="#bbbbbb", linewidths=1.0, linestyles="--", label="open line"
+            )
+        )
+
+
+def plot_storages(
+    schedule: pd.DataFrame,
+    *,
+    hours: float = 1.0,
+    soc_start: float | None = None,
+    title: str = "",
+) -> Figure:
     """Powers of storages and their states of charge over time.
 
     Args:
         schedule: Columns ``"<name> p_mw"`` (charging positive) and ``"<name> soc"`` (after the
             snapshot, share of the capacity) for every storage, one row per snapshot.
         hours: Duration of a snapshot. [h]
+        soc_start: State of charge before the first snapshot, drawn where given.
         title: Names the grid.
 
     Returns:
@@ -123,20 +158,29 @@ def plot_storages(schedule: pd.DataFrame, *, hours: float = 1.0, title: str = ""
     names = [c.removesuffix(" p_mw") for c in schedule.columns if c.endswith(" p_mw")]
     figure = Figure(figsize=(8.0, 5.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
+    style(upper)
+    style(lower)
+    colours = cycle(SERIES)
     edges = np.arange(len(schedule) + 1) * hours
     many = len(names) > _ROW_LABELS
     for name in names:
         kw = 1e3 * schedule[f"{name} p_mw"].to_numpy(dtype=float)
         label = None if many else name
-        (line,) = upper.step(edges, np.append(kw, kw[-1]), where="post", label=label)
+        colour = next(colours)
+        upper.step(edges, np.append(kw, kw[-1]), where="post", label=label, color=colour)
         soc = 100.0 * schedule[f"{name} soc"].to_numpy(dtype=float)
-        lower.plot(edges[1:], soc, color=line.get_color())
+        if soc_start is None:
+            lower.plot(edges[1:], soc, color=colour)
+        else:
+            lower.plot(edges, [100.0 * soc_start, *soc], color=colour)
     upper.axhline(0.0, color="k", linewidth=0.8)
-    upper.set_ylabel("power, charging positive [kW]")
+    upper.set_ylabel("power [kW]\n(charging positive)")
     lower.set_ylabel("state of charge [%]")
     lower.set_ylim(-2, 102)
     lower.set_xlabel("time [h]")
     lower.set_xlim(0, edges[-1])
+    if edges[-1] <= 48.0:
+        lower.set_xticks(np.arange(0.0, edges[-1] + 1e-9, 3.0))
     upper.set_title(f"{title}: storages" if title else "storages", loc="left")
     if names and not many:
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
