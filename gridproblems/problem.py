@@ -91,8 +91,8 @@ class GridProblem(ElementwiseProblem):
         constraints: Further functions of (settings, state), feasible where <= 0.
         every_situation: Constraints of every situation instead of those of the worst one per
             element and limit.
-        periods: Number of values over the series of some of the controls, by kind:
-            ``{"taps": 6}``; others have one for all times.
+        periods: Number of values over the series of some of the controls, by name: ``{"taps": 6}``;
+            others have one for all times.
         engine: Name of an engine, or ``"auto"`` for the first that gives the grid's results.
         n_jobs: Workers that evaluate a population, -1 for all cores.
         cache: Answer repeated vectors from memory: True for the latest 100,000, or how many.
@@ -760,10 +760,6 @@ def _bound(
     blocks = [
         control.bind(grid, situations, own) for control, own in zip(controls, prepared, strict=True)
     ]
-    unknown = sorted(set(periods) - {block.kind for block in blocks})
-    if unknown:
-        known = ", ".join(block.kind for block in blocks)
-        raise ValueError(f"periods: no control is called {unknown[0]!r}; known: {known}")
     taken = {
         (f.table, f.column, element)
         for block in blocks
@@ -772,9 +768,35 @@ def _bound(
         for element in f.elements
     }
     blocks = [b.without(taken) if isinstance(b, FixedBlock) else b for b in blocks]
+    called = {make: name for name, make in CONTROLS.items()}
+    names = [
+        called.get(type(control), block.kind) for control, block in zip(kinds, blocks, strict=True)
+    ]
+    return _over_periods(blocks, names, periods, situations)
+
+
+def _over_periods(
+    blocks: Sequence[Block],
+    names: Sequence[str],
+    periods: Mapping[str, int],
+    situations: Situations,
+) -> list[Block]:
+    """The blocks with as many periods as are asked for, by their kind or their name in `CONTROLS`.
+
+    Raises:
+        ValueError: No control of that name, or a number that cannot be.
+    """
+    known = [*names, *(block.kind for block in blocks)]
+    for name, n in periods.items():
+        if name not in known:
+            listed = ", ".join(dict.fromkeys(known))
+            raise ValueError(f"periods: no control is called {name!r}; known: {listed}")
+        if not isinstance(n, Integral) or isinstance(n, bool):
+            raise ValueError(f"periods of {name}: expected a whole number, got {shown(n)}")
+    asked = [periods.get(name, periods.get(b.kind)) for name, b in zip(names, blocks, strict=True)]
     return [
-        block.over_periods(periods[block.kind], situations) if block.kind in periods else block
-        for block in blocks
+        block if n is None else block.over_periods(int(n), situations)
+        for block, n in zip(blocks, asked, strict=True)
     ]
 
 

@@ -119,7 +119,7 @@ def _check_vectors(problem: GridProblem, X: FloatArray) -> None:
 def encodes_present(problem: GridProblem) -> bool:
     """Whether the vector of the present grid decodes to exactly what the grid has now."""
     of_vector, present = problem.decode(problem.base_x), problem.base_settings
-    return of_vector.fields == present.fields and np.array_equal(of_vector.values, present.values)
+    return of_vector.fields == present.fields and np.array_equal(of_vector.rows, present.rows)
 
 
 def _check_failure(problem: GridProblem) -> None:

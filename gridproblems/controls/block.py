@@ -293,7 +293,7 @@ class PeriodBlock(Block):
                 f"periods of {block.kind}: expected 1 to {situations.n_time}, the snapshots of the "
                 f"series, got {n_periods}"
             )
-        self.block, self.n_periods = block, n_periods
+        self.block, self.n_periods, self._n_time = block, n_periods, situations.n_time
         self.settings_tell = block.settings_tell
         self.kind, self.fields = block.kind, block.fields
         self.variables = tuple(
@@ -315,7 +315,9 @@ class PeriodBlock(Block):
             for name, own in self.block.objectives.items()
         }
 
-    def _of_periods(self, function: Callable[[FloatArray], FloatArray], x: FloatArray) -> FloatArray:
+    def _of_periods(
+        self, function: Callable[[FloatArray], FloatArray], x: FloatArray
+    ) -> FloatArray:
         """A function of the vectors of each period, shape (n, n_periods, ...)."""
         each = self._each(x)
         values = function(each.reshape(-1, each.shape[-1]))
@@ -364,6 +366,11 @@ class PeriodBlock(Block):
         """The rows of every period, with a column ``period``."""
         tables = [self.block.describe(part) for part in self._each(x)]
         return pd.concat([t.assign(period=p) for p, t in enumerate(tables)], ignore_index=True)
+
+    def finish(self, applied: Any, x: FloatArray, snapshot: int) -> None:
+        """What the block adds in the period of the snapshot."""
+        period = snapshot % self._n_time * self.n_periods // self._n_time
+        self.block.finish(applied, self._each(x)[period], snapshot)
 
 
 def mappings_of_periods(settings: Settings, n_periods: int) -> list[SettingsMapping]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridproblems.controls.block import Block, PlacedBlock
+from gridproblems.controls.block import Block, PeriodBlock, PlacedBlock
 from gridproblems.controls.direct import Control, DirectBlock
 from gridproblems.controls.variables import Variable, bounds
 from gridproblems.situations import SCALE, SET, Situations
@@ -153,10 +153,11 @@ class Joint:
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """The controls of all blocks that set columns as they are."""
+        """The controls of all blocks that set columns as they are, also in periods."""
+        plain = [block.block if isinstance(block, PeriodBlock) else block for block in self.blocks]
         return tuple(
             control
-            for block in self.blocks
+            for block in plain
             if isinstance(block, DirectBlock)
             for control in block.controls
         )
