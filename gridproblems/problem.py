@@ -770,7 +770,8 @@ def _bound(
     blocks = [b.without(taken) if isinstance(b, FixedBlock) else b for b in blocks]
     called = {make: name for name, make in CONTROLS.items()}
     names = [
-        called.get(type(control), block.kind) for control, block in zip(kinds, blocks, strict=True)
+        called.get(type(control), block.kind)
+        for control, block in zip(controls, blocks, strict=True)
     ]
     return _over_periods(blocks, names, periods, situations)
 
