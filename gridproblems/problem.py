@@ -788,12 +788,10 @@ def _over_periods(
         ValueError: No control of that name, or a number that cannot be.
     """
     known = [*names, *(block.kind for block in blocks)]
-    for name, n in periods.items():
+    for name in periods:
         if name not in known:
             listed = ", ".join(dict.fromkeys(known))
             raise ValueError(f"periods: no control is called {name!r}; known: {listed}")
-        if not isinstance(n, Integral) or isinstance(n, bool):
-            raise ValueError(f"periods of {name}: expected a whole number, got {shown(n)}")
     asked = [periods.get(name, periods.get(b.kind)) for name, b in zip(names, blocks, strict=True)]
     return [
         block if n is None else block.over_periods(int(n), situations)

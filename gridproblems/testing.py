@@ -236,9 +236,18 @@ def check_engine(
 
 
 class MixedProblem(ElementwiseProblem):
-    """Real, integer, binary and choice variables; x + y >= 5 is active at the optimum F = 1."""
+    """Real, integer, binary and choice variables; x + y >= 5 is active at the optimum F = 1.
 
-    def __init__(self, vectors: bool) -> None:
+    Args:
+        vectors: Whether points are flat vectors; else dicts of variables.
+        disturbance: What numpy's global generator is seeded with in every evaluation, None to
+            leave it alone.
+
+    Attributes:
+        seen: The points that were evaluated.
+    """
+
+    def __init__(self, vectors: bool, disturbance: int | None = None) -> None:
         variables = {
             "x": Real(bounds=(-2.0, 2.0)),
             "y": Real(bounds=(0.0, 10.0)),
@@ -249,11 +258,13 @@ class MixedProblem(ElementwiseProblem):
         xl = np.array([-2.0, 0.0, -5.0, 0.0, 0.0]) if vectors else None
         xu = np.array([2.0, 10.0, 20.0, 1.0, 3.0]) if vectors else None
         super().__init__(vars=variables, n_obj=1, n_ieq_constr=1, xl=xl, xu=xu)
-        self.vectors = vectors
+        self.vectors, self._disturbance = vectors, disturbance
         self.seen: list[Any] = []
 
     def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         self.seen.append(copy.deepcopy(x))
+        if self._disturbance is not None:
+            np.random.seed(self._disturbance)  # noqa: NPY002 (only those who draw from it notice)
         x1, y, k, on, size = x.values() if isinstance(x, dict) else x
         if not isinstance(x, dict):
             size = (0.5, 1.0, 2.0, 8.0)[int(size)]
@@ -263,7 +274,10 @@ class MixedProblem(ElementwiseProblem):
 
 
 def check_algorithm(
-    make: Callable[[Problem], Algorithm], n_evals: int = 300, vectors: bool = True
+    make: Callable[[Problem], Algorithm],
+    n_evals: int = 300,
+    vectors: bool = True,
+    own_generator: bool = True,
 ) -> None:
     """An algorithm on a small mixed and constrained problem: seeds, bounds, budget, its inputs.
 
@@ -271,10 +285,11 @@ def check_algorithm(
         make: Makes the algorithm for a problem.
         n_evals: Budget of the runs; it may be exceeded by less than a generation.
         vectors: Whether it takes flat vectors; else dicts of variables.
+        own_generator: Whether it draws from ``random_state`` alone. Else numpy's global generator
+            is left alone during a run.
     """
-    first = _run(make, n_evals, 3, vectors)
-    np.random.seed(99)  # noqa: NPY002 (another state of the global generator)
-    second = _run(make, n_evals, 3, vectors)
+    first = _run(make, n_evals, 3, vectors, disturbance=0 if own_generator else None)
+    second = _run(make, n_evals, 3, vectors, disturbance=1 if own_generator else None)
     other = _run(make, n_evals, 4, vectors)
     _require(_same(first.seen, second.seen), "the same seed gives another run")
     _require(not _same(first.seen, other.seen), "another seed gives the same run")
@@ -284,9 +299,13 @@ def check_algorithm(
 
 
 def _run(
-    make: Callable[[Problem], Algorithm], n_evals: int, seed: int, vectors: bool
+    make: Callable[[Problem], Algorithm],
+    n_evals: int,
+    seed: int,
+    vectors: bool,
+    disturbance: int | None = None,
 ) -> MixedProblem:
-    problem = MixedProblem(vectors)
+    problem = MixedProblem(vectors, disturbance)
     minimize(problem, make(problem), ("n_evals", n_evals), seed=seed, copy_algorithm=False)
     return problem
 

@@ -360,7 +360,11 @@ PERIODS: dict[str, tuple[Any, Any, str]] = {
     "schedules": ([Schedules(STORAGE)], 3, "periods of schedules: schedules have a value for"),
     "taps": ([Taps()], 25, "periods of taps: expected 1 to 24, the snapshots of the series"),
     "tap": ([Taps()], 2, "periods: no control is called 'tap'; known: taps"),
-    "control": ([Control("load", "p_mw", (0,), "real", 0, 1)], 1.5, "expected a whole number"),
+    "control": (
+        [Control("load", "p_mw", (0,), "real", 0, 1)],
+        1.5,
+        "periods: expected a mapping .*whole number",
+    ),
 }
 
 
