@@ -80,6 +80,8 @@ def test_limits_that_cannot_be_are_refused_by_every_task(task: str, limits: Any)
     more: dict[str, Any] = {}
     if task == "storage":
         more["storages"] = [{"bus": 9, "power_mw": 0.003, "energy_mwh": 0.009}]
+    if task == "grid":
+        more["controls"] = "switching"
     with pytest.raises(ValueError, match=r"^limits: "):
         PROBLEMS[task](case, limits=limits, **more)
 
