@@ -244,14 +244,23 @@ class Evaluation:
 
     def __call__(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Objectives (n, n_obj) and constraints (n, n_entries) of snapped vectors (n, n_var)."""
+        n_together = max(1, MAX_TOGETHER // self.situations.n)
+        if 0 < len(X) <= n_together:
+            F, G = self._some(X)
+            self._count_failed(G)
+            return F, G
         F = np.empty((len(X), len(self.objectives)))
         G = np.empty((len(X), len(self.constraint_names)))
-        n_together = max(1, MAX_TOGETHER // self.situations.n)
         for first in range(0, len(X), n_together):
             some = slice(first, first + n_together)
             F[some], G[some] = self._some(X[some])
-        self.counts.add(failed=int((G[:, 0] > 0.0).sum()))
+        self._count_failed(G)
         return F, G
+
+    def _count_failed(self, G: FloatArray) -> None:
+        failed = int(np.count_nonzero(G[:, 0] > 0.0))
+        if failed:
+            self.counts.add(failed=failed)
 
     def _some(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         if self._is_plain:

@@ -35,10 +35,10 @@ class EvaluatedInBatches(Protocol):
 class PopulationRunner:
     """pymoo's ``elementwise_runner`` for grid problems.
 
-    Threads where the engine releases the GIL, else joblib's worker processes, which load the
-    problem once. (joblib's threads cost 10 to 25 ms a call, for they are started anew and waited
-    for by polling; that is more than a population of 100 takes.) The results are those of a serial
-    run, in the same order.
+    An engine with ``n_threads`` starts its own threads where they pay. Else threads where the
+    engine releases the GIL, else joblib's worker processes, which load the problem once. (joblib's
+    threads cost 10 to 25 ms a call, for they are started anew and waited for by polling; that is
+    more than a population of 100 takes.) The results are those of a serial run, in the same order.
 
     Args:
         n_jobs: Number of workers, -1 for all cores.
@@ -67,7 +67,7 @@ class PopulationRunner:
             X: The vectors, shape (n, n_var), or n dicts of variables.
         """
         problem: EvaluatedInBatches = f.problem  # type: ignore[attr-defined]
-        if self.n_jobs == 1 or len(X) < 2:
+        if not self.asks_workers(problem, len(X)):
             return problem.evaluate_many(X)
         chunks = np.array_split(X, min(self.n_jobs, len(X)))
         if problem.engine.releases_gil:
@@ -81,6 +81,10 @@ class PopulationRunner:
             for _, counts in results:
                 problem.counts.add(**counts)
         return [output for part in parts for output in part]
+
+    def asks_workers(self, problem: EvaluatedInBatches, n: int) -> bool:
+        """Whether several workers evaluate n vectors."""
+        return self.n_jobs > 1 and n > 1 and getattr(problem.engine, "n_threads", 1) == 1
 
     def _stored(self, problem: EvaluatedInBatches) -> str:
         """A file with the problem, written once and removed with this runner."""

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pandapower.auxiliary import pandapowerNet
 from pymoo.core import variable as pymoo_variable
-from pymoo.core.problem import ElementwiseProblem
+from pymoo.core.problem import ElementwiseEvaluationFunction, ElementwiseProblem
 
 from gridproblems import _summary, _vectors
 from gridproblems._arguments import check_arguments, shown
@@ -201,6 +201,9 @@ class GridProblem(ElementwiseProblem):
         self._cache_size = 100_000 if cache is True else int(cache)
         self._cache: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
         self._cache_lock = threading.Lock()
+        runner = PopulationRunner(n_jobs)
+        if hasattr(self.engine, "n_threads"):
+            self.engine.n_threads = runner.n_jobs
         super().__init__(
             vars={v.name: _pymoo_variable(v) for v in self.joint.variables},
             n_var=len(self.joint.variables),
@@ -208,7 +211,7 @@ class GridProblem(ElementwiseProblem):
             n_ieq_constr=len(self.constraint_names),
             xl=self.joint.xl,
             xu=self.joint.xu,
-            elementwise_runner=PopulationRunner(n_jobs),
+            elementwise_runner=runner,
         )
 
     def _limits(
@@ -600,7 +603,25 @@ class GridProblem(ElementwiseProblem):
                 raise ValueError(
                     f"x: expected vectors of {self.n_var} values, got an array of {X.shape}"
                 )
+            if not args and not kwargs and self._is_answered_here(X):
+                F, G, _ = self._values(np.atleast_2d(X))
+                return (F, G) if X.ndim == 2 else (F[0], G[0])
         return super().evaluate(X, *args, **kwargs)
+
+    def _is_answered_here(self, X: FloatArray) -> bool:
+        """Whether pymoo's own way to the values of vectors would add nothing but time: nobody has
+        put a runner, a callback or an evaluation of their own in it, and no workers are asked."""
+        own, runner = type(self), self.elementwise_runner
+        return (
+            len(X) > 0
+            and self.callback is None
+            and self.replace_nan_values_by is None
+            and isinstance(runner, PopulationRunner)
+            and (X.ndim == 1 or not runner.asks_workers(self, len(X)))
+            and own._evaluate is GridProblem._evaluate
+            and own.evaluate_many is GridProblem.evaluate_many
+            and self.elementwise_func is ElementwiseEvaluationFunction
+        )
 
     def _evaluate(
         self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
@@ -632,12 +653,17 @@ class GridProblem(ElementwiseProblem):
             raise ValueError(
                 f"x: expected vectors of {self.n_var} values, got an array of {flat.shape}"
             )
-        on_grid = self.joint.snap(flat)
-        F, G = self._through_cache(on_grid) if self._cache_size else self.evaluation(on_grid)
-        self.counts.add(len(X))
+        F, G, on_grid = self._values(flat)
         if is_dict:
             return [{"F": f, "G": g} for f, g in zip(F, G, strict=True)]
         return [{"F": f, "G": g, "X": x} for f, g, x in zip(F, G, on_grid, strict=True)]
+
+    def _values(self, X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """F and G of vectors, and the vectors on the grid that were evaluated; counts them."""
+        on_grid = self.joint.snap(X)
+        F, G = self._through_cache(on_grid) if self._cache_size else self.evaluation(on_grid)
+        self.counts.add(len(X))
+        return F, G, on_grid
 
     def _through_cache(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """As `_solve`, but solves only what is not remembered, and each vector once."""

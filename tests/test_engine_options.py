@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -355,3 +356,60 @@ def test_outages_of_lines_and_generators() -> None:
     state = problem.solve(problem.base_x)
     assert state.line_loading_percent[1, 3] == 0.0
     assert state.gen_p_mw[2, 0] == state.gen_q_mvar[3, 2] == 0.0
+
+
+# -- threads ----------------------------------------------------------------------------------
+
+
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = load_case("ieee39").net()
+    rng = np.random.default_rng(6)
+    lines = tuple(int(line) for line in net.line.index)
+    status = np.ones((151, len(lines)))
+    status[np.arange(151), rng.integers(0, len(lines), 151)] = 0.0  # some split the grid
+    settings = Settings((Field("line", "in_service", lines),), status[:, np.newaxis, :])
+    expected = NewtonEngine(net).solve(settings)
+    engine = NewtonEngine(net)
+    engine.n_threads = 3
+    monkeypatch.setattr(newton, "_PAYS", 1)
+    parts = []
+    solve_rows = engine._solve_rows
+
+    def noted(plan: object, values: np.ndarray, rows: np.ndarray) -> object:
+        parts.append((threading.get_ident(), len(values)))
+        return solve_rows(plan, values, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine, "_solve_rows", noted)
+    found = engine.solve(settings)
+    assert sum(n for _, n in parts) == 151
+    assert len(parts) >= 3
+    assert threading.get_ident() not in {ident for ident, _ in parts}
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.converged, expected.converged)
+    np.testing.assert_array_equal(found.n_unsupplied, expected.n_unsupplied)
+    assert (found.n_unsupplied > 0).any()
+    for row in (0, 60, 149, 150):
+        one, other = found.bus_branch(row), expected.bus_branch(row)
+        np.testing.assert_array_equal(one.v_pu, other.v_pu)
+        np.testing.assert_array_equal(one.ybus_pu, other.ybus_pu)
+
+
+def test_few_power_flows_are_solved_without_threads() -> None:
+    engine = NewtonEngine(load_case("ieee14").net())
+    engine.n_threads = 4
+    load = Field("load", "p_mw", (0,))
+    state = engine.solve(Settings((load,), np.linspace(1.0, 30.0, 20)[:, np.newaxis, np.newaxis]))
+    assert state.converged.all()
+    assert engine._threads is None
+    assert engine.solve(Settings((load,), np.zeros((0, 1, 1)))).values.shape[0] == 0
+
+
+def test_a_problem_with_workers_has_them_in_its_engine() -> None:
+    problem = GridProblem("ieee39", ["setpoints"], n_jobs=2)
+    assert problem.engine.n_threads == 2
+    assert GridProblem("ieee39", ["setpoints"]).engine.n_threads == 1
+    rng = np.random.default_rng(7)
+    X = rng.uniform(problem.xl, problem.xu, (40, problem.n_var))
+    alone = GridProblem("ieee39", ["setpoints"])
+    for found, expected in zip(problem.evaluate(X), alone.evaluate(X), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -116,6 +116,22 @@ def test_constraints_as_penalty_leaves_the_problem_alone() -> None:
     assert problem.n_ieq_constr == n_ieq_constr
 
 
+def test_evaluate_answers_as_pymoo_would() -> None:
+    problem = ReactivePowerDispatch("ieee14")
+    X = np.random.default_rng(0).uniform(problem.xl, problem.xu, (5, problem.n_var))
+    before = problem.counts.as_dict()["evaluated"]
+    F, G = problem.evaluate(X)
+    assert problem.counts.as_dict()["evaluated"] == before + 5
+    f, g = problem.evaluate(X[2])
+    assert (f.shape, g.shape) == ((1,), (problem.n_ieq_constr,))
+    out = problem.evaluate(X, return_values_of=["F", "G"], return_as_dictionary=True)
+    one = problem.evaluate(X[2], return_values_of=["F", "G"])
+    for found, expected in ((F, out["F"]), (G, out["G"]), (f, F[2]), (g, G[2]), (f, one[0])):
+        np.testing.assert_array_equal(found, expected)
+    problem.callback = lambda x, out: out["F"].fill(7.0)
+    assert problem.evaluate(X[2])[0][0] == 7.0
+
+
 def test_auto_takes_the_reference_where_newton_does_not_fit() -> None:
     net = tap_zoo()
     pp.set_user_pf_options(net, enforce_p_lims=True)

@@ -21,6 +21,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.experimental import structref
 
 from gridproblems._compile import compiled, compiled_in_place
 from gridproblems.engines._compiled import CompiledModel
@@ -257,9 +259,34 @@ def work_of(model: CompiledModel, structure: Structure, e: Elimination) -> Work:
     return Work(*(lane_array(rows.get(name, n)) for name in Work._fields))
 
 
+@structref.register
+class _KeptType(types.StructRef):
+    """Type of `_Kept` in compiled code."""
+
+    def preprocess_fields(self, fields: Any) -> Any:
+        return tuple((name, types.unliteral(type_)) for name, type_ in fields)
+
+
+class _Kept(structref.StructRefProxy):
+    """All arrays of a model and of its work, held by compiled code.
+
+    To hand a hundred arrays over takes longer than a small power flow; this is handed over as one.
+    """
+
+
+_KEPT = ("arrays", "structure", "elimination", "work")
+structref.define_proxy(_Kept, _KeptType, list(_KEPT))
+
+
+@compiled
+def keep(arrays, structure, elimination, work):  # type: ignore[no-untyped-def]
+    """Puts them into one object."""
+    return _Kept(arrays, structure, elimination, work)
+
+
 @compiled
 def solve_blocks(  # type: ignore[no-untyped-def]
-    parameters, which, rows, v, status, a, m, e, w, tolerance_pu, max_iterations, band_pu
+    parameters, which, rows, v, status, kept, tolerance_pu, max_iterations, band_pu
 ):
     """Solves power flows block by block.
 
@@ -269,11 +296,12 @@ def solve_blocks(  # type: ignore[no-untyped-def]
         rows: Rows of the state, shape (n, n_values); filled where the power flow converged.
         v: Voltages, shape (n, n_model_buses), filled likewise.
         status: Filled with what became of each power flow, shape (n,).
-        a, m, e, w: `Arrays`, `Structure`, `Elimination`, `Work`.
+        kept: `keep` of `Arrays`, `Structure`, `Elimination`, `Work`.
         tolerance_pu: Largest mismatch allowed.
         max_iterations: Steps after which a power flow is given up.
         band_pu: Lowest and highest voltage of a solution that is taken.
     """
+    a, m, e, w = kept.arrays, kept.structure, kept.elimination, kept.work
     block = np.empty(LANES, dtype=np.int64)
     state = np.empty(LANES, dtype=np.int64)
     for first in range(0, len(which), LANES):
@@ -298,7 +326,7 @@ def solve_blocks(  # type: ignore[no-untyped-def]
 
 @compiled
 def solve_linear_blocks(  # type: ignore[no-untyped-def]
-    parameters, v, right_sides, solutions, transposed, a, m, e, w
+    parameters, v, right_sides, solutions, transposed, kept
 ):
     """Solves linear equations with the Jacobians of given voltages, block by block.
 
@@ -308,11 +336,12 @@ def solve_linear_blocks(  # type: ignore[no-untyped-def]
         right_sides: Shape (n, n_right_sides, n_unknowns).
         solutions: Filled, of the same shape.
         transposed: Whether the Jacobians are to be transposed.
-        a, m, e, w: `Arrays`, `Structure`, `Elimination`, `Work`.
+        kept: `keep` of `Arrays`, `Structure`, `Elimination`, `Work`.
 
     Returns:
         The largest growth of `factorise`; NaN or infinite where a Jacobian is singular.
     """
+    a, m, e, w = kept.arrays, kept.structure, kept.elimination, kept.work
     block = np.empty(LANES, dtype=np.int64)
     state = np.empty(LANES, dtype=np.int64)
     growth = 0.0
@@ -818,7 +847,7 @@ class BatchedNewton:
         max_iterations: int,
         band_pu: tuple[float, float] = (0.0, np.inf),
     ) -> None:
-        self._all = (model.arrays, *structure, work_of(model, *structure))
+        self._kept = keep(model.arrays, *structure, work_of(model, *structure))
         self._limits = (tolerance_pu, max_iterations, band_pu)
 
     def solve(
@@ -836,7 +865,7 @@ class BatchedNewton:
             What became of every power flow, shape (n,): RUNNING where ``which`` leaves it out.
         """
         status = np.full(len(parameters), RUNNING, dtype=np.int64)
-        solve_blocks(parameters, which, rows, v, status, *self._all, *self._limits)
+        solve_blocks(parameters, which, rows, v, status, self._kept, *self._limits)
         return status
 
     def solve_linear(
@@ -867,7 +896,7 @@ class BatchedNewton:
             np.linalg.LinAlgError: A Jacobian is singular, or nearly so.
         """
         solutions = np.empty_like(right_sides)
-        growth = solve_linear_blocks(parameters, v, right_sides, solutions, transposed, *self._all)
+        growth = solve_linear_blocks(parameters, v, right_sides, solutions, transposed, self._kept)
         if not growth < MAX_GROWTH:
             raise np.linalg.LinAlgError(
                 f"a Jacobian is singular: pivots shrink by a factor of {growth:.1e}"

@@ -9,7 +9,8 @@ import contextlib
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -50,11 +51,11 @@ from gridproblems.engines._kernels import (
     prepare_all,
     read_results,
 )
+from gridproblems.engines._lanes import LANES
 from gridproblems.engines.reference import (
     ReferenceEngine,
     apply_settings,
     layout_of,
-    max_iterations,
     tolerance_mva,
 )
 from gridproblems.errors import UnsupportedByEngine
@@ -72,6 +73,8 @@ HIGH_PU = 1.2  # up here several solutions exist, and the start decides which is
 LOW_PU = 0.8  # down here ``runpp`` may find no solution where loads depend on voltage
 _MAX_STRUCTURES = 64
 _MAX_ROWS = 128
+_PAYS = 10_000  # results of a batch, per thread, from which threads pay
+_ALL_ROWS = np.arange(_MAX_ROWS)
 
 
 class NewtonEngine:
@@ -94,6 +97,9 @@ class NewtonEngine:
     Args:
         net: The base case; it is copied and never changed.
 
+    Attributes:
+        n_threads: Threads that solve parts of a large batch side by side; the bits stay.
+
     Raises:
         UnsupportedByEngine: The net has what the model cannot represent, such as converters.
     """
@@ -111,18 +117,20 @@ class NewtonEngine:
             )
         self._net = copy.deepcopy(net)
         self._tolerance_mva = tolerance_mva(net)
-        iterations = max_iterations(net)
+        iterations = net.get("user_pf_options", {}).get("max_iteration", "auto")
         self._max_iterations = DEFAULT_ITERATIONS if iterations == "auto" else int(iterations)
         self._models: OrderedDict[Any, _Compiled] = OrderedDict()
+        self.n_threads = 1
         self._forget_runtime()
 
     def _forget_runtime(self) -> None:
         self._local = threading.local()
         self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
         self._last: tuple[tuple[Field, ...], _Plan] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_net", "_is_plain", "_tolerance_mva", "_max_iterations", "_models")
+        kept = ("_net", "_is_plain", "_tolerance_mva", "_max_iterations", "_models", "n_threads")
         return {key: self.__dict__[key] for key in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -135,22 +143,45 @@ class NewtonEngine:
         values, shape = settings.rows, settings.shape
         n = len(values)
         rows = np.empty((n, plan.layout.n_values))
-        converged = np.zeros(n, dtype=np.bool_)
-        n_unsupplied = np.zeros(n, dtype=np.int64)
-        solutions: list[tuple[_Solution, int]] = []
-        for start in range(0, n, _MAX_ROWS):
-            some = slice(start, min(n, start + _MAX_ROWS))
-            for solution, t in self._solve_rows(plan, values[some], rows[some]):
-                converged[len(solutions)] = solution.converged[t]
-                n_unsupplied[len(solutions)] = solution.n_unsupplied[t]
-                solutions.append((solution, t))
+        if n <= _MAX_ROWS and self.n_threads == 1:
+            blocks = [self._solve_rows(plan, values, rows)]
+            size = n
+        else:
+            n_parts = self._n_threads_for(n, rows.shape[1])
+            size = min(_MAX_ROWS, max(1, -(-n // (n_parts * LANES))) * LANES)
+            parts = [slice(first, first + size) for first in range(0, n, size)]
+            blocks = self._in_threads(
+                n_parts, lambda some: self._solve_rows(plan, values[some], rows[some]), parts
+            )
+        if len(blocks) == 1:
+            converged, n_unsupplied = blocks[0].converged, blocks[0].n_unsupplied
+        else:
+            converged, n_unsupplied = (
+                np.concatenate([np.zeros(0, dtype), *(getattr(b, name) for b in blocks)])
+                for name, dtype in (("converged", np.bool_), ("n_unsupplied", np.int64))
+            )
         return GridState(
             plan.layout,
-            rows.reshape(*shape, -1),
+            rows.reshape(*shape, plan.layout.n_values),
             converged.reshape(shape),
             n_unsupplied.reshape(shape),
-            lambda row: solutions[row][0].bus_branch(solutions[row][1]),
+            lambda row: blocks[row // size].bus_branch(row % size),
         )
+
+    def _n_threads_for(self, n: int, n_values: int) -> int:
+        """How many threads pay for a number of power flows with so many results each."""
+        return max(1, min(self.n_threads, n * n_values // _PAYS))
+
+    def _in_threads(
+        self, n_threads: int, solve: Callable[[slice], _Block], parts: list[slice]
+    ) -> list[_Block]:
+        """Solves parts side by side; results do not depend on who solves what."""
+        if n_threads == 1 or len(parts) < 2:
+            return [solve(part) for part in parts]
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self.n_threads)
+        return list(self._threads.map(solve, parts))
 
     def check(self, settings: Settings) -> None:
         """Newton solves any settings of a net it can represent."""
@@ -175,34 +206,50 @@ class NewtonEngine:
             last = self._last = (fields, plan)
         return last[1]
 
-    def _solve_rows(
-        self, plan: _Plan, values: FloatArray, rows: FloatArray
-    ) -> list[tuple[_Solution, int]]:
-        """Solves several snapshots; gives for each its solution and its place in there."""
-        if plan.compiled is not None:
-            together = self._workspace(plan.compiled).solve(plan.fields, values, rows)
-            found = [(together, t) for t in range(len(values))]
-            for t in np.flatnonzero(together.structure_changes).tolist():
-                found[t] = self._solve_anew(plan, plan.movable, values[t], rows[t])
-            return found
-        return [
-            self._solve_anew(plan, plan.structural, snapshot, row)
-            for snapshot, row in zip(values, rows, strict=True)
-        ]
+    def _solve_rows(self, plan: _Plan, values: FloatArray, rows: FloatArray) -> _Block:
+        """Solves several snapshots and fills their rows."""
+        if plan.compiled is None:
+            converged = np.zeros(len(values), dtype=np.bool_)
+            block = _Block(None, {}, converged, np.zeros(len(values), dtype=np.int64))
+            self._solve_others(plan, plan.structural, range(len(values)), values, rows, block)
+            return block
+        together = self._workspace(plan.compiled).solve(plan.fields, values, rows)
+        block = _Block(together, {}, together.converged, together.n_unsupplied)
+        if together.structure_changes is not None and together.structure_changes.any():
+            which = np.flatnonzero(together.structure_changes).tolist()
+            self._solve_others(plan, plan.movable, which, values, rows, block)
+        return block
+
+    def _solve_others(
+        self,
+        plan: _Plan,
+        structural: tuple[bool, ...],
+        which: Iterable[int],
+        values: FloatArray,
+        rows: FloatArray,
+        block: _Block,
+    ) -> None:
+        """Solves some snapshots of a block, each on a model of its own."""
+        for t in which:
+            solution = self._solve_anew(plan, structural, values[t], rows[t])
+            block.others[t] = solution
+            block.converged[t] = solution.converged[0]
+            block.n_unsupplied[t] = solution.n_unsupplied[0]
 
     def _solve_anew(
         self, plan: _Plan, structural: tuple[bool, ...], values: FloatArray, row: FloatArray
-    ) -> tuple[_Solution, int]:
+    ) -> _Solution:
         """Solves one snapshot on the model that pandapower builds for its structure."""
         try:
             workspace = self._workspace(self._compiled(plan.fields, structural, values))
         except NothingToSolve:
             row[:] = np.nan
-            return _NOTHING_SOLVED, 0
+            return _NOTHING_SOLVED
         solution = workspace.solve(plan.fields, values[np.newaxis], row[np.newaxis])
-        if solution.structure_changes[0] and structural != plan.movable:
+        changes = solution.structure_changes
+        if changes is not None and changes[0] and structural != plan.movable:
             return self._solve_anew(plan, plan.movable, values, row)
-        return solution, 0
+        return solution
 
     def _compiled(
         self, fields: tuple[Field, ...], structural: tuple[bool, ...], values: FloatArray
@@ -261,6 +308,23 @@ class _Compiled:
         return structure_of(self.model)
 
 
+class _Block(NamedTuple):
+    """Snapshots that were solved in one go, and those that have models of their own."""
+
+    together: _Solution | None
+    others: dict[int, _Solution]
+    converged: NDArray[np.bool_]
+    n_unsupplied: NDArray[np.int64]
+
+    def bus_branch(self, row: int) -> BusBranchSolution:
+        """Admittances and voltages of one power flow."""
+        other = self.others.get(row)
+        if other is not None:
+            return other.bus_branch(0)
+        assert self.together is not None
+        return self.together.bus_branch(row)
+
+
 class _Plan:
     """How settings with the same fields are solved."""
 
@@ -283,7 +347,7 @@ class _Solution(NamedTuple):
     model: CompiledModel | None
     n_unsupplied: NDArray[np.int64]
     converged: NDArray[np.bool_]
-    structure_changes: NDArray[np.bool_]  # off the tap table, or an outage splits the grid
+    structure_changes: NDArray[np.bool_] | None  # off the tap table, or a split grid; None: none
     parameters: FloatArray
     v_pu: ComplexArray
     taken_over: tuple[IntArray, GridState] | None = None  # snapshots that ``runpp`` solved
@@ -306,7 +370,7 @@ _NOTHING_SOLVED = _Solution(
     None,
     np.zeros(1, dtype=np.int64),
     np.array([False]),
-    np.array([False]),
+    None,
     np.zeros((1, 0)),
     np.zeros((1, 0), dtype=np.complex128),
 )
@@ -332,6 +396,7 @@ class _Workspace:
         self.compiled = compiled
         self._by_reference = by_reference
         m = compiled.model
+        self._is_simple = not len(m.arrays.status_branch) and not len(m.paired_place)
         tolerance_pu = tolerance_mva / m.arrays.base_mva
         is_sure = m.dc is None and by_reference is None
         is_zip = len(m.arrays.zip_share) > 0
@@ -356,16 +421,23 @@ class _Workspace:
         parameters = np.empty((n, len(m.parameters)))
         parameters[:] = m.parameters
         parameters[:, self.compiled.places] = values[:, self.compiled.source]
+        v = np.empty((n, len(m.slack_weights)), dtype=np.complex128)
+        n_unsupplied = np.full(n, m.n_unsupplied)
+        if self._is_simple and self._together is not None:  # nothing to find out before
+            status = self._together.solve(parameters, _ALL_ROWS[:n], rows, v)
+            converged = status == CONVERGED
+            if converged.all():
+                return _Solution(m, n_unsupplied, converged, None, parameters, v)
         structure_changes = _splits(m, parameters)
         solvable = ~structure_changes & equal_setpoints(m, parameters)
-        v = np.empty((n, len(m.slack_weights)), dtype=np.complex128)
-        converged = np.zeros(n, dtype=np.bool_)
-        if self._together is not None:
-            status = self._together.solve(parameters, np.flatnonzero(solvable), rows, v)
-            converged = status == CONVERGED
+        if self._together is None:
+            converged = np.zeros(n, dtype=np.bool_)
+        else:
+            if not self._is_simple:
+                status = self._together.solve(parameters, np.flatnonzero(solvable), rows, v)
+                converged = status == CONVERGED
             structure_changes |= status == OFF_TABLE
         rest = np.flatnonzero(solvable & ~converged & ~structure_changes)
-        n_unsupplied = np.full(n, m.n_unsupplied)
         taken_over = None
         if len(rest) and self._by_reference is not None:
             state = self._by_reference(fields, values[rest])
