@@ -26,7 +26,9 @@ from matplotlib.figure import Figure
 from study_files import facts, finished, results
 from typer.testing import CliRunner
 
-from gridproblems import PROBLEMS, cli_study
+from gridproblems import PROBLEMS, GridProblem, cli_study
+from gridproblems.controls import Switching, Units
+from gridproblems.situations import Scenarios
 from gridproblems.study import Results, Study
 from gridproblems.study.blobs import vector_key
 from gridproblems.study.describe import checked_solution
@@ -34,7 +36,7 @@ from gridproblems.study.export import export_csv
 from gridproblems.study.ready import STUDIES
 from gridproblems.study.report import how_to_repeat, verdict, write_report
 from gridproblems.study.run import Outcome
-from gridproblems.study.specs import algorithm_of, problem_of
+from gridproblems.study.specs import algorithm_of, described, problem_of
 from gridproblems.study.store import RunKey, Store
 from gridproblems.study.written import harmless
 
@@ -526,3 +528,60 @@ def test_verdict_where_nothing_is_feasible(tmp_path: Path) -> None:
     found = results(tmp_path / "s.db", {"p": facts()}, runs)
     assert "On p half of the runs or more found nothing feasible." in verdict(found)
     write_report(found, tmp_path / "r.html", figures=True)
+
+
+PARTS = (
+    "grid:case33bw?controls=switching,units:dg:2:buses=[5,9]&objectives=p_loss_kw:max"
+    '&situations=scenarios:{"load.p_mw":[0.8,1.1]}&limits=vm_pu=0.9,1.05;loading_percent=none'
+)
+
+
+def test_a_problem_of_parts_is_compared(tmp_path: Path) -> None:
+    arguments = (PARTS, "--algorithms", "hs,mvmo", "--seeds", "2", "--evals", "40", "--quiet")
+    result = invoke("compare", *arguments, "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    results = Results(tmp_path)
+    assert len(results.runs) == 4
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "p_loss_kw" in page
+    again = invoke("compare", *arguments, "--out", tmp_path, "--dry-run")
+    assert again.exit_code == 0, again.stderr
+
+
+def test_words_of_a_specification_are_the_parts(tmp_path: Path) -> None:
+    made = problem_of(PARTS)
+    same = GridProblem(
+        "case33bw",
+        [Switching(), Units("dg", 2, buses=[5, 9])],
+        Scenarios({"load.p_mw": [0.8, 1.1]}),
+        [("p_loss_kw", "max")],
+        {"vm_pu": [0.9, 1.05], "loading_percent": None},
+    )
+    assert made.fingerprint() == same.fingerprint()
+    as_json = PARTS.replace(
+        "vm_pu=0.9,1.05;loading_percent=none", '{"vm_pu": [0.9, 1.05], "loading_percent": null}'
+    )
+    assert described(as_json) == described(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", "controls: a problem without a task needs some"),
+        ("?controls=switch", "did you mean 'switching'?"),
+        ("?controls=units:dg:n=2", "arguments: kind, n_units"),
+        ("?controls=switching&situation=hours", "did you mean 'situations'?"),
+        ("?controls=switching&situations=hour", "did you mean 'hours'?"),
+        ("?controls=switching&objectives=p_loss_kw:worst", "known: mean, sum, energy, max"),
+        ("?controls=switching&limits=vm_pu", "limits: vm_pu: expected name=value"),
+        ("?controls=switching&limits=vm=1,2", "did you mean 'vm_pu'?"),
+    ],
+)
+def test_wrong_words_of_a_specification_are_one_line(
+    tmp_path: Path, options: str, message: str
+) -> None:
+    result = invoke("compare", f"grid:case33bw{options}", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
