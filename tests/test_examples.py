@@ -21,6 +21,7 @@ PRINTED = {
     "solve_a_case.py": r"losses 13\.\d{4} MW, best known 13\.\d{4} MW[\s\S]*voltage 1\.\d{4}",
     "two_objectives.py": r"\d+ nondominated points",
     "your_own_net.py": rf"3 controls, .* engine newton\nlosses {LOSS} before, {LOSS} after",
+    "your_own_parts.py": r"spread of voltages 0\.\d{4} p\.u\., now 0\.\d{4} p\.u\.",
     "your_own_objective.py": r"\d+\.\d{3} Mvar, violation 0\n",
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.plotting.style import AFTER, KNOWN, LIMIT, MANY, MARKED, SERIES, style
@@ -98,7 +99,7 @@ def plot_units(net: pandapowerNet, units: pd.DataFrame, *, title: str = "") -> F
                 xytext=(14, -14),
                 textcoords="offset points",
                 fontsize="small",
-                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0.0, "pad": 1.0},
+                path_effects=[withStroke(linewidth=2.0, foreground="white")],
             )
     axes.set_axis_off()
     axes.autoscale_view()
