@@ -16,7 +16,7 @@ import numpy as np
 import pandapower as pp
 
 from gridproblems.cases import CASES, Case, SettingsByElement, load_case
-from gridproblems.topology import switching_graph
+from gridproblems.nets.topology import switching_graph
 
 PAGE = Path(__file__).parent / "cases.md"
 

@@ -19,8 +19,9 @@ from gridproblems.controls import (
     Units,
     VoltVar,
 )
+from gridproblems.controls.economics import UnitCost
+from gridproblems.controls.state_of_charge import Battery
 from gridproblems.disturbances import LoadChange
-from gridproblems.economics import UnitCost
 from gridproblems.errors import (
     GridProblemError,
     MissingLimits,
@@ -31,7 +32,6 @@ from gridproblems.feeders import Feeder
 from gridproblems.problem import GridProblem
 from gridproblems.situations import Disturbances, Hours, Outages, Scenarios
 from gridproblems.state import GridState, Settings
-from gridproblems.state_of_charge import Battery
 from gridproblems.tasks.allocation import DERAllocation
 from gridproblems.tasks.orpd import ReactivePowerDispatch
 from gridproblems.tasks.placement import DERPlacement

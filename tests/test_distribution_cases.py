@@ -15,7 +15,7 @@ import pandapower.networks as pn
 import pytest
 
 from gridproblems.cases import CASES, Case, load_case
-from gridproblems.topology import switching_graph
+from gridproblems.nets.topology import switching_graph
 
 FEEDERS = [name for name in CASES if "reconfiguration" in load_case(name).tasks]
 TOP_100 = Path(__file__).parent / "data" / "case33bw_top100.csv"

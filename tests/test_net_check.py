@@ -14,7 +14,7 @@ from pandapower.auxiliary import pandapowerNet
 from pandapower.control import ContinuousTapControl
 
 from gridproblems import ReactivePowerDispatch
-from gridproblems.network import (
+from gridproblems.nets.network import (
     check_net,
     label_of,
     loading_limits,

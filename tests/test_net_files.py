@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from gridproblems import ReactivePowerDispatch
 from gridproblems.cli import app
-from gridproblems.net_json import MAX_DEPTH
-from gridproblems.network import load_net
+from gridproblems.nets.net_json import MAX_DEPTH
+from gridproblems.nets.network import load_net
 from gridproblems.study.specs import problem_of
 
 Document = dict[str, Any]

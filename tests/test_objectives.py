@@ -14,7 +14,12 @@ from nets import tap_zoo, two_bus
 from gridproblems import ReactivePowerDispatch
 from gridproblems.constraints import Limit, StateLimits
 from gridproblems.engines import NewtonEngine, ReferenceEngine
-from gridproblems.network import loading_limits, machine_limits, radial_constraint, voltage_limits
+from gridproblems.nets.network import (
+    loading_limits,
+    machine_limits,
+    radial_constraint,
+    voltage_limits,
+)
 from gridproblems.objectives import (
     OBJECTIVES,
     l_index,

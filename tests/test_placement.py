@@ -15,10 +15,10 @@ from pandapower.auxiliary import pandapowerNet
 from pymoo.optimize import minimize
 
 from algorithms import MVMO
-from gridproblems.contingency import secure_lines
+from gridproblems.controls.economics import UnitCost, annuity_factor
 from gridproblems.controls.unit_codec import UNIT_KINDS, candidate_buses
-from gridproblems.economics import UnitCost, annuity_factor
 from gridproblems.engines.reference import runpp_options
+from gridproblems.nets.contingency import secure_lines
 from gridproblems.tasks.placement import DERPlacement
 
 PUBLISHED = pd.read_csv(Path(__file__).parent / "data" / "dg_33bus.csv", dtype=str).fillna("")

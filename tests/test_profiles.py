@@ -13,7 +13,7 @@ import pytest
 from nets import two_bus
 
 from gridproblems.cases import load_case
-from gridproblems.profiles import profile_table, simbench_net, warn_of_kw
+from gridproblems.nets.profiles import profile_table, simbench_net, warn_of_kw
 
 
 def test_packaged_profiles() -> None:

@@ -14,7 +14,7 @@ from pandapower.auxiliary import pandapowerNet
 from pymoo.optimize import minimize
 
 from algorithms import MVMO
-from gridproblems.state_of_charge import Battery
+from gridproblems.controls.state_of_charge import Battery
 from gridproblems.tasks.placement import DERPlacement
 from gridproblems.tasks.storage import StorageSchedule
 

@@ -13,7 +13,7 @@ import pytest
 from nets import feeder, two_bus
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.topology import (
+from gridproblems.nets.topology import (
     SwitchingGraph,
     count_loops_and_islands,
     demand_mva,

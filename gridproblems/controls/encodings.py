@@ -17,15 +17,15 @@ from gridproblems._compile import compiled
 from gridproblems._names import with_nearest
 from gridproblems._union_find import union
 from gridproblems.controls.variables import Variable
-from gridproblems.network import label_of
-from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
-from gridproblems.topology import (
+from gridproblems.nets.network import label_of
+from gridproblems.nets.topology import (
     BoolArray,
     IntArray,
     SwitchingGraph,
     line_switches,
     spanning_trees,
 )
+from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 
 
 class Encoding(Protocol):

@@ -12,7 +12,7 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.cases import Case
 from gridproblems.controls.variables import Variable
-from gridproblems.profiles import profile_table
+from gridproblems.nets.profiles import profile_table
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 
 TABLES = {"generation": "sgen", "load": "load"}

@@ -19,9 +19,9 @@ from gridproblems.controls.permutations import (
     elements_of,
     profile_tables,
 )
-from gridproblems.network import label_of
-from gridproblems.profiles import warn_of_kw
-from gridproblems.sensitivity_estimate import SensitivityEstimate
+from gridproblems.controls.sensitivity_estimate import SensitivityEstimate
+from gridproblems.nets.network import label_of
+from gridproblems.nets.profiles import warn_of_kw
 from gridproblems.situations import Hours, Situations
 from gridproblems.state import FloatArray, Settings, SettingsMapping
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from gridproblems.controls.block import Block, BlockConstraint, Shown, add_table
+from gridproblems.controls.state_of_charge import TOLERANCE, Battery, battery_of
 from gridproblems.controls.storages import SCHEDULE, StorageCodec, add_storages, storages_of
 from gridproblems.situations import Situations
 from gridproblems.state import FloatArray, Settings, SettingsMapping
-from gridproblems.state_of_charge import TOLERANCE, Battery, battery_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

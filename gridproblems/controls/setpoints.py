@@ -14,7 +14,7 @@ from gridproblems._warn import warn_user
 from gridproblems.controls.block import Block
 from gridproblems.controls.direct import Control, bound
 from gridproblems.controls.elements import asked_elements
-from gridproblems.network import label_of, number
+from gridproblems.nets.network import label_of, number
 from gridproblems.situations import Situations
 
 DEFAULT_BAND_PU = (0.95, 1.05)

@@ -12,7 +12,7 @@ from pandapower.auxiliary import pandapowerNet
 from gridproblems.controls.block import Block
 from gridproblems.controls.direct import Control, bound
 from gridproblems.controls.elements import asked_elements
-from gridproblems.network import label_of, number
+from gridproblems.nets.network import label_of, number
 from gridproblems.situations import Situations
 
 

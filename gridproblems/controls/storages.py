@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._arguments import shown
+from gridproblems.controls.state_of_charge import Battery
 from gridproblems.controls.variables import Variable
-from gridproblems.network import label_of, number
+from gridproblems.nets.network import label_of, number
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
-from gridproblems.state_of_charge import Battery
 
 SCHEDULE = "storage_schedule"  # the table of a net that `apply` gave
 

@@ -20,11 +20,9 @@ from gridproblems.controls.block import (
     mappings_of_periods,
 )
 from gridproblems.controls.encodings import SwitchingCodec, make_encoding
-from gridproblems.network import label_of
-from gridproblems.reliability import Interruptions
-from gridproblems.situations import Situations
-from gridproblems.state import FloatArray, Settings, SettingsMapping
-from gridproblems.topology import (
+from gridproblems.controls.reliability import Interruptions
+from gridproblems.nets.network import label_of
+from gridproblems.nets.topology import (
     BoolArray,
     SwitchingGraph,
     count_loops_and_islands,
@@ -35,6 +33,8 @@ from gridproblems.topology import (
     line_switches,
     switching_graph,
 )
+from gridproblems.situations import Situations
+from gridproblems.state import FloatArray, Settings, SettingsMapping
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from gridproblems._warn import warn_user
 from gridproblems.controls.block import Block
 from gridproblems.controls.direct import Control, bound
 from gridproblems.controls.elements import asked_elements
-from gridproblems.network import label_of, number
+from gridproblems.nets.network import label_of, number
 from gridproblems.situations import Situations
 
 TAP_CHANGER_TYPES = ("Ratio", "Symmetrical", "Ideal", "Tabular")

@@ -15,9 +15,9 @@ from pandapower.auxiliary import pandapowerNet
 from pandapower.topology import create_nxgraph
 
 from gridproblems._names import with_nearest
+from gridproblems.controls.state_of_charge import Battery
 from gridproblems.controls.variables import Variable, bounds
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
-from gridproblems.state_of_charge import Battery
 
 #: Kinds of units, and what each does.
 UNIT_KINDS = {

@@ -19,7 +19,9 @@ from gridproblems.controls.block import (
     Shown,
     add_table,
 )
+from gridproblems.controls.economics import UnitCost, unit_cost
 from gridproblems.controls.schedules import beyond_charge
+from gridproblems.controls.state_of_charge import Battery, battery_of
 from gridproblems.controls.storages import SCHEDULE
 from gridproblems.controls.unit_codec import (
     UNIT_KINDS,
@@ -29,10 +31,8 @@ from gridproblems.controls.unit_codec import (
     largest_load,
     units_of,
 )
-from gridproblems.economics import UnitCost, unit_cost
 from gridproblems.situations import Situations
 from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
-from gridproblems.state_of_charge import Battery, battery_of
 from gridproblems.violations import listed, violations
 
 if TYPE_CHECKING:

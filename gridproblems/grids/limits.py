@@ -14,7 +14,7 @@ from gridproblems._names import with_nearest
 from gridproblems._warn import warn_user
 from gridproblems.constraints import Limit
 from gridproblems.errors import MissingLimits
-from gridproblems.network import loading_limits, voltage_limits
+from gridproblems.nets.network import loading_limits, voltage_limits
 
 _NUMBERS = {"loading_percent"}  # limits that are one number
 _SWITCHES = {"radial"}  # limits that are on or off; all others are a pair (low, high)

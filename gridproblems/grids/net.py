@@ -12,10 +12,8 @@ import pandapower as pp
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems.case_series import case_series
 from gridproblems.cases import Case
 from gridproblems.constraints import Constraint, Limit
-from gridproblems.contingency import outage_fields
 from gridproblems.controls.block import Shown
 from gridproblems.engines import Engine
 from gridproblems.engines.choice import choose_engine
@@ -28,7 +26,9 @@ from gridproblems.engines.reference import (
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.grids.limits import check_limits, grid_limits
 from gridproblems.grids.net_checks import check_set_points, why_not_solved
-from gridproblems.network import (
+from gridproblems.nets.case_series import case_series
+from gridproblems.nets.contingency import outage_fields
+from gridproblems.nets.network import (
     label_of,
     machine_limits,
     net_of_case,

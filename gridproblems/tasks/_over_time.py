@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gridproblems.case_series import case_series, pv_profile
 from gridproblems.grids import NetGrid
+from gridproblems.nets.case_series import case_series, pv_profile
 from gridproblems.situations import Hours, Outages, Product
 from gridproblems.state import Settings
 

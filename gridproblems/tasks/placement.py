@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 from pandapower.auxiliary import pandapowerNet
 from typing_extensions import Unpack
 
+from gridproblems.controls.economics import UnitCost
+from gridproblems.controls.state_of_charge import Battery
 from gridproblems.controls.unit_codec import Range
 from gridproblems.controls.units import HOSTING_CAPACITY, Hosting, UnitBlock, Units, hosting_of
-from gridproblems.economics import UnitCost
 from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.state import FloatArray, Settings, SettingsMapping
-from gridproblems.state_of_charge import Battery
 from gridproblems.tasks._over_time import grid_limits, over_time, pv_driver, series_of
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from gridproblems.controls.switching import Switching, SwitchingBlock
 from gridproblems.grids import NetGrid
 from gridproblems.grids.limits import check_limits
 from gridproblems.grids.net import NET_LIMITS
+from gridproblems.nets.series import series_settings
+from gridproblems.nets.topology import SwitchingGraph
 from gridproblems.problem import GridProblem, Options, check_task_arguments
-from gridproblems.series import series_settings
 from gridproblems.state import FloatArray
 from gridproblems.tasks._over_time import grid_limits, over_time
-from gridproblems.topology import SwitchingGraph
 
 #: Limits of the grid; that it is radial is no limit, for every configuration is.
 LIMITS = tuple(name for name in NET_LIMITS if name != "radial")

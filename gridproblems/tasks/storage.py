@@ -12,11 +12,11 @@ from pandapower.auxiliary import pandapowerNet
 from typing_extensions import Unpack
 
 from gridproblems.controls.schedules import ScheduleBlock, Schedules
+from gridproblems.controls.state_of_charge import Battery
 from gridproblems.controls.storages import SCHEDULE
 from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.state import FloatArray, Settings, SettingsMapping
-from gridproblems.state_of_charge import Battery
 from gridproblems.tasks._over_time import grid_limits, over_time, series_of
 
 

@@ -12,8 +12,8 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._arguments import shown
 from gridproblems.cases import Case
-from gridproblems.profiles import profile_table, warn_of_kw
-from gridproblems.series import series_settings
+from gridproblems.nets.profiles import profile_table, warn_of_kw
+from gridproblems.nets.series import series_settings
 from gridproblems.state import FloatArray, Settings
 
 _PACKAGED = {"generation": ("sgen", "p_mw"), "load": ("load", "p_mw")}

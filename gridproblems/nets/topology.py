@@ -13,7 +13,7 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._compile import compiled
 from gridproblems._union_find import find, union
-from gridproblems.network import label_of, number
+from gridproblems.nets.network import label_of, number
 from gridproblems.state import FloatArray
 
 BoolArray = NDArray[np.bool_]

@@ -6,9 +6,9 @@ import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._compile import compiled
-from gridproblems.network import label_of, number
+from gridproblems.nets.network import label_of, number
+from gridproblems.nets.topology import BoolArray, SwitchingGraph, branches, incidence
 from gridproblems.state import FloatArray
-from gridproblems.topology import BoolArray, SwitchingGraph, branches, incidence
 
 
 class Interruptions:

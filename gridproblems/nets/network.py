@@ -16,8 +16,8 @@ from gridproblems._names import with_nearest
 from gridproblems._warn import warn_user
 from gridproblems.cases import CASES, Case, load_case
 from gridproblems.constraints import Limit, Radial
-from gridproblems.net_check import check_net
-from gridproblems.net_json import read_net
+from gridproblems.nets.net_check import check_net
+from gridproblems.nets.net_json import read_net
 
 _BRANCH_ENDS = {
     "line": ("from_bus", "to_bus"),
