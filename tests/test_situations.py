@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from nets import feeder, two_bus
 
-from gridproblems import Control, GridProblem, Hours, Outages, Profiles, Scenarios
+from gridproblems import Control, GridProblem, Hours, Outages, Profiles, Scenarios, Units
 from gridproblems.objectives import Objective
 from gridproblems.reductions import reduction
 from gridproblems.situations import Axis, Delta, Situations
@@ -153,3 +153,18 @@ def test_long_products_are_solved_in_chunks_with_the_same_bits(
 )
 def test_situations_as_written_can_be_pickled(given: object) -> None:
     assert pickle.loads(pickle.dumps(given)) == given
+
+
+def test_pv_over_time_follows_the_case_or_has_to_be_told() -> None:
+    shapes = GridProblem("lv18", [Units("pv", 1)], Hours(), limits={"vm_pu": None})
+    placed = shapes.joint.blocks[0]
+    (size,) = [i for i, v in enumerate(shapes.joint.variables) if v.name.endswith("size_mw")]
+    x = shapes.base_x
+    x[size] = 0.001
+    powers = placed.values(x[np.newaxis], shapes.situations)
+    output = powers[0].sum(axis=1) / 0.001
+    assert output.max() == pytest.approx(1.0)
+    assert output.min() < 0.1
+    two_hours = Hours({"load.scaling": np.ones((2, 32))})
+    with pytest.raises(ValueError, match=r"units: pv over 2 snapshots: expected Hours\(.*drivers"):
+        GridProblem("case33bw", [Units("pv", 1)], two_hours)

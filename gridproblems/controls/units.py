@@ -11,6 +11,7 @@ import pandapower as pp
 import pandas as pd
 
 from gridproblems._names import with_nearest
+from gridproblems.cases import Case
 from gridproblems.controls.block import (
     Block,
     BlockConstraint,
@@ -31,6 +32,7 @@ from gridproblems.controls.unit_codec import (
     largest_load,
     units_of,
 )
+from gridproblems.nets.case_series import pv_profile
 from gridproblems.situations import Situations
 from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
 from gridproblems.violations import listed, violations
@@ -136,7 +138,7 @@ class Units:
         codec = UnitCodec(
             units,
             *prepared,
-            _pv_profile(situations),
+            _pv_profile(situations, grid.case, "pv" in kinds),
             None,
             battery_of(self.battery),
             situations.hours,
@@ -150,11 +152,23 @@ class Units:
         return UnitBlock(codec, self.costs, most)
 
 
-def _pv_profile(situations: Situations) -> FloatArray:
-    """Output of pv over its rating: per snapshot, or where scenarios differ per situation."""
+def _pv_profile(situations: Situations, case: Case | None, has_pv: bool) -> FloatArray:
+    """Output of pv over its rating: per snapshot, or where scenarios differ per situation.
+
+    Raises:
+        ValueError: Nothing says what pv does over time.
+    """
     driver = situations.driver("pv")
     if driver is None:
-        return np.ones(situations.n_time)
+        if not has_pv or situations.n_time == 1:
+            return np.ones(situations.n_time)
+        try:
+            return pv_profile(case, None, Settings((), np.zeros((situations.n_time, 0))), True)
+        except ValueError as error:
+            raise ValueError(
+                f'units: pv over {situations.n_time} snapshots: expected Hours(..., drivers={{"pv":'
+                " output over rating per snapshot})"
+            ) from error
     per_series = driver.reshape(-1, situations.n_time)
     return per_series[0] if (per_series == per_series[0]).all() else driver
 
