@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ class Constraint(Protocol):
     Attributes:
         needs_state: Whether the values depend on the state. Where the power flow fails, those of
             settings alone still grade how far a candidate is from one that works.
+
+    One that is piecewise constant may say so by ``is_stepwise = True``: its gradients are 0. Those
+    of others are differences of power flows.
     """
 
     needs_state: bool
@@ -135,15 +138,61 @@ class StateLimits:
             state: The state.
             solved: Which snapshots count, shape (..., n_snapshots); without any, -inf. None: all.
         """
+        beyond = self._beyond(state, solved)
+        if self.n_each is not None:
+            return beyond.reshape(*beyond.shape[:-2], -1)
+        return beyond.max(axis=-2) if state.n_snapshots > 1 else beyond[..., 0, :]
+
+    def _beyond(self, state: GridState, solved: NDArray[np.bool_] | None) -> FloatArray:
+        """Distance beyond each limit in every snapshot, shape (..., n_snapshots, n_limits)."""
         beyond = state.values.take(self._columns, axis=-1)
         beyond *= self._factor
         beyond -= self._offset
         beyond[np.isnan(beyond)] = 0.0  # buses switched off with nothing to supply
         if solved is not None and not solved.all():
             beyond[~solved] = -np.inf
+        return beyond
+
+    def slopes(self, state: GridState, solved: NDArray[np.bool_]) -> StateLimitSlopes:
+        """How the entries move with the values of the state.
+
+        Args:
+            state: Of a batch.
+            solved: Which snapshots count, shape (n, n_snapshots).
+        """
+        beyond = self._beyond(state, solved)
+        missing = np.isnan(state.values.take(self._columns, axis=-1))
+        values = beyond.max(axis=-2)
+        snapshot = beyond.argmax(axis=-2)
+        columns, factor = self._columns, self._factor
         if self.n_each is not None:
-            return beyond.reshape(*beyond.shape[:-2], -1)
-        return beyond.max(axis=-2) if state.n_snapshots > 1 else beyond[..., 0, :]
+            n_limits = len(self.limits)
+            values = beyond.reshape(len(beyond), -1)
+            snapshot = np.repeat(np.arange(self.n_each), n_limits)[np.newaxis]
+            snapshot = np.repeat(snapshot, len(beyond), axis=0)
+            columns, factor = np.tile(columns, self.n_each), np.tile(factor, self.n_each)
+            moves = ~missing.reshape(len(beyond), -1)
+        else:
+            moves = ~np.take_along_axis(missing, snapshot[:, np.newaxis], axis=1)[:, 0]
+        return StateLimitSlopes(values, snapshot, columns, factor, moves & np.isfinite(values))
+
+
+class StateLimitSlopes(NamedTuple):
+    """How entries of `StateLimits` move: each with one value of the state in one snapshot.
+
+    Attributes:
+        values: The entries, -inf where nothing is solved, shape (n, n_entries).
+        snapshot: The one that decides each, the first of several, shape (n, n_entries).
+        columns: Value of the state that decides each, shape (n_entries,).
+        factor: How the entry moves with it, shape (n_entries,).
+        moves: Which entries move at all, shape (n, n_entries).
+    """
+
+    values: FloatArray
+    snapshot: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    factor: FloatArray
+    moves: NDArray[np.bool_]
 
 
 class Radial:
@@ -160,6 +209,7 @@ class Radial:
     names = ("radial",)
     kinds = ("radial",)
     needs_state = False
+    is_stepwise = True
 
     def __init__(
         self,

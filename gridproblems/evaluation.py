@@ -181,8 +181,8 @@ class Evaluation:
         self.limits = tuple(limits)
         self.constraints = tuple(c for c in constraints if c.names)
         self.counts = Counts()
-        self._rows = [self.situations.rows_of(group) for group, _ in self.limits]
-        self._of_blocks = [
+        self.limit_rows = [self.situations.rows_of(group) for group, _ in self.limits]
+        self.of_blocks = [
             (constraint, placed.part)
             for placed in joint.placed
             for constraint in placed.block.constraints
@@ -203,7 +203,7 @@ class Evaluation:
             measures += [Measure()] * len(one.names)
             names += one.names
             kinds += one.kinds
-        for own, _ in self._of_blocks:
+        for own, _ in self.of_blocks:
             measures += [Measure()] * len(own.names)
             names += own.names
             kinds += own.kinds
@@ -211,13 +211,13 @@ class Evaluation:
         self.entries = Entries(tuple(names), tuple(kinds), tuple(measures))
         self._kinds = tuple(dict.fromkeys(kinds))
         self.aggregate = aggregate and bool(kinds)
-        self._kind_of_entry = np.array([self._kinds.index(kind) for kind in kinds], dtype=int)
+        self.kind_of_entry = np.array([self._kinds.index(kind) for kind in kinds], dtype=int)
         self.constraint_names = ("power_flow", *(self._kinds if aggregate else names))
-        self._chunks = self._split()
+        self.chunks = self._split()
         s = self.situations
         #: Whether all situations are solved together, must solve, count, and have the same limits.
         self._is_plain = (
-            len(self._chunks) == 1
+            len(self.chunks) == 1
             and len(s.counted) == s.n
             and bool(s.must_solve.all())
             and [group for group, _ in self.limits] == [""]
@@ -267,7 +267,7 @@ class Evaluation:
             settings = self.joint.decode(X)
             return self.judge(X, settings, self.solve(settings))
         tally = _Tally(self, X)
-        for rows in self._chunks:
+        for rows in self.chunks:
             settings = self.joint.decode(X, rows)
             tally.add(rows, settings, self.solve(settings))
         return tally.result()
@@ -360,8 +360,8 @@ class Evaluation:
     def breaks_no_limit(self, settings: Settings, state: GridState) -> NDArray[np.bool_]:
         """Which candidates of a batch solve and violate no limit of the grid, shape (n,)."""
         fits = (state.converged & (state.n_unsupplied == 0)).all(axis=-1)
-        for (_, limit), rows in zip(self.limits, self._rows, strict=True):
-            fits &= (limit(settings, _some_situations(state, rows)) <= 0).all(axis=-1)
+        for (_, limit), rows in zip(self.limits, self.limit_rows, strict=True):
+            fits &= (limit(settings, some_situations(state, rows)) <= 0).all(axis=-1)
         for constraint in self.constraints:
             if constraint.needs_state:
                 fits &= (constraint(settings, state) <= 0).all(axis=-1)
@@ -369,14 +369,14 @@ class Evaluation:
 
     def aggregated(self, g: FloatArray) -> FloatArray:
         """Per kind the sum of violations, or the largest entry when there are none."""
-        entries = [g[:, self._kind_of_entry == kind] for kind in range(len(self._kinds))]
+        entries = [g[:, self.kind_of_entry == kind] for kind in range(len(self._kinds))]
         violation = np.array([np.maximum(part, 0.0).sum(axis=1) for part in entries])
         worst = np.array([part.max(axis=1) for part in entries])
         return np.where(violation > 0, violation, worst).T
 
     def of_settings(self, X: FloatArray) -> list[FloatArray]:
         """Constraints of the blocks, each (n, n_entries)."""
-        return [constraint.function(X[:, part]) for constraint, part in self._of_blocks]
+        return [constraint.function(X[:, part]) for constraint, part in self.of_blocks]
 
 
 class _Tally:
@@ -388,7 +388,7 @@ class _Tally:
 
     def __init__(self, evaluation: Evaluation, X: FloatArray) -> None:
         self._e, self._X, self._n = evaluation, X, len(X)
-        self._in_one = len(evaluation._chunks) == 1
+        self._in_one = len(evaluation.chunks) == 1
         self._alive = np.ones(self._n, dtype=bool)
         self.F = np.full((self._n, len(evaluation.objectives)), FAILED_F)
         s = evaluation.situations
@@ -419,12 +419,12 @@ class _Tally:
             good = good[which]
         self._measure(rows, which, settings, state)
         for k, (group, limit) in enumerate(e.limits):
-            own = e._rows[k]
+            own = e.limit_rows[k]
             own = own[(own >= rows.start) & (own < rows.stop)] - rows.start
             if not len(own):
                 continue
             solved = good if len(own) == good.shape[1] else good[:, own]
-            part = limit(settings, _some_situations(state, own), solved)
+            part = limit(settings, some_situations(state, own), solved)
             worst = self._worst[k]
             if worst is None:
                 worst = self._worst[k] = np.full((self._n, part.shape[1]), -np.inf)
@@ -443,7 +443,7 @@ class _Tally:
         here = counted - rows.start
         if len(here) < rows.stop - rows.start:
             settings = Settings(settings.fields, settings.values[:, here])
-            state = _some_situations(state, here)
+            state = some_situations(state, here)
         places = np.searchsorted(s.counted, counted)
         for i, objective in enumerate(e.objectives):
             if isinstance(objective, Objective):
@@ -496,7 +496,7 @@ class _Tally:
         return values
 
 
-def _some_situations(state: GridState, rows: NDArray[np.int64]) -> GridState:
+def some_situations(state: GridState, rows: NDArray[np.int64]) -> GridState:
     """The states of a batch in some of its situations."""
     return state if len(rows) == state.n_snapshots else state.snapshots(rows)
 

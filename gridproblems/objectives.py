@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import splu
 
-from gridproblems.reductions import reduction
+from gridproblems.reductions import reduction, slope_of
 from gridproblems.situations import Situations
 from gridproblems.state import FloatArray, GridState, Settings
 
@@ -95,6 +95,57 @@ def exchange_mw(settings: Settings, state: GridState) -> FloatArray:
     return np.abs(state.exchange_mw)
 
 
+def _sum_slope(state: GridState, quantity: str) -> FloatArray:
+    """Of the sum of a quantity's elements by the values of the state."""
+    slope = np.zeros(state.values.shape)
+    slope[..., state.layout.slices[quantity]] = 1.0
+    return slope
+
+
+def _largest_slope(state: GridState, quantity: str, sign: float = 1.0) -> FloatArray:
+    """Of a quantity's largest element (the smallest with sign -1) by the values of the state.
+
+    The first of several; 0 where there is none, or where all loadings are 0.
+    """
+    slope = np.zeros(state.values.shape)
+    columns = state.layout.slices[quantity]
+    values = np.nan_to_num(sign * state.values[..., columns], nan=-np.inf)
+    if values.shape[-1]:
+        at = values.argmax(axis=-1, keepdims=True)
+        np.put_along_axis(slope[..., columns], at, 1.0, axis=-1)
+    return slope
+
+
+def _deviation_slope(settings: Settings, state: GridState) -> FloatArray:
+    """Of `voltage_deviation_pu`; 0 for a bus at exactly 1 p.u."""
+    slope = np.zeros(state.values.shape)
+    distance = np.where(state.layout.is_load_bus, state.vm_pu - 1.0, 0.0)
+    slope[..., state.layout.slices["vm_pu"]] = np.sign(np.nan_to_num(distance))
+    return slope
+
+
+def _exchange_slope(settings: Settings, state: GridState) -> FloatArray:
+    """Of `exchange_mw`; 0 at no exchange."""
+    slope = _sum_slope(state, "ext_grid_p_mw")
+    gens = state.layout.slices["gen_p_mw"]
+    slope[..., gens] = state.layout.is_slack_gen if state.layout.is_slack_gen.any() else 0.0
+    return slope * np.sign(state.exchange_mw)[..., np.newaxis]
+
+
+#: How quantities move with the values of a state: functions of (settings, state), shape
+#: (..., n_situations, layout.n_values). Kinks have the slope of one side. Of other quantities,
+#: gradients are differences of power flows.
+SLOPES: Mapping[Quantity, Quantity] = {
+    p_loss_mw: lambda _, state: _sum_slope(state, "branch_loss_mw"),
+    line_loss_mw: lambda _, state: _sum_slope(state, "line_loss_mw"),
+    v_min_pu: lambda _, state: -_largest_slope(state, "vm_pu", -1.0),
+    voltage_deviation_pu: _deviation_slope,
+    loading_percent: lambda _, state: _largest_slope(state, "branch_loading_percent"),
+    line_loading_percent: lambda _, state: _largest_slope(state, "line_loading_percent"),
+    exchange_mw: _exchange_slope,
+}
+
+
 @dataclass(frozen=True)
 class Objective:
     """A quantity, how it is reduced to one value per candidate, and what that is called.
@@ -149,6 +200,20 @@ class Objective:
         else:
             reduced = values[..., 0]
         return factor * reduced if factor != 1.0 else reduced
+
+    def slope(self, values: FloatArray, situations: Situations) -> FloatArray:
+        """How `reduce` moves with each of its values, shape (..., n_counted)."""
+        factor = self.factor * (situations.hours if self.over_time == "energy" else 1.0)
+        n, n_time = values.shape[-1], situations.n_time
+        slope = np.ones((*values.shape[:-1], n // n_time, n_time))
+        if n > 1 and n_time > 1:
+            in_time = values.reshape(slope.shape)
+            weight = np.ones(n_time)
+            slope = slope_of(self.over_time, in_time, weight) * 1.0
+            values = reduction(self.over_time)(in_time, weight)
+        if n > n_time:
+            slope *= slope_of(self.over_rest, values, situations.rest_weight)[..., np.newaxis]
+        return factor * slope.reshape(*slope.shape[:-2], n)
 
     def over(self, time: Reduced | None = None, rest: Reduced | None = None) -> Objective:
         """The same quantity with other reductions."""

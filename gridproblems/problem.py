@@ -42,6 +42,7 @@ from gridproblems.evaluation import (
 )
 from gridproblems.feeders import FEEDERS, Feeder
 from gridproblems.fingerprint import derived, fingerprint_of
+from gridproblems.gradients import Gradient, Gradients
 from gridproblems.grids import FeederGrid, NetGrid
 from gridproblems.objectives import Objective
 from gridproblems.parallel import PopulationRunner
@@ -438,6 +439,10 @@ class GridProblem(ElementwiseProblem):
         Raises:
             ValueError: Wrong length, NaN, or out of bounds.
         """
+        return self.joint.snap(self._within_bounds(x))
+
+    def _within_bounds(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
+        """A user's vector; raises as `_checked`."""
         flat = self._flat(x)
         if flat.shape != (self.n_var,):
             raise ValueError(f"x: expected {self.n_var} values, got an array of {flat.shape}")
@@ -449,7 +454,7 @@ class GridProblem(ElementwiseProblem):
                 f"x[{i}] ({self.joint.variables[i].name}): {flat[i]} is not within "
                 f"[{self.xl[i]}, {self.xu[i]}]"
             )
-        return self.joint.snap(flat)
+        return flat
 
     def snap(self, x: ArrayLike) -> FloatArray:
         """Snapped vectors, shape (..., n_var): within bounds, integers and choices whole.
@@ -622,6 +627,44 @@ class GridProblem(ElementwiseProblem):
             and own.evaluate_many is GridProblem.evaluate_many
             and self.elementwise_func is ElementwiseEvaluationFunction
         )
+
+    def gradients(self, x: ArrayLike | Mapping[str, Any]) -> Gradient:
+        """Objectives and constraints of ``x``, and their slopes by its entries.
+
+        Whole numbers count as real between whole values: positions of tap changers and steps of
+        shunts may be fractions here, and F and G are those in between. Charge limits of storages
+        are constraints; schedules are not repaired. `evaluate` gives the same for many vectors
+        with ``return_values_of=["F", "G", "dF", "dG"]``. See the page on gradients for kinks and
+        for what has slopes of 0.
+
+        Args:
+            x: Shape (n_var,), or a dict of variables.
+
+        Returns:
+            F (n_obj,), G (n_ieq,), dF (n_obj, n_var) and dG (n_ieq, n_var); slopes are 0 where
+            the power flow fails.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+        """
+        found = self._gradients(self._within_bounds(x)[np.newaxis])
+        return Gradient(*(part[0] for part in found))
+
+    def _gradients(self, X: FloatArray) -> Gradient:
+        """Of vectors within bounds, shape (n, n_var)."""
+        self.counts.add(len(X))
+        return Gradients(self.evaluation)(self.joint.relaxed(X))
+
+    def do(self, X: Any, return_values_of: Sequence[str], *args: Any, **kwargs: Any) -> Any:
+        """pymoo's hook behind `evaluate`; with slopes where they are asked for."""
+        if not {"dF", "dG"} & set(return_values_of):
+            return super().do(X, return_values_of, *args, **kwargs)
+        flat = np.array([self._flat(x) for x in X])
+        found = self._gradients(flat)
+        out = found._asdict()
+        if not any(isinstance(x, Mapping) for x in X):
+            out["X"] = self.joint.relaxed(flat)
+        return self._format_dict(out, len(X), return_values_of)
 
     def _evaluate(
         self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any

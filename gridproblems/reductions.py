@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridproblems.state import FloatArray
 
@@ -50,13 +51,21 @@ def cvar(values: FloatArray, weight: FloatArray, share: float = 0.95) -> FloatAr
     Source: R. T. Rockafellar, S. Uryasev, Optimization of conditional value-at-risk, Journal of
     Risk 2 (2000) 21-41, doi:10.21314/JOR.2000.038.
     """
-    order = np.argsort(-values, axis=-1, kind="stable")
+    order, used = _tail(values, weight, share)
     ordered = np.take_along_axis(values, order, axis=-1)
-    shares = (weight / weight.sum())[order]
-    before = np.cumsum(shares, axis=-1) - shares
-    used = np.clip(1.0 - share - before, 0.0, shares)
     tail: FloatArray = (ordered * used).sum(axis=-1) / used.sum(axis=-1)
     return tail
+
+
+def _tail(
+    values: FloatArray, weight: FloatArray, share: float
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """The order of values, the worst first, and how much of the weight of each is in the tail."""
+    order = np.argsort(-values, axis=-1, kind="stable")
+    shares = (weight / weight.sum())[order]
+    before = np.cumsum(shares, axis=-1) - shares
+    used: FloatArray = np.clip(1.0 - share - before, 0.0, shares)
+    return order, used
 
 
 REDUCTIONS: dict[str, Reduction] = {
@@ -84,3 +93,33 @@ def reduction(given: Any) -> Reduction:
     if name != "cvar" or len(rest) > 1 or not 0 < share < 1:
         raise ValueError(f"reduction: expected ('cvar', share) with 0 < share < 1, got {given!r}")
     return partial(cvar, share=share)
+
+
+def slope_of(given: Any, values: FloatArray, weight: FloatArray) -> FloatArray:
+    """How a reduction moves with each of its values.
+
+    Where several values are the worst, the first of them is taken.
+
+    Args:
+        given: A reduction as of `reduction`.
+        values, weight: As of the reduction, shapes (..., n) and (n,).
+
+    Returns:
+        Shape (..., n).
+    """
+    name, *rest = (given,) if isinstance(given, str) else tuple(given)
+    if name == "mean":
+        return np.broadcast_to(weight / weight.sum(), values.shape)
+    if name in ("sum", "energy"):
+        return np.broadcast_to(weight, values.shape)
+    slope = np.zeros(values.shape)
+    if name == "first":
+        slope[..., 0] = 1.0
+    elif name == "max":
+        np.put_along_axis(slope, values.argmax(axis=-1, keepdims=True), 1.0, axis=-1)
+    elif name == "cvar":
+        order, used = _tail(values, weight, *rest or (0.95,))
+        np.put_along_axis(slope, order, used / used.sum(axis=-1, keepdims=True), axis=-1)
+    else:
+        raise ValueError(f"reduction: unknown {name!r}; known: {', '.join(REDUCTIONS)}")
+    return slope

@@ -23,6 +23,7 @@ from pymoo.core.variable import Binary, Choice, Integer, Real
 from pymoo.optimize import minimize
 
 from gridproblems.evaluation import FAILED_F, FAILED_G
+from gridproblems.gradients import Gradients
 from gridproblems.problem import GridProblem
 from gridproblems.state import Field, FloatArray, GridState, Settings
 
@@ -31,6 +32,7 @@ __all__ = [
     "check_algorithm",
     "check_control",
     "check_engine",
+    "check_gradients",
     "check_problem",
     "random_vectors",
 ]
@@ -136,6 +138,83 @@ def _check_failure(problem: GridProblem) -> None:
         _require(bool((f > solved_f[solved]).all()), "a failed candidate is better than another")
         worst = float(np.maximum(solved_g[solved], 0).sum(axis=1).max())
         _require(float(g.sum()) > worst, "a failed candidate violates less than another")
+
+
+def check_gradients(
+    problem: GridProblem, x: FloatArray | None = None, tolerance: float = 1e-6
+) -> None:
+    """Slopes are those of central differences, and values at whole numbers those of evaluation.
+
+    Where a value has a kink near ``x``, its slope has to be that of one side, or between both.
+
+    Args:
+        problem: Any problem.
+        x: Where, shape (n_var,); None: a random vector that solves.
+        tolerance: Largest error of an entry, over the largest slope of its row; slopes are taken
+            per range of a variable.
+    """
+    gradients = Gradients(problem.evaluation)
+    x = _solving(problem) if x is None else np.asarray(x, dtype=float)
+    _check_whole(problem, x)
+    F, G, dF, dG = problem.gradients(x)
+    slopes = np.concatenate([dF, dG])
+    _require(bool(np.isfinite(slopes).all()), "a slope is not finite")
+    span = problem.xu - problem.xl
+    moves = np.flatnonzero(problem.joint.counts_as_real & (span > 0))
+    if not len(moves):
+        stepwise = ~problem.joint.counts_in_steps
+        _require(not slopes[:, stepwise].any(), "nothing counts as real, and yet a slope is not 0")
+        return
+    steps = 5e-4 * span[moves]
+
+    def values(step: FloatArray) -> FloatArray:
+        X = np.tile(problem.joint.relaxed(x), (len(moves), 1))
+        X[np.arange(len(moves)), moves] += step
+        return np.concatenate(gradients.values(X), axis=1).T
+
+    def central(h: FloatArray) -> FloatArray:
+        return (values(h) - values(-h)) / (2.0 * h)
+
+    expected = (4.0 * central(steps / 2) - central(steps)) / 3.0
+    found = slopes[:, moves] * span[moves]
+    scale = np.abs(expected * span[moves]).max(axis=1, keepdims=True)
+    error = np.abs(found - expected * span[moves]) / np.maximum(scale, 1e-3)
+    wrong = error > tolerance
+    at = np.concatenate([F, G])[:, np.newaxis]
+    sides = np.array([(values(h) - at) / h for h in (-steps / 8, steps / 8)]) * span[moves]
+    slack = 1e-3 * np.maximum(scale, 1e-3)
+    has_kink = np.abs(sides[0] - sides[1]) > slack
+    inside = (found >= sides.min(axis=0) - slack) & (found <= sides.max(axis=0) + slack)
+    wrong &= ~(has_kink & inside)
+    names = [*problem.objective_names, *problem.constraint_names]
+    for i, k in np.argwhere(wrong)[:1]:
+        name = problem.joint.variables[moves[k]].name
+        _require(
+            False,
+            f"slope of {names[i]} by {name}: {slopes[i, moves[k]]}, by differences "
+            f"{expected[i, k]} (relative error {error[i, k]:.1e})",
+        )
+
+
+def _solving(problem: GridProblem) -> FloatArray:
+    """A random vector well within the bounds that solves, relaxed."""
+    random = np.random.default_rng(3)
+    span = problem.xu - problem.xl
+    X = problem.joint.relaxed(problem.xl + span * random.uniform(0.2, 0.8, (30, problem.n_var)))
+    solved = np.flatnonzero(Gradients(problem.evaluation).values(X)[1][:, 0] <= 0.0)
+    _require(len(solved) > 0, "none of 30 random vectors solves")
+    return np.asarray(X[solved[0]])
+
+
+def _check_whole(problem: GridProblem, x: FloatArray) -> None:
+    """At vectors that snapping leaves as they are, values are those of evaluation, bit for bit."""
+    snapped = problem.snap(x)
+    if np.array_equal(problem.joint.relaxed(snapped), snapped):
+        F, G = problem.evaluate(snapped)
+        with_slopes = problem.evaluate(snapped, return_values_of=["F", "G", "dF", "dG"])
+        for name, one, other in (("F", F, with_slopes[0]), ("G", G, with_slopes[1])):
+            close = np.allclose(one, other, rtol=1e-9, atol=1e-9)
+            _require(close, f"{name} beside slopes differs by {_largest(one, other)}")
 
 
 class _Spoilt:

@@ -19,6 +19,8 @@ from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 class Everything:
     """A grid in which every column of every element is 1."""
 
+    has_between = True
+
     def present(self, field: Field) -> FloatArray:
         return np.ones(len(field.elements))
 

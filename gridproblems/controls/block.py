@@ -56,6 +56,31 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """How the values of a block move with its vectors: the entries of a sparse matrix.
+
+    Attributes:
+        n_steps: Number of steps of the values, see `Block.values`.
+        step: Step of every entry, shape (n_entries,).
+        column: Value that moves, shape (n_entries,), or (n, n_entries) where it differs from
+            vector to vector.
+        variable: Variable it moves with, shape (n_entries,).
+        slope: By how much, shape (n_entries,) or (n, n_entries).
+    """
+
+    n_steps: int
+    step: NDArray[np.int64]
+    column: NDArray[np.int64]
+    variable: NDArray[np.int64]
+    slope: FloatArray
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+#: Of blocks whose values are piecewise constant.
+NO_MOVES = Moves(1, _NONE, _NONE, _NONE, np.zeros(0))
+
+
+@dataclass(frozen=True)
 class BlockObjective:
     """An objective of the settings of one control alone.
 
@@ -63,11 +88,13 @@ class BlockObjective:
         name: Its name; that of a method in the registry of names.
         unit: Its unit.
         function: Of the block's own snapped vectors (n, n_var), shape (n,).
+        slopes: By the vectors, shape (n, n_var); None: differences of the function tell.
     """
 
     name: str
     unit: str
     function: Callable[[FloatArray], FloatArray]
+    slopes: Callable[[FloatArray], FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +105,14 @@ class BlockConstraint:
         names, kinds: Of the entries; entries of a kind may be aggregated.
         function: Of the block's own snapped vectors (n, n_var), shape (n, n_entries), feasible
             where <= 0.
+        slopes: Of the entries by the vectors, shape (n, n_entries, n_var); None: differences of
+            the function tell.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     function: Callable[[FloatArray], FloatArray]
+    slopes: Callable[[FloatArray], FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +149,8 @@ class Block:
         fields: The columns that the block sets.
         constraints: Entries that depend on the block alone.
         objective_methods: Names and units of methods of snapped vectors (n, n_var), shape (n,),
-            that are objectives of the block alone.
+            that are objectives of the block alone; ``name_slopes``, where there is one, gives
+            their slopes (n, n_var).
         searches: Objectives that need power flows of their own, by name.
         no_periods: Why there cannot be a vector for each of several periods; empty where there can.
         settings_tell: Whether `encode_series` finds the vector in its settings.
@@ -138,7 +169,9 @@ class Block:
     def objectives(self) -> dict[str, BlockObjective]:
         """Objectives of the block alone, by name."""
         return {
-            name: BlockObjective(name, unit, getattr(self, name))
+            name: BlockObjective(
+                name, unit, getattr(self, name), getattr(self, f"{name}_slopes", None)
+            )
             for name, unit in self.objective_methods.items()
         }
 
@@ -168,6 +201,40 @@ class Block:
         or of situations, or a number of periods of equal length.
         """
         raise NotImplementedError
+
+    # -- gradients ---------------------------------------------------------------------------
+
+    #: Whether all that the block sets and says is piecewise constant: its slopes are 0.
+    is_stepwise = False
+
+    @property
+    def counts_as_real(self) -> NDArray[np.bool_]:
+        """Variables that gradients move by any amount, whole numbers too, shape (n_var,)."""
+        return np.array([v.kind == "real" for v in self.variables], dtype=np.bool_)
+
+    @property
+    def counts_in_steps(self) -> NDArray[np.bool_]:
+        """Variables whose slope is the difference of neighbouring whole values, shape (n_var,).
+
+        Others that do not count as real, such as choices and statuses, have a slope of 0.
+        """
+        return np.array([v.kind == "integer" for v in self.variables], dtype=np.bool_)
+
+    def relaxed(self, x: FloatArray) -> FloatArray:
+        """The vectors that gradients are taken at in place of these, shape (..., n_var).
+
+        As `snap`, but variables that count as real stay between whole numbers, and nothing is
+        repaired: what a repair would keep within limits is a constraint.
+        """
+        return self.snap(x)
+
+    def moves(self, x: FloatArray, situations: Situations) -> Moves | None:
+        """How `values` move with vectors (n, n_var) that are `relaxed`.
+
+        None where the block does not know; then differences of power flows tell. Piecewise
+        constant variables, such as buses and statuses, have no entries.
+        """
+        return NO_MOVES if self.is_stepwise else None
 
     def present(self, situations: Situations) -> FloatArray:
         """Values of the grid as it is now, shape (n_steps, n_values) as of `values`."""
@@ -348,6 +415,35 @@ class PeriodBlock(Block):
         each = self._each(x)
         rows = self.block.values(each.reshape(-1, each.shape[-1]), situations)
         return rows.reshape(len(x), self.n_periods, -1)
+
+    @property
+    def counts_as_real(self) -> NDArray[np.bool_]:
+        """Those of the block in every period."""
+        return np.tile(self.block.counts_as_real, self.n_periods)
+
+    @property
+    def counts_in_steps(self) -> NDArray[np.bool_]:
+        """Those of the block in every period."""
+        return np.tile(self.block.counts_in_steps, self.n_periods)
+
+    def relaxed(self, x: FloatArray) -> FloatArray:
+        """Each period's vector relaxed."""
+        return self.block.relaxed(self._each(x)).reshape(x.shape)
+
+    def moves(self, x: FloatArray, situations: Situations) -> Moves | None:
+        """Those of the block with each period's vector."""
+        each = self._each(x)
+        n, n_periods, n_own = each.shape
+        own = self.block.moves(each.reshape(-1, n_own), situations)
+        if own is None:
+            return None
+        period = np.repeat(np.arange(n_periods), len(own.variable))
+        variable = np.tile(own.variable, n_periods) + n_own * period
+
+        def in_periods(part: NDArray[Any]) -> NDArray[Any]:
+            return part.reshape(n, -1) if part.ndim == 2 else np.tile(part, n_periods)
+
+        return Moves(n_periods, period, in_periods(own.column), variable, in_periods(own.slope))
 
     def present(self, situations: Situations) -> FloatArray:
         """What is set now, at all times."""

@@ -14,14 +14,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gridproblems.controls.block import Block
+from gridproblems.controls.block import NO_MOVES, Block, Moves
 from gridproblems.controls.variables import KINDS, Variable, bounds
 from gridproblems.situations import Situations
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 
+#: Columns that say whether something is on.
+STATUS_COLUMNS = ("in_service", "closed")
+
 
 class DirectGrid(Protocol):
-    """What direct controls ask of a grid."""
+    """What direct controls ask of a grid.
+
+    Attributes:
+        has_between: Whether steps and positions have a meaning between whole numbers, for
+            gradients.
+    """
+
+    has_between: bool
 
     def present(self, field: Field) -> FloatArray:
         """What the grid has in a column now, shape (n_elements,)."""
@@ -129,6 +139,12 @@ class Control:
         return DirectBlock("control", [self], grid)
 
 
+def _counts_as_real(control: Control, has_between: bool) -> bool:
+    if control.kind == "real":
+        return True
+    return has_between and not control.options and control.column not in STATUS_COLUMNS
+
+
 def _is_finite(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
@@ -171,6 +187,7 @@ class DirectBlock(Block):
         if not controls:
             raise ValueError("no controls: nothing to optimise")
         self.kind, self.controls = kind, tuple(controls)
+        self._has_between = grid.has_between
         self.variables = tuple(
             Variable(c.name, c.kind, 0.0, len(c.options) - 1.0, c.options)
             if c.options
@@ -225,9 +242,37 @@ class DirectBlock(Block):
 
     def snap(self, x: ArrayLike) -> FloatArray:
         """Vectors within bounds, integers and choices whole, shape (..., n_var)."""
-        inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self._xl), self._xu)
+        inside = self._clipped(x)
         np.rint(inside, out=inside, where=self._is_whole)
         return inside
+
+    def _clipped(self, x: ArrayLike) -> FloatArray:
+        inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self._xl), self._xu)
+        return inside
+
+    @property
+    def counts_as_real(self) -> NDArray[np.bool_]:
+        """All but choices and statuses: of a net steps and positions may be between whole ones."""
+        is_real = [_counts_as_real(c, self._has_between) for c in self.controls]
+        return np.array(is_real, dtype=np.bool_)
+
+    @property
+    def counts_in_steps(self) -> NDArray[np.bool_]:
+        """Whole numbers that mean nothing in between."""
+        is_whole = np.array([c.kind == "integer" for c in self.controls], dtype=np.bool_)
+        return is_whole & ~self.counts_as_real
+
+    def relaxed(self, x: FloatArray) -> FloatArray:
+        """Vectors within bounds, choices and statuses whole."""
+        inside = self._clipped(x)
+        np.rint(inside, out=inside, where=~self.counts_as_real)
+        return inside
+
+    def moves(self, x: FloatArray, situations: Situations) -> Moves:
+        """Every value is its variable."""
+        column = np.flatnonzero(self.counts_as_real[self._variable])
+        step = np.zeros(len(column), dtype=np.int64)
+        return Moves(1, step, column, self._variable[column], np.ones(len(column)))
 
     def values(self, x: FloatArray, situations: Situations) -> FloatArray:
         """What vectors set, the same in every situation, shape (n, 1, n_values)."""
@@ -378,6 +423,10 @@ class FixedBlock(Block):
     def values(self, x: FloatArray, situations: Situations) -> FloatArray:
         """The settings, the same for every candidate, shape (n, 1, n_values)."""
         return np.broadcast_to(self._values, (len(x), *self._values.shape))
+
+    def moves(self, x: FloatArray, situations: Situations) -> Moves:
+        """Nothing moves."""
+        return NO_MOVES
 
     def present(self, situations: Situations) -> FloatArray:
         """What the grid has now."""

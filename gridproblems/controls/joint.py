@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridproblems.controls.block import Block, PeriodBlock, PlacedBlock
+from gridproblems.controls.block import Block, Moves, PeriodBlock, PlacedBlock
 from gridproblems.controls.direct import Control, DirectBlock
 from gridproblems.controls.variables import Variable, bounds
 from gridproblems.situations import SCALE, SET, Situations
@@ -33,6 +33,23 @@ class DecodedSettings(Settings):
     def __init__(self, fields: tuple[Field, ...], values: FloatArray, x: FloatArray) -> None:
         super().__init__(fields, values)
         self.x = x
+
+
+class Slopes(NamedTuple):
+    """How settings move with vectors: entries of a sparse matrix per power flow.
+
+    Attributes:
+        start: First entry of every power flow, situations of a candidate one after the other, and
+            the end of the last, shape (n_power_flows + 1,).
+        column: Value of the settings that moves, shape (n_entries,).
+        variable: Entry of ``x`` it moves with.
+        slope: By how much.
+    """
+
+    start: NDArray[np.int64]
+    column: NDArray[np.int64]
+    variable: NDArray[np.int64]
+    slope: FloatArray
 
 
 class Joint:
@@ -174,6 +191,90 @@ class Joint:
         for placed in self._computed:
             snapped[..., placed.part] = placed.block.snap(x[..., placed.part])
         return snapped
+
+    @property
+    def counts_as_real(self) -> NDArray[np.bool_]:
+        """Variables that gradients move by any amount, see `Block.counts_as_real`, (n_var,)."""
+        return self._of_variables("counts_as_real")
+
+    @property
+    def counts_in_steps(self) -> NDArray[np.bool_]:
+        """Variables whose slope is a difference of whole values, (n_var,)."""
+        return self._of_variables("counts_in_steps")
+
+    def _of_variables(self, name: str) -> NDArray[np.bool_]:
+        """What blocks say of each variable; of those that are piecewise constant always no."""
+        parts = [getattr(block, name) & (not block.is_stepwise) for block in self.blocks]
+        return np.concatenate(parts)
+
+    def relaxed(self, x: ArrayLike) -> FloatArray:
+        """The vectors that gradients are taken at, see `Block.relaxed`, shape (..., n_var)."""
+        relaxed = np.array(x, dtype=float)
+        for placed in self.placed:
+            relaxed[..., placed.part] = placed.block.relaxed(relaxed[..., placed.part])
+        return relaxed
+
+    def slopes(self, X: FloatArray, rows: slice | None = None) -> tuple[Slopes, NDArray[np.bool_]]:
+        """How the settings of relaxed vectors move with them in some situations.
+
+        Args:
+            X: Shape (n, n_var).
+            rows: Situations that follow each other, None for all.
+
+        Returns:
+            The slopes, and which variables they lack, for a block does not know them, (n_var,).
+        """
+        s = self.situations
+        rows = rows or slice(0, s.n)
+        n_rows = rows.stop - rows.start
+        lacking = np.zeros(len(self.variables), dtype=np.bool_)
+        parts: list[tuple[NDArray[np.int64], ...]] = []
+        slopes: list[FloatArray] = []
+        for placed in self.placed:
+            own = placed.block.moves(X[:, placed.part], s)
+            if own is None:
+                lacking[placed.part] = True
+                continue
+            entry, row = self._entries_in(own, rows)
+            shape = (len(X), len(entry))
+            column = np.broadcast_to(own.column[..., entry], shape) + placed.columns.start
+            variable = np.broadcast_to(own.variable[entry] + placed.part.start, shape)
+            power_flow = np.arange(len(X))[:, np.newaxis] * n_rows + row
+            parts.append((power_flow.ravel(), column.ravel(), variable.ravel()))
+            slopes.append(np.broadcast_to(own.slope[..., entry], shape).ravel())
+        none = np.zeros(0, dtype=np.int64)
+        flows, columns, variables = (
+            np.concatenate(p) for p in (zip(*parts, strict=True) if parts else ((none,),) * 3)
+        )
+        slope = np.concatenate([np.zeros(0), *slopes])
+        slope = slope * self._factors(flows % n_rows + rows.start, columns)
+        order = np.argsort(flows, kind="stable")
+        start = np.searchsorted(flows[order], np.arange(len(X) * n_rows + 1))
+        return Slopes(start, columns[order], variables[order], slope[order]), lacking
+
+    def _entries_in(self, moves: Moves, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Entries of moves and the situations they hold in, counted from the first."""
+        n_rows = rows.stop - rows.start
+        if moves.n_steps == 1:
+            n = len(moves.step)
+            return np.tile(np.arange(n), n_rows), np.repeat(np.arange(n_rows), n)
+        step = np.arange(self.situations.n)[self._steps(moves.n_steps, rows)]
+        order = np.argsort(moves.step, kind="stable")
+        ends = np.searchsorted(moves.step[order], np.arange(moves.n_steps + 1))
+        first, number = ends[step], np.diff(ends)[step]
+        row = np.repeat(np.arange(n_rows), number)
+        before = np.repeat(np.cumsum(number) - number, number)
+        return order[np.repeat(first, number) + np.arange(len(row)) - before], row
+
+    def _factors(self, situation: NDArray[np.int64], column: NDArray[np.int64]) -> FloatArray:
+        """What situations multiply values of the settings by, shape (n,)."""
+        factor = np.ones(len(column))
+        for columns, factors, row in self._scaled:
+            place = np.full(self.n_values, -1, dtype=np.int64)
+            place[columns] = np.arange(len(columns))
+            scaled = np.flatnonzero(place[column] >= 0)
+            factor[scaled] *= factors[row[situation[scaled]], place[column[scaled]]]
+        return factor
 
     @property
     def base_x(self) -> FloatArray:

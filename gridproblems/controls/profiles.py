@@ -90,6 +90,7 @@ class ProfileBlock(Block):
     """
 
     kind = "profiles"
+    is_stepwise = True
     has_neighbours = True
 
     def __init__(self, codec: PermutationCodec, net: Any, hours: float) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from gridproblems.controls.block import Block, BlockConstraint, Shown, add_table
+from gridproblems.controls.block import Block, BlockConstraint, Moves, Shown, add_table
 from gridproblems.controls.state_of_charge import TOLERANCE, Battery, battery_of
 from gridproblems.controls.storages import SCHEDULE, StorageCodec, add_storages, storages_of
 from gridproblems.situations import Situations
@@ -98,7 +98,9 @@ class ScheduleBlock(Block):
         self.variables, self.fields = codec.variables, codec.fields
         names = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in codec.names)
         kinds = ("state_of_charge",) * len(names)
-        self.constraints = (BlockConstraint(names, kinds, self._beyond_charge),)
+        self.constraints = (
+            BlockConstraint(names, kinds, self._beyond_charge, self._charge_slopes),
+        )
 
     @property
     def base_x(self) -> FloatArray:
@@ -108,6 +110,17 @@ class ScheduleBlock(Block):
     def snap(self, x: FloatArray) -> FloatArray:
         """Schedules within the ratings, and if asked for within the limits of the storages."""
         return self.codec.snap(x)
+
+    def relaxed(self, x: FloatArray) -> FloatArray:
+        """Schedules within the ratings; the limits of the storages are constraints."""
+        return self.codec.clip(x)
+
+    def moves(self, x: FloatArray, situations: Situations) -> Moves:
+        """Every power is a variable."""
+        n, n_snapshots = len(self.codec.names), self.codec.n_snapshots
+        step = np.tile(np.arange(n_snapshots), n)
+        column = np.repeat(np.arange(n), n_snapshots)
+        return Moves(n_snapshots, step, column, np.arange(len(step)), np.ones(len(step)))
 
     def values(self, x: FloatArray, situations: Situations) -> FloatArray:
         """Powers, charging positive, shape (n, n_time, n_storages). [MW]"""
@@ -131,6 +144,18 @@ class ScheduleBlock(Block):
     def _beyond_charge(self, x: FloatArray) -> FloatArray:
         """State of charge beyond its limits and at the end, shares of the capacity."""
         return beyond_charge(self.codec.soc(self.codec.p_mw(x)), self.codec.battery)
+
+    def _charge_slopes(self, x: FloatArray) -> FloatArray:
+        codec = self.codec
+        p_mw, n, n_snapshots = codec.p_mw(x), len(codec.names), codec.n_snapshots
+        duration = np.broadcast_to(codec.duration_hours, (len(x), n))
+        by_share, _ = charge_slopes(
+            p_mw / codec.power_mw, codec.soc(p_mw), duration, codec.hours, codec.battery
+        )
+        slopes = np.zeros((len(x), 3, n, n, n_snapshots))
+        for i in range(n):
+            slopes[:, :, i, i] = by_share[:, :, i] / codec.power_mw[i]
+        return slopes.reshape(len(x), 3 * n, n * n_snapshots)
 
     def schedule(self, x: FloatArray) -> pd.DataFrame:
         """Power (MW, charging positive) and state of charge after every snapshot per storage."""
@@ -231,3 +256,41 @@ def beyond_charge(soc: FloatArray, battery: Battery) -> FloatArray:
     below = battery.soc_min - soc.min(axis=-2)
     end = np.abs(soc[..., -1, :] - battery.soc_start)
     return np.concatenate([above, below, end], axis=-1) - TOLERANCE
+
+
+def charge_slopes(
+    share: FloatArray,
+    soc: FloatArray,
+    duration_hours: FloatArray,
+    hours: float,
+    battery: Battery,
+) -> tuple[FloatArray, FloatArray]:
+    """Slopes of the entries of `beyond_charge`.
+
+    At kinks they are one-sided: those of the first of several equal extremes, of discharging at
+    power 0, and of an end above the start where the two are equal.
+
+    Args:
+        share: Power over rating, shape (n, n_snapshots, n_storages).
+        soc: States of charge, shape (n, n_snapshots + 1, n_storages).
+        duration_hours: Energy capacity over rated power, shape (n, n_storages). [h]
+        hours: Duration of a snapshot. [h]
+        battery: Limits of the storages.
+
+    Returns:
+        By the shares, shape (n, 3, n_storages, n_snapshots): upper limit, lower limit, end; and by
+        the durations, shape (n, 3, n_storages). [1/h]
+    """
+    n_snapshots = share.shape[1]
+    eta = battery.one_way_efficiency
+    gain = np.where(share > 0, eta, 1.0 / eta) * (hours / duration_hours)[:, np.newaxis]
+    when = np.stack(
+        [soc.argmax(axis=1), soc.argmin(axis=1), np.full(soc[:, 0].shape, n_snapshots)], axis=1
+    )
+    end = np.where(soc[:, -1] >= battery.soc_start, 1.0, -1.0)
+    sign = np.stack([np.ones_like(end), -np.ones_like(end), end], axis=1)
+    before = np.arange(n_snapshots) < when[..., np.newaxis]
+    by_share = before * np.moveaxis(gain, 1, 2)[:, np.newaxis] * sign[..., np.newaxis]
+    reached = np.take_along_axis(soc, when, axis=1)
+    by_duration = -sign * (reached - battery.soc_start) / duration_hours[:, np.newaxis]
+    return by_share, by_duration

@@ -51,9 +51,7 @@ class StorageCodec:
 
     def snap(self, x: ArrayLike) -> FloatArray:
         """Schedules within the ratings, and if asked for within the limits of the storages."""
-        inside: FloatArray = np.minimum(
-            np.maximum(np.asarray(x, dtype=float), -self._limit), self._limit
-        )
+        inside = self.clip(x)
         if not self._repair:
             return inside
         p_mw = inside.reshape(*inside.shape[:-1], len(self.names), self.n_snapshots)
@@ -61,6 +59,13 @@ class StorageCodec:
         repaired = self.battery.repair(share, self.duration_hours, self.hours)
         kept = np.where(repaired == share, p_mw, repaired * self.power_mw[:, np.newaxis])
         return kept.reshape(inside.shape)
+
+    def clip(self, x: ArrayLike) -> FloatArray:
+        """Schedules within the ratings."""
+        inside: FloatArray = np.minimum(
+            np.maximum(np.asarray(x, dtype=float), -self._limit), self._limit
+        )
+        return inside
 
     def p_mw(self, x: FloatArray) -> FloatArray:
         """Powers of the storages, charging positive, shape (..., n_snapshots, n_storages)."""

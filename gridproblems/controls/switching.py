@@ -102,6 +102,7 @@ class SwitchingBlock(Block):
     """
 
     kind = "switching"
+    is_stepwise = True
     has_neighbours = True
     objective_methods: Mapping[str, str] = {
         "switching_actions": "",

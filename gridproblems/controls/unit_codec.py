@@ -15,6 +15,7 @@ from pandapower.auxiliary import pandapowerNet
 from pandapower.topology import create_nxgraph
 
 from gridproblems._names import with_nearest
+from gridproblems.controls.block import NO_MOVES, Moves
 from gridproblems.controls.state_of_charge import Battery
 from gridproblems.controls.variables import Variable, bounds
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
@@ -152,7 +153,7 @@ class UnitCodec:
             inside[..., self._size] = steps * self._step
         if self._repair:
             for i in self.storages:
-                part = self._schedule_part(i)
+                part = self.schedule_part(i)
                 duration = self.storage_hours(inside)[..., i]
                 inside[..., part] = self.battery.repair(inside[..., part], duration, self.hours)
         for columns in self._equal:
@@ -161,7 +162,19 @@ class UnitCodec:
             inside[..., columns] = np.take_along_axis(blocks, order[..., np.newaxis], axis=-2)
         return inside
 
-    def _schedule_part(self, unit: int) -> slice:
+    def relaxed(self, x: ArrayLike) -> FloatArray:
+        """Vectors within bounds, buses whole; sizes between steps, schedules as they are."""
+        inside: FloatArray = np.minimum(np.maximum(np.asarray(x, dtype=float), self._xl), self._xu)
+        np.rint(inside, out=inside, where=self._whole)
+        return inside
+
+    @property
+    def columns(self) -> list[dict[str, int]]:
+        """Variables of every unit by what they are."""
+        return self._columns
+
+    def schedule_part(self, unit: int) -> slice:
+        """Where the schedule of a storage stands in a vector."""
         first = self._columns[unit]["p_share[0]"]
         return slice(first, first + self.n_snapshots)
 
@@ -201,7 +214,7 @@ class UnitCodec:
 
     def shares(self, x: FloatArray) -> FloatArray:
         """Power over rating of the storages, charging positive, (..., n_snapshots, n_storages)."""
-        parts = [x[..., self._schedule_part(i)] for i in self.storages]
+        parts = [x[..., self.schedule_part(i)] for i in self.storages]
         return np.stack(parts, axis=-1) if parts else np.zeros((*x.shape[:-1], self.n_snapshots, 0))
 
     def soc(self, x: FloatArray) -> FloatArray:
@@ -248,6 +261,50 @@ class UnitCodec:
                 else:
                     values[np.arange(len(x)), :, column] += power[..., i]
         return Settings(self.fields, values)
+
+    def moves(self, x: FloatArray) -> Moves:
+        """How the powers at the buses move with sizes, power factors and schedules.
+
+        The slope by a power factor is infinite at 1; there it is that of 1 - 1e-6.
+        """
+        entries: list[tuple[NDArray[np.int64], FloatArray, NDArray[np.int64], NDArray[np.int64]]]
+        entries = []  # of a unit's entries: step, slope, column, variable
+        n_steps = len(self._profile)
+        steps, everywhere = np.arange(n_steps), np.ones((len(x), n_steps))
+        places, sizes, factors = self.places(x), self.sizes(x), self.power_factors(x)
+        shares = self.shares(x)
+        start_of = {c: k * len(self.buses) for k, c in enumerate(self._columns_set)}
+
+        def note(unit: int, column: str, variable: Any, slope: FloatArray) -> None:
+            if column in start_of:
+                place = places[:, unit, np.newaxis] + start_of[column] + 0 * steps
+                entries.append((steps, slope, place, variable + 0 * steps))
+
+        for i, (unit, own) in enumerate(zip(self.units, self._columns, strict=True)):
+            size = sizes[:, i, np.newaxis]
+            if unit.kind == "capacitor":
+                note(i, "q_mvar", own["size"], everywhere)
+                continue
+            if unit.kind == "storage":
+                share = shares[:, self._time, self.storages.index(i)]
+                note(i, "p_mw", own["size"], -share)
+                note(i, "p_mw", own["p_share[0]"] + self._time, -size * everywhere)
+                continue
+            output = self._profile * everywhere if unit.kind == "pv" else everywhere
+            factor = factors[:, i, np.newaxis]
+            reactive = np.sign(factor) * np.sqrt(1.0 / factor**2 - 1.0)
+            note(i, "p_mw", own["size"], output)
+            note(i, "q_mvar", own["size"], output * reactive)
+            if "power_factor" in own:
+                near = np.minimum(np.abs(factor), 1.0 - 1e-6)
+                steep = -1.0 / (near**3 * np.sqrt(1.0 / near**2 - 1.0))
+                note(i, "q_mvar", own["power_factor"], size * output * steep)
+        if not entries:
+            return NO_MOVES
+        step, slope, column, variable = (
+            np.concatenate(parts, axis=-1) for parts in zip(*entries, strict=True)
+        )
+        return Moves(n_steps, step, column, variable, slope)
 
     def encode(self, settings: SettingsMapping) -> FloatArray:
         """Powers per bus do not tell which units inject them.
@@ -333,7 +390,7 @@ class UnitCodec:
                     f"schedule: expected an array of {expected}, got {np.shape(shares)}"
                 )
             for k, i in enumerate(self.storages):
-                x[self._schedule_part(i)] = self.battery.check(
+                x[self.schedule_part(i)] = self.battery.check(
                     self.units[i].name,
                     np.asarray(shares, dtype=float)[:, k],
                     float(self.storage_hours(x)[i]),

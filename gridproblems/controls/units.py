@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandapower as pp
 import pandas as pd
+from numpy.typing import NDArray
 
 from gridproblems._names import with_nearest
 from gridproblems.cases import Case
@@ -16,12 +17,13 @@ from gridproblems.controls.block import (
     Block,
     BlockConstraint,
     BlockSearch,
+    Moves,
     PlacedBlock,
     Shown,
     add_table,
 )
 from gridproblems.controls.economics import UnitCost, unit_cost
-from gridproblems.controls.schedules import beyond_charge
+from gridproblems.controls.schedules import beyond_charge, charge_slopes
 from gridproblems.controls.state_of_charge import Battery, battery_of
 from gridproblems.controls.storages import SCHEDULE
 from gridproblems.controls.unit_codec import (
@@ -375,7 +377,9 @@ class UnitBlock(Block):
             own = [codec.units[i].name for i in codec.storages]
             names = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in own)
             kinds = ("state_of_charge",) * len(names)
-            self.constraints = (BlockConstraint(names, kinds, self._beyond_charge),)
+            self.constraints = (
+                BlockConstraint(names, kinds, self._beyond_charge, self._charge_slopes),
+            )
 
     @property
     def base_x(self) -> FloatArray:
@@ -385,6 +389,19 @@ class UnitBlock(Block):
     def snap(self, x: FloatArray) -> FloatArray:
         """Vectors within bounds, buses whole, schedules feasible, equal units sorted by bus."""
         return self.codec.snap(x)
+
+    @property
+    def counts_in_steps(self) -> NDArray[np.bool_]:
+        """None: buses are places, no amounts."""
+        return np.zeros(len(self.variables), dtype=np.bool_)
+
+    def relaxed(self, x: FloatArray) -> FloatArray:
+        """Vectors within bounds, buses whole; schedules are not repaired, units not sorted."""
+        return self.codec.relaxed(x)
+
+    def moves(self, x: FloatArray, situations: Situations) -> Moves:
+        """Powers move with all but the buses."""
+        return self.codec.moves(x)
 
     def values(self, x: FloatArray, situations: Situations) -> FloatArray:
         """Powers at the candidate buses, shape (n, n_time, n_values). [MW, Mvar]"""
@@ -402,6 +419,32 @@ class UnitBlock(Block):
 
     def _beyond_charge(self, x: FloatArray) -> FloatArray:
         return beyond_charge(self.codec.soc(x), self.codec.battery)
+
+    def _charge_slopes(self, x: FloatArray) -> FloatArray:
+        codec = self.codec
+        n_storages = len(codec.storages)
+        slopes = np.zeros((len(x), 3 * n_storages, len(self.variables)))
+        duration = codec.storage_hours(x)[:, codec.storages]
+        by_share, by_duration = charge_slopes(
+            codec.shares(x), codec.soc(x), duration, codec.hours, codec.battery
+        )
+        for k, i in enumerate(codec.storages):
+            rows = k + n_storages * np.arange(3)
+            slopes[:, rows, codec.schedule_part(i)] = by_share[:, :, k]
+            if "storage_hours" in codec.columns[i]:
+                slopes[:, rows, codec.columns[i]["storage_hours"]] = by_duration[:, :, k]
+        return slopes
+
+    def unit_cost_eur_per_year_slopes(self, x: FloatArray) -> FloatArray:
+        """Slopes by sizes and durations; the step from no unit to a small one is left out."""
+        slopes = np.zeros((len(x), len(self.variables)))
+        sizes, hours = self.codec.sizes(x), self.codec.storage_hours(x)
+        for i, (unit, own) in enumerate(zip(self.codec.units, self.codec.columns, strict=True)):
+            cost = replace(self.costs[unit.kind], per_unit=0.0)
+            slopes[:, own["size"]] = cost.eur_per_year(1.0, hours[:, i])
+            if "storage_hours" in own:
+                slopes[:, own["storage_hours"]] = cost.eur_per_year(0.0, sizes[:, i])
+        return slopes
 
     def unit_cost_eur_per_year(self, x: FloatArray) -> FloatArray:
         """Annuities of the units' capital, and their operation. [EUR/a]

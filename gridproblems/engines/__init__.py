@@ -7,11 +7,12 @@ from typing import Protocol
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems.engines._newton import NewtonEngine
+from gridproblems.engines._sensitivities import Linearised
 from gridproblems.engines._sweep import SweepEngine
 from gridproblems.engines.reference import ReferenceEngine
 from gridproblems.state import GridState, Settings
 
-__all__ = ["ENGINES", "Engine", "NewtonEngine", "ReferenceEngine", "SweepEngine"]
+__all__ = ["ENGINES", "Engine", "Linearised", "NewtonEngine", "ReferenceEngine", "SweepEngine"]
 
 
 class Engine(Protocol):
@@ -20,6 +21,9 @@ class Engine(Protocol):
     The state depends on the settings alone, never on the calls before. A power flow that does
     not converge is a state with ``converged`` False. ``releases_gil`` says whether threads
     solve side by side.
+
+    An engine may offer ``linearise(settings) -> Linearised``: the state and how it moves with the
+    settings. Gradients of others are differences of power flows.
     """
 
     releases_gil: bool

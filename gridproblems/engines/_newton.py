@@ -31,6 +31,7 @@ from gridproblems.engines._batched import (
     solve_blocks,
     structure_of,
 )
+from gridproblems.engines._between import TapCurves, on_curves, tap_curves, with_positions
 from gridproblems.engines._compiled import (
     CompiledModel,
     NothingToSolve,
@@ -52,6 +53,12 @@ from gridproblems.engines._kernels import (
     read_results,
 )
 from gridproblems.engines._lanes import LANES
+from gridproblems.engines._sensitivities import (
+    Linearised,
+    LinearRows,
+    has_slope,
+    parameter_of,
+)
 from gridproblems.engines.reference import (
     ReferenceEngine,
     apply_settings,
@@ -183,6 +190,70 @@ class NewtonEngine:
                 self._threads = ThreadPoolExecutor(self.n_threads)
         return list(self._threads.map(solve, parts))
 
+    def linearise(self, settings: Settings) -> Linearised:
+        """The states of settings, and how they move with set-points, powers, taps and shunts.
+
+        Tap changers may stand between whole positions; at these the state is that of `solve`.
+        """
+        plan = self._plan(settings.fields)
+        values, shape = settings.rows, settings.shape
+        n, n_values = values.shape
+        rows = np.full((n, plan.layout.n_values), np.nan)
+        converged = np.zeros(n, dtype=np.bool_)
+        n_unsupplied = np.zeros(n, dtype=np.int64)
+        solutions: list[tuple[_Solution, int]] = [(_NOTHING_SOLVED, 0)] * n
+        parts: list[LinearRows] = []
+        smooth = np.ones(n_values, dtype=np.bool_)
+        left = [(0, np.arange(n))]
+        while left:
+            level, which = left.pop()
+            for model, own in self._by_model(plan, plan.levels[level], values, which):
+                found = self._workspace(model).between(plan.fields, values[own])
+                solution = found.solution
+                assert solution.structure_changes is not None
+                changes = own[solution.structure_changes]
+                if len(changes) and level + 1 < len(plan.levels):
+                    left.append((level + 1, changes))
+                rows[own], converged[own] = found.rows, solution.converged
+                n_unsupplied[own] = solution.n_unsupplied
+                for t, row in enumerate(own.tolist()):
+                    solutions[row] = (solution, t)
+                parameter = parameter_of(model.places, model.source, n_values)
+                if level == 0:
+                    smooth &= has_slope(parameter, model.model.arrays.sections)
+                own_solution = solution.converged.copy()
+                if solution.taken_over is not None:
+                    own_solution[solution.taken_over[0]] = False
+                solved = np.flatnonzero(own_solution)
+                if len(solved) and not plan.fixes_taps(level):
+                    parts.append(found.linear_rows(own, solved, parameter))
+        smooth[np.repeat(plan.structural, [len(f.elements) for f in plan.fields])] = False
+        state = GridState(
+            plan.layout,
+            rows.reshape(*shape, plan.layout.n_values),
+            converged.reshape(shape),
+            n_unsupplied.reshape(shape),
+            lambda row: solutions[row][0].bus_branch(solutions[row][1]),
+        )
+        return Linearised(state, parts, smooth)
+
+    def _by_model(
+        self,
+        plan: _Plan,
+        structural: tuple[bool, ...],
+        values: FloatArray,
+        which: IntArray,
+    ) -> list[tuple[_Compiled, IntArray]]:
+        """Models of power flows, and which of them each is of; none where nothing is solved."""
+        if plan.compiled is not None and structural == plan.structural:
+            return [(plan.compiled, which)]
+        groups: dict[int, tuple[_Compiled, list[int]]] = {}
+        for row in which.tolist():
+            with contextlib.suppress(NothingToSolve):
+                compiled = self._compiled(plan.fields, structural, values[row])
+                groups.setdefault(id(compiled), (compiled, []))[1].append(row)
+        return [(compiled, np.array(own)) for compiled, own in groups.values()]
+
     def check(self, settings: Settings) -> None:
         """Newton solves any settings of a net it can represent."""
 
@@ -307,6 +378,11 @@ class _Compiled:
         """What `BatchedNewton` needs to know of the model; all threads share it."""
         return structure_of(self.model)
 
+    @cached_property
+    def tap_curves(self) -> TapCurves:
+        """Its tap changers between whole positions."""
+        return tap_curves(self.model.arrays)
+
 
 class _Block(NamedTuple):
     """Snapshots that were solved in one go, and those that have models of their own."""
@@ -338,7 +414,22 @@ class _Plan:
             s or field.column in ("tap_pos", "in_service", "closed")
             for field, s in zip(fields, structural, strict=True)
         )
+        switched = tuple(
+            s or field.column in ("in_service", "closed")
+            for field, s in zip(fields, structural, strict=True)
+        )
+        #: Fields that the model is built with: as few as can be, then statuses, then also taps.
+        self.levels = tuple(dict.fromkeys((structural, switched, self.movable)))
         self.compiled: _Compiled | None = None  # set when no field changes the structure
+
+    def fixes_taps(self, level: int) -> bool:
+        """Whether a model of a level is built with tap positions that else are numbers."""
+        return any(
+            fixed and not s and field.column == "tap_pos"
+            for field, fixed, s in zip(
+                self.fields, self.levels[level], self.structural, strict=True
+            )
+        )
 
 
 class _Solution(NamedTuple):
@@ -384,6 +475,13 @@ class _Workspace:
     It solves all of them where the compiled code of `BatchedNewton` cannot be stored, for to
     compile it takes seconds. Where its equations are not those of the net, ``by_reference`` stands
     in its place.
+
+    Args:
+        compiled: The model, and where settings go in it.
+        tolerance_mva: Largest mismatch of a solution.
+        max_iterations: Steps after which a power flow is given up.
+        by_reference: What ``runpp`` says of settings.
+        model: One of the same structure that is solved in its place.
     """
 
     def __init__(
@@ -392,21 +490,15 @@ class _Workspace:
         tolerance_mva: float,
         max_iterations: int,
         by_reference: Callable[[tuple[Field, ...], FloatArray], GridState] | None = None,
+        model: CompiledModel | None = None,
     ) -> None:
         self.compiled = compiled
         self._by_reference = by_reference
-        m = compiled.model
+        self._model = m = model or compiled.model
         self._is_simple = not len(m.arrays.status_branch) and not len(m.paired_place)
-        tolerance_pu = tolerance_mva / m.arrays.base_mva
-        is_sure = m.dc is None and by_reference is None
-        is_zip = len(m.arrays.zip_share) > 0
-        band_pu = (LOW_PU if is_zip else 0.0, np.inf if is_sure else HIGH_PU)
-        self._one_by_one = _OneByOne(m, tolerance_pu, max_iterations)
-        self._together = (
-            BatchedNewton(m, compiled.structure, tolerance_pu, max_iterations, band_pu)
-            if is_stored(solve_blocks)
-            else None
-        )
+        self._limits = (tolerance_mva, max_iterations)
+        self._one_by_one = _OneByOne(m, tolerance_mva / m.arrays.base_mva, max_iterations)
+        self._together = self._batched() if is_stored(solve_blocks) else None
 
     def solve(self, fields: tuple[Field, ...], values: FloatArray, rows: FloatArray) -> _Solution:
         """Solves snapshots and fills their rows of the state, NaN where one does not converge.
@@ -416,15 +508,28 @@ class _Workspace:
             values: Values of the settings, shape (n_snapshots, n_values).
             rows: Rows of the state, shape (n_snapshots, layout.n_values).
         """
-        m = self.compiled.model
-        n = len(values)
-        parameters = np.empty((n, len(m.parameters)))
-        parameters[:] = m.parameters
+        return self._solve(fields, values, self._parameters(values), rows)
+
+    def _parameters(self, values: FloatArray) -> FloatArray:
+        parameters = np.empty((len(values), len(self._model.parameters)))
+        parameters[:] = self._model.parameters
         parameters[:, self.compiled.places] = values[:, self.compiled.source]
+        return parameters
+
+    def _solve(
+        self,
+        fields: tuple[Field, ...],
+        values: FloatArray,
+        parameters: FloatArray,
+        rows: FloatArray,
+    ) -> _Solution:
+        m = self._model
+        n = len(parameters)
         v = np.empty((n, len(m.slack_weights)), dtype=np.complex128)
         n_unsupplied = np.full(n, m.n_unsupplied)
         if self._is_simple and self._together is not None:  # nothing to find out before
-            status = self._together.solve(parameters, _ALL_ROWS[:n], rows, v)
+            every = _ALL_ROWS[:n] if n <= _MAX_ROWS else np.arange(n)
+            status = self._together.solve(parameters, every, rows, v)
             converged = status == CONVERGED
             if converged.all():
                 return _Solution(m, n_unsupplied, converged, None, parameters, v)
@@ -451,6 +556,83 @@ class _Workspace:
         if not converged.all():
             rows[~converged] = np.nan
         return _Solution(m, n_unsupplied, converged, structure_changes, parameters, v, taken_over)
+
+    def between(self, fields: tuple[Field, ...], values: FloatArray) -> _Between:
+        """As `solve`, for tap changers that may stand between whole positions."""
+        a = self._model.arrays
+        parameters = self._parameters(values)
+        first, last = a.sections[7:9]
+        position = parameters[:, first:last].copy()
+        y, slope = np.empty((2, len(values), len(a.tap_branch), 4), dtype=np.complex128)
+        on_curves(position, self.compiled.tap_curves.coefficients, a, y, slope)
+        rows = np.empty((len(values), self._model.layout.n_values))
+        space = self
+        if (position != np.rint(position)).any():
+            space = _Workspace(
+                self.compiled,
+                *self._limits,
+                self._by_reference,
+                with_positions(self._model, position, y),
+            )
+            parameters[:, first:last] = np.arange(len(values))[:, np.newaxis]
+        solution = space._solve(fields, values, parameters, rows)
+        off_table = ((position < a.tap_first) | (position > a.tap_first + a.tap_count - 1)).any(-1)
+        if solution.structure_changes is None:
+            solution = solution._replace(structure_changes=np.zeros(len(values), dtype=np.bool_))
+        assert solution.structure_changes is not None
+        solution.structure_changes[off_table] = True
+        solution.converged[off_table] = False
+        return _Between(rows, solution, slope, space)
+
+    def linear_solver(self) -> BatchedNewton:
+        """Solves linear equations with the Jacobians of its power flows."""
+        return self._together or self._batched()
+
+    def _batched(self) -> BatchedNewton:
+        tolerance_mva, max_iterations = self._limits
+        m = self._model
+        is_sure = m.dc is None and self._by_reference is None
+        is_zip = len(m.arrays.zip_share) > 0
+        band_pu = (LOW_PU if is_zip else 0.0, np.inf if is_sure else HIGH_PU)
+        tolerance_pu = tolerance_mva / m.arrays.base_mva
+        return BatchedNewton(m, self.compiled.structure, tolerance_pu, max_iterations, band_pu)
+
+
+class _Between(NamedTuple):
+    """Power flows whose tap changers may stand between whole positions.
+
+    Attributes:
+        rows: Of the state.
+        solution: The solved power flows.
+        tap_slope: Of the admittances of branches with tap changers, see `on_curves`.
+        space: Solved them.
+    """
+
+    rows: FloatArray
+    solution: _Solution
+    tap_slope: ComplexArray
+    space: _Workspace
+
+    def linear_rows(self, rows: IntArray, solved: IntArray, parameter: IntArray) -> LinearRows:
+        """Those that are solved, for sensitivities.
+
+        Args:
+            rows: Where each stands in the whole batch.
+            solved: Which of them.
+            parameter: See `LinearRows`.
+        """
+        model = self.solution.model
+        assert model is not None
+        return LinearRows(
+            rows[solved],
+            model,
+            self.space.compiled.structure[0],
+            self.space.linear_solver(),
+            self.solution.parameters[solved],
+            self.solution.v_pu[solved],
+            self.tap_slope[solved],
+            parameter,
+        )
 
 
 class _Solved(NamedTuple):

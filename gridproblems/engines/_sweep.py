@@ -7,8 +7,11 @@ line charging and shunts are part of the sweep.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +30,7 @@ from gridproblems.engines._compiled import (
 )
 from gridproblems.engines._kernels import IntArray, magnitude, prepare, read_results
 from gridproblems.engines._newton import HIGH_PU, NewtonEngine
+from gridproblems.engines._sensitivities import Linearised
 from gridproblems.engines.reference import ReferenceEngine, depends_on_voltage
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.state import BusBranchSolution, Field, FloatArray, GridState, Settings
@@ -66,7 +70,12 @@ class SweepEngine:
         self._net = copy.deepcopy(net)
         self._plans: dict[tuple[Field, ...], _Columns] = {}
         self._lock = threading.Lock()
+        self._forget_others()
+
+    def _forget_others(self) -> None:
         self._other: NewtonEngine | ReferenceEngine | None = None
+        self._newton: NewtonEngine | None = None  # gives the slopes
+        self._asked_newton = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_net": self._net, "_plans": self._plans}
@@ -74,7 +83,7 @@ class SweepEngine:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
-        self._other = None
+        self._forget_others()
 
     def check(self, settings: Settings) -> None:
         """Raises `UnsupportedByEngine` for fields that change more than numbers, and for loops."""
@@ -133,11 +142,63 @@ class SweepEngine:
 
         return GridState(
             model.layout,
-            values.reshape(*shape, -1),
+            values.reshape(*shape, model.layout.n_values),
             converged.reshape(shape),
             n_unsupplied.reshape(shape),
             solution,
         )
+
+    @property
+    def linearise(self) -> Callable[[Settings], Linearised] | None:
+        """See `Engine`; None where the Newton engine cannot represent the net."""
+        with self._lock:
+            if not self._asked_newton:
+                self._asked_newton = True
+                with contextlib.suppress(UnsupportedByEngine):
+                    own = self._other
+                    self._newton = own if isinstance(own, NewtonEngine) else NewtonEngine(self._net)
+        return None if self._newton is None else partial(self._linearise, self._newton)
+
+    def _linearise(self, newton: NewtonEngine, settings: Settings) -> Linearised:
+        """Slopes by the Jacobian of Newton's method at the solution.
+
+        States are those of `solve`; those with tap changers between whole positions are Newton's.
+        """
+        rows, shape = settings.rows, settings.shape
+        between = np.zeros(len(rows), dtype=np.bool_)
+        start = 0
+        for field in settings.fields:
+            stop = start + len(field.elements)
+            if field.column == "tap_pos":
+                own = rows[:, start:stop]
+                between |= (own != np.rint(own)).any(axis=1)
+            start = stop
+        whole = np.flatnonzero(~between)
+        state = self.solve(Settings(settings.fields, rows[whole]))
+        solved = np.ones(len(rows), dtype=np.bool_)
+        solved[whole] = state.converged & (state.n_unsupplied == 0)
+        which = np.flatnonzero(solved)
+        linear = newton.linearise(Settings(settings.fields, rows[which]))
+        values = np.empty((len(rows), state.layout.n_values))
+        converged = np.empty(len(rows), dtype=np.bool_)
+        n_unsupplied = np.empty(len(rows), dtype=np.int64)
+        for places, part in ((which, linear.state), (whole, state)):
+            values[places], converged[places] = part.values, part.converged
+            n_unsupplied[places] = part.n_unsupplied
+        place = np.empty(len(rows), dtype=np.int64)
+        place[which], place[whole] = np.arange(len(which)), np.arange(len(whole))
+
+        def solution(row: int) -> BusBranchSolution:
+            return (linear.state if between[row] else state).bus_branch(int(place[row]))
+
+        combined = GridState(
+            state.layout,
+            values.reshape(*shape, state.layout.n_values),
+            converged.reshape(shape),
+            n_unsupplied.reshape(shape),
+            solution,
+        )
+        return linear.of_rows(combined, which)
 
     def _leave(self, settings: Settings) -> GridState:
         """What the engine says that gives what ``runpp`` gives."""

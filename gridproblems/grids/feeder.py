@@ -109,6 +109,7 @@ class FeederGrid:
     kind = "feeder"
     case = None
     limit_names = FEEDER_LIMITS
+    has_between = False
 
     def __init__(
         self,

@@ -77,6 +77,7 @@ class NetGrid:
 
     kind = "net"
     limit_names = NET_LIMITS
+    has_between = True
 
     def __init__(
         self,

@@ -1,0 +1,639 @@
+"""Compiled loops of sensitivities: how the state of a solved power flow moves with parameters.
+
+With the mismatch ``g(s, p) = S_wanted(p) - S(s, p) = 0`` of the unknowns ``s`` (angles and
+logarithms of magnitudes) and the parameters ``p``, the implicit function theorem gives
+
+    ds/dp = J^-1 (dS_wanted/dp - dS/dp),    J = dS/ds.
+
+Forward, one solution per parameter gives the movement of all results; backward (adjoint), one
+solution with the transposed Jacobian per result gives its slope by all parameters. The loops here
+make the right-hand sides and what comes after; `_batched.solve_linear_blocks` solves.
+
+Where a result has a kink, the slope is that of the branch that counts: of two equal currents the
+first end's, of several windings the first's; an end without current does not move.
+
+Sources:
+    H. W. Dommel, W. F. Tinney, Optimal power flow solutions, IEEE Transactions on Power Apparatus
+    and Systems PAS-87 (1968) 1866-1876, doi 10.1109/TPAS.1968.292150.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridproblems._compile import compiled
+from gridproblems.engines._batched import is_slack
+from gridproblems.engines._kernels import (
+    SAME_PU,
+    TO_END,
+    WHOLE,
+    Arrays,
+    ComplexArray,
+    IntArray,
+    magnitude,
+    prepare,
+)
+from gridproblems.state import FloatArray
+
+#: Sections of the parameter vector, see `_compiled.SECTIONS`.
+SETPOINT, P, Q, SCALING, SHUNT_P, SHUNT_Q, STEP, TAP, STATUS, UNIT = range(10)
+
+
+class Places(NamedTuple):
+    """Where branches and parameters meet buses; made once per model.
+
+    Attributes:
+        start, incident: Branches at a bus, ``incident[start[b] : start[b + 1]]``.
+        holds: Whether a set-point is the one that holds its bus (the last of those there).
+        section: Of every parameter.
+    """
+
+    start: IntArray
+    incident: IntArray
+    holds: IntArray
+    section: IntArray
+
+
+def places_of(a: Arrays) -> Places:
+    """Puts together where branches and parameters meet buses."""
+    n_bus = len(a.v_start_pu)
+    ends = np.concatenate([a.branch_from, a.branch_to])
+    branch = np.tile(np.arange(len(a.branch_from)), 2)
+    last = {int(bus): i for i, bus in enumerate(a.setpoint_bus)}
+    holds = np.array([last[int(bus)] == i for i, bus in enumerate(a.setpoint_bus)], dtype=np.int64)
+    return Places(
+        np.searchsorted(np.sort(ends), np.arange(n_bus + 1)).astype(np.int64),
+        branch[np.argsort(ends, kind="stable")].astype(np.int64),
+        holds,
+        np.repeat(np.arange(len(a.sections) - 1), np.diff(a.sections)).astype(np.int64),
+    )
+
+
+class Flow(NamedTuple):
+    """One solved power flow: voltages, admittances, currents. [p.u.]"""
+
+    v: ComplexArray
+    y: ComplexArray
+    shunt: ComplexArray
+    i_from: ComplexArray
+    i_to: ComplexArray
+    injected: ComplexArray  # current from a bus into branches and shunts
+    tap_slope: ComplexArray  # of the admittances of `Arrays.tap_branch` by their position
+    loaded: IntArray  # the end by which a branch decides its loading column, 1, 2 or 0 for none
+    held: NDArray[np.bool_]  # buses whose voltage a machine holds, of those that may be PV or PQ
+    more: FloatArray  # (n_buses, 4) of demand that depends on voltage: what it takes more than at
+    # 1 p.u. of active and of reactive power, per demand (1/p.u. base), and how both grow with the
+    # logarithm of the voltage (p.u.); or none
+
+
+@compiled
+def flow_of(parameters, v, tap_slope, a, m):  # type: ignore[no-untyped-def]
+    """The `Flow` of solved voltages; slopes of taps on open branches are taken in."""
+    n_bus, n_branch = len(a.v_start_pu), len(a.branch_from)
+    start, s, demand, shunt = (
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+        np.empty(n_bus, dtype=np.complex128),
+    )
+    y = np.empty((n_branch, 4), dtype=np.complex128)
+    prepare(parameters, a, start, s, demand, y, shunt)
+    slope = tap_slope.copy()
+    for i in range(len(a.status_branch)):
+        if parameters[a.sections[8] + i] == 0:
+            for k in range(len(a.tap_branch)):
+                if a.tap_branch[k] == a.status_branch[i]:
+                    _open_slope(slope[k], _closed(parameters, k, a), a.status_end[i])
+    i_from = np.empty(n_branch, dtype=np.complex128)
+    i_to = np.empty(n_branch, dtype=np.complex128)
+    injected = shunt * v
+    for b in range(n_branch):
+        f, t = a.branch_from[b], a.branch_to[b]
+        i_from[b] = y[b, 0] * v[f] + y[b, 1] * v[t]
+        i_to[b] = y[b, 2] * v[f] + y[b, 3] * v[t]
+        injected[f] += i_from[b]
+        injected[t] += i_to[b]
+    loaded = np.zeros(n_branch, dtype=np.int64)
+    n_columns = 0
+    for b in range(n_branch):
+        n_columns = max(n_columns, a.branch_loading_column[b] + 1)
+    largest = np.zeros(n_columns)
+    decides = np.full(n_columns, -1, dtype=np.int64)
+    for b in range(n_branch):
+        column = a.branch_loading_column[b]
+        if column < 0:
+            continue
+        at_from = magnitude(i_from[b]) * a.branch_loading[b, 0]
+        at_to = magnitude(i_to[b]) * a.branch_loading[b, 1]
+        if max(at_from, at_to) > largest[column]:
+            if decides[column] >= 0:
+                loaded[decides[column]] = 0
+            largest[column], decides[column] = max(at_from, at_to), b
+            loaded[b] = 1 if at_from >= at_to else 2
+    held = _held(parameters, v, start, a, m)
+    return Flow(v, y, shunt, i_from, i_to, injected, slope, loaded, held, _more(v, demand, m))
+
+
+@compiled
+def _held(parameters, v, start, a, m):  # type: ignore[no-untyped-def]
+    """Which buses that may be PV or PQ are PV; see `_batched.solve_linear_blocks`."""
+    held = m.held >= 0
+    for i in range(len(a.unit_bus)):
+        if parameters[a.sections[UNIT] + i] == 0:
+            held[a.unit_bus[i]] = False
+    for b in a.limit_bus:
+        if abs(magnitude(v[b]) - magnitude(start[b])) > SAME_PU:
+            held[b] = False
+    return held
+
+
+@compiled
+def _more(v, demand, m):  # type: ignore[no-untyped-def]
+    """`Flow.more`."""
+    n = len(v) if len(m.zip_share_pu) else 0
+    more = np.empty((n, 4))
+    for b in range(n):
+        vm = magnitude(v[b])
+        for k in range(2):
+            square, linear = m.zip_share_pu[b, 2 * k], m.zip_share_pu[b, 2 * k + 1]
+            own = demand[b].real if k == 0 else demand[b].imag
+            more[b, k] = square * (vm * vm - 1.0) + linear * (vm - 1.0)
+            more[b, 2 + k] = own * (2.0 * square * vm * vm + linear * vm)
+    return more
+
+
+@compiled
+def _holds(i, flow, a, m, places):  # type: ignore[no-untyped-def]
+    """Whether a set-point is the voltage of its bus."""
+    bus = a.setpoint_bus[i]
+    return places.holds[i] and (m.held[bus] < 0 or flow.held[bus])
+
+
+@compiled
+def _closed(parameters, k, a):  # type: ignore[no-untyped-def]
+    """Admittances of a branch with tap changer as if it were closed at both ends."""
+    step = round(parameters[a.sections[7] + a.tap_changer[k]]) - a.tap_first[a.tap_changer[k]]
+    return a.tap_y_pu[a.tap_row[k] + step]
+
+
+@compiled
+def _open_slope(slope, y, end):  # type: ignore[no-untyped-def]
+    """Slope of `_kernels.open_branch`, in place."""
+    if end == WHOLE:
+        slope[:] = 0
+        return
+    own, far = (0, 3) if end == TO_END else (3, 0)
+    if y[far] != 0:
+        through = (slope[1] * y[2] + y[1] * slope[2]) / y[far]
+        slope[own] += y[1] * y[2] * slope[far] / (y[far] * y[far]) - through
+    for c in range(4):
+        if c != own:
+            slope[c] = 0
+
+
+# -- forward -------------------------------------------------------------------------------------
+
+
+@compiled
+def right_sides(parameters, v, tap_slope, wanted, sides, a, m, places):  # type: ignore[no-untyped-def]
+    """What moves the voltages when parameters grow.
+
+    Args:
+        parameters, v, tap_slope: One row per power flow.
+        wanted: Parameters, shape (n_wanted,).
+        sides: Filled, shape (n_rows, n_wanted, n_unknowns).
+        a, m, places: `Arrays`, `Structure`, `Places`.
+    """
+    sides[:] = 0.0
+    n_branch = len(a.branch_from)
+    y_slope = np.zeros((n_branch, 4), dtype=np.complex128)
+    for row in range(len(parameters)):
+        p = parameters[row]
+        flow = flow_of(p, v[row], tap_slope[row], a, m)
+        for k in range(len(wanted)):
+            side = sides[row, k]
+            section = places.section[wanted[k]]
+            i = wanted[k] - a.sections[section]
+            if section == SETPOINT:
+                if _holds(i, flow, a, m, places):
+                    bus = a.setpoint_bus[i]
+                    vm = magnitude(flow.v[bus])
+                    dv = flow.v[bus] / vm
+                    if len(flow.more):
+                        growth = flow.more[bus, 2] + 1j * flow.more[bus, 3]
+                        _add(side, bus, -growth / vm, flow, m)
+                    _add(side, bus, -dv * np.conj(flow.injected[bus]), flow, m)
+                    _add(side, bus, -flow.v[bus] * np.conj(flow.shunt[bus] * dv), flow, m)
+                    for c in range(places.start[bus], places.start[bus + 1]):
+                        b = places.incident[c]
+                        f, t = a.branch_from[b], a.branch_to[b]
+                        y_f, y_t = (flow.y[b, 0], flow.y[b, 2])
+                        if bus == t:
+                            y_f, y_t = flow.y[b, 1], flow.y[b, 3]
+                        _add(side, f, -flow.v[f] * np.conj(y_f * dv), flow, m)
+                        _add(side, t, -flow.v[t] * np.conj(y_t * dv), flow, m)
+            elif section == TAP:
+                _move_tap(y_slope, flow, i, a, False)
+                for c in range(len(a.tap_branch)):
+                    if a.tap_changer[c] == i:
+                        b = a.tap_branch[c]
+                        f, t = a.branch_from[b], a.branch_to[b]
+                        d_from = y_slope[b, 0] * flow.v[f] + y_slope[b, 1] * flow.v[t]
+                        d_to = y_slope[b, 2] * flow.v[f] + y_slope[b, 3] * flow.v[t]
+                        _add(side, f, -flow.v[f] * np.conj(d_from), flow, m)
+                        _add(side, t, -flow.v[t] * np.conj(d_to), flow, m)
+                _move_tap(y_slope, flow, i, a, True)
+            elif section in (SHUNT_P, SHUNT_Q, STEP):
+                bus = a.shunt_bus[i]
+                square = (flow.v[bus] * np.conj(flow.v[bus])).real
+                _add(side, bus, -square * np.conj(shunt_slope(p, section, i, a)), flow, m)
+            elif section in (P, Q, SCALING):
+                moved = wanted_slope(p, section, i, flow, a)
+                _add(side, a.injection_bus[i], moved, flow, m)
+
+
+@compiled
+def _add(side, bus, power, flow, m):  # type: ignore[no-untyped-def]
+    """Adds a power to the equations of a bus."""
+    if m.angle[bus] >= 0:
+        side[m.angle[bus]] += power.real
+    if m.magnitude[bus] >= 0 and not flow.held[bus]:
+        side[m.magnitude[bus]] += power.imag
+
+
+@compiled
+def _move_tap(y_slope, flow, changer, a, back):  # type: ignore[no-untyped-def]
+    """Puts slopes of admittances by a tap changer's position at its branches, or 0 ``back``."""
+    for c in range(len(a.tap_branch)):
+        if a.tap_changer[c] == changer:
+            for k in range(4):
+                y_slope[a.tap_branch[c], k] = 0.0 if back else flow.tap_slope[c, k]
+
+
+@compiled
+def shunt_slope(p, section, i, a):  # type: ignore[no-untyped-def]
+    """Slope of a shunt's admittance by its active or reactive power or its steps. [p.u.]"""
+    step = p[a.sections[STEP] + i]
+    if section == SHUNT_P:
+        return step * a.shunt_y_pu[i] + 0j
+    if section == SHUNT_Q:
+        return -1j * step * a.shunt_y_pu[i]
+    return (p[a.sections[SHUNT_P] + i] - 1j * p[a.sections[SHUNT_Q] + i]) * a.shunt_y_pu[i]
+
+
+@compiled
+def injection_slope(p, section, i, a):  # type: ignore[no-untyped-def]
+    """Slope of an injection by its active or reactive power or its scaling. [MVA]"""
+    sign, scaling = a.injection_sign[i], p[a.sections[SCALING] + i]
+    if section == P:
+        return sign * scaling + 0j
+    if section == Q:
+        return 1j * sign * scaling
+    return sign * (p[a.sections[P] + i] + 1j * p[a.sections[Q] + i])
+
+
+@compiled
+def wanted_slope(p, section, i, flow, a):  # type: ignore[no-untyped-def]
+    """Slope of the power that a bus is to have by an injection's power or scaling. [p.u.]
+
+    Demand that depends on voltage grows with the demand; a unit out of service injects nothing.
+    """
+    moved = injection_slope(p, section, i, a)
+    if a.injection_is_machine[i]:
+        for k in range(len(a.unit_bus)):
+            if a.unit_injection[k] == i and p[a.sections[UNIT] + k] == 0:
+                return 0j
+    elif len(flow.more):
+        bus = a.injection_bus[i]
+        more = moved.real * flow.more[bus, 0] + 1j * moved.imag * flow.more[bus, 1]
+        return moved / a.base_mva + more
+    return moved / a.base_mva
+
+
+@compiled
+def movements(  # type: ignore[no-untyped-def]
+    parameters, v, tap_slope, wanted, solutions, place, results, a, m, places
+):
+    """How results move when parameters grow.
+
+    Args:
+        parameters, v, tap_slope: One row per power flow.
+        wanted: Parameters, shape (n_wanted,).
+        solutions: Of `right_sides`, shape (n_rows, n_wanted, n_unknowns).
+        place: Where each column of the state goes in ``results``, -1 for those that are not asked
+            for, shape (n_values,).
+        results: Filled, shape (n_rows, n_wanted, n_results).
+        a, m, places: `Arrays`, `Structure`, `Places`.
+    """
+    results[:] = 0.0
+    n_bus, n_branch, n_rows = len(a.v_start_pu), len(a.branch_from), len(a.row_bus)
+    dv = np.zeros(n_bus, dtype=np.complex128)
+    y_slope = np.zeros((n_branch, 4), dtype=np.complex128)
+    for row in range(len(parameters)):
+        p = parameters[row]
+        flow = flow_of(p, v[row], tap_slope[row], a, m)
+        for k in range(len(wanted)):
+            found, solution = results[row, k], solutions[row, k]
+            section = places.section[wanted[k]]
+            own = wanted[k] - a.sections[section]
+            for b in range(n_bus):
+                turn = solution[m.angle[b]] if m.angle[b] >= 0 and not is_slack(m, b) else 0.0
+                growth = solution[m.magnitude[b]] if m.magnitude[b] >= 0 else 0.0
+                dv[b] = flow.v[b] * (growth + 1j * turn)
+            if section == SETPOINT and _holds(own, flow, a, m, places):
+                b = a.setpoint_bus[own]
+                dv[b] += flow.v[b] / magnitude(flow.v[b])
+            if section == TAP:
+                _move_tap(y_slope, flow, own, a, False)
+            for i in range(n_rows):
+                b = a.row_bus[i]
+                if b < 0:
+                    continue
+                if place[i] >= 0:
+                    vm = magnitude(flow.v[b])
+                    found[place[i]] = (np.conj(flow.v[b]) * dv[b]).real / vm
+                if place[n_rows + i] >= 0:
+                    found[place[n_rows + i]] = (dv[b] / flow.v[b]).imag * (180.0 / np.pi)
+            _move_branches(found, place, dv, y_slope, flow, a)
+            _move_machines(found, place, dv, y_slope, flow, p, section, own, a, places)
+            if section == TAP:
+                _move_tap(y_slope, flow, own, a, True)
+
+
+@compiled
+def _move_branches(found, place, dv, y_slope, flow, a):  # type: ignore[no-untyped-def]
+    """Losses and loadings of branches."""
+    for b in range(len(a.branch_from)):
+        loss, loading = a.branch_loss_column[b], a.branch_loading_column[b]
+        wants_loss = loss >= 0 and place[loss] >= 0
+        wants_loading = loading >= 0 and place[loading] >= 0 and flow.loaded[b] > 0
+        if not (wants_loss or wants_loading):
+            continue
+        f, t = a.branch_from[b], a.branch_to[b]
+        d_from, d_to = _currents(b, dv, y_slope, flow, a)
+        if wants_loss:
+            moved = dv[f] * np.conj(flow.i_from[b]) + flow.v[f] * np.conj(d_from)
+            moved += dv[t] * np.conj(flow.i_to[b]) + flow.v[t] * np.conj(d_to)
+            found[place[loss]] += a.base_mva * moved.real
+        if wants_loading:
+            if flow.loaded[b] == 1:
+                grown = (np.conj(flow.i_from[b]) * d_from).real / magnitude(flow.i_from[b])
+                found[place[loading]] += a.branch_loading[b, 0] * grown
+            else:
+                grown = (np.conj(flow.i_to[b]) * d_to).real / magnitude(flow.i_to[b])
+                found[place[loading]] += a.branch_loading[b, 1] * grown
+
+
+@compiled
+def _currents(b, dv, y_slope, flow, a):  # type: ignore[no-untyped-def]
+    """How the currents into both ends of a branch move."""
+    f, t = a.branch_from[b], a.branch_to[b]
+    d_from = flow.y[b, 0] * dv[f] + flow.y[b, 1] * dv[t]
+    d_to = flow.y[b, 2] * dv[f] + flow.y[b, 3] * dv[t]
+    d_from += y_slope[b, 0] * flow.v[f] + y_slope[b, 1] * flow.v[t]
+    d_to += y_slope[b, 2] * flow.v[f] + y_slope[b, 3] * flow.v[t]
+    return d_from, d_to
+
+
+@compiled
+def _move_machines(  # type: ignore[no-untyped-def]
+    found, place, dv, y_slope, flow, p, section, own, a, places
+):
+    """Active and reactive power of generators and external grids."""
+    for i in range(len(a.machine_bus)):
+        p_place, q_place = place[a.machine_p_column[i]], place[a.machine_q_column[i]]
+        if _is_out(p, i, a):
+            continue
+        if q_place >= 0 and _is_at_limit(flow, i, a):
+            q_place = -1
+        if p_place < 0 and q_place < 0:
+            continue
+        bus, share = a.machine_bus[i], a.machine_p_share[i]
+        if p_place >= 0 and share == 0:
+            found[p_place] += _scheduled_slope(p, i, section, own, a)
+        if q_place < 0 and share == 0:
+            continue
+        d_current = flow.shunt[bus] * dv[bus]
+        for c in range(places.start[bus], places.start[bus + 1]):
+            b = places.incident[c]
+            d_from, d_to = _currents(b, dv, y_slope, flow, a)
+            d_current += d_from if a.branch_from[b] == bus else d_to
+        if section in (SHUNT_P, SHUNT_Q, STEP) and a.shunt_bus[own] == bus:
+            d_current += shunt_slope(p, section, own, a) * flow.v[bus]
+        power = dv[bus] * np.conj(flow.injected[bus]) + flow.v[bus] * np.conj(d_current)
+        power *= a.base_mva
+        if (
+            section in (P, Q, SCALING)
+            and a.injection_bus[own] == bus
+            and not a.injection_is_machine[own]
+        ):
+            power -= injection_slope(p, section, own, a)
+        if q_place >= 0:
+            found[q_place] += a.machine_q_share[i] * power.imag
+        if p_place >= 0 and share > 0:
+            scheduled = 0.0
+            for k in range(len(a.machine_bus)):
+                if a.machine_bus[k] == bus and a.machine_p_share[k] == 0:
+                    scheduled += _scheduled_slope(p, k, section, own, a)
+            found[p_place] += share * (power.real - scheduled)
+
+
+@compiled
+def _is_out(p, machine, a):  # type: ignore[no-untyped-def]
+    """Whether a machine is out of service."""
+    unit = a.machine_unit[machine]
+    return unit >= 0 and p[a.sections[UNIT] + unit] == 0
+
+
+@compiled
+def _is_at_limit(flow, machine, a):  # type: ignore[no-untyped-def]
+    """Whether a machine is at a reactive limit, which its power flow keeps."""
+    return a.machine_limit[machine] >= 0 and not flow.held[a.machine_bus[machine]]
+
+
+@compiled
+def _scheduled_slope(p, machine, section, own, a):  # type: ignore[no-untyped-def]
+    """How the scheduled power of a machine moves with a parameter."""
+    if a.machine_injection[machine] != own:
+        return 0.0
+    if section == P:
+        return p[a.sections[SCALING] + own]
+    if section == SCALING:
+        return p[a.sections[P] + own]
+    return 0.0
+
+
+# -- backward ------------------------------------------------------------------------------------
+
+
+@compiled
+def adjoint_sides(parameters, v, tap_slope, weights, sides, a, m, places):  # type: ignore[no-untyped-def]
+    """Slopes of weighted sums of results by the unknowns.
+
+    Args:
+        parameters, v, tap_slope: One row per power flow.
+        weights: Of the columns of the state, shape (n_rows, n_sums, n_values).
+        sides: Filled, shape (n_rows, n_sums, n_unknowns).
+        a, m, places: `Arrays`, `Structure`, `Places`.
+    """
+    n_bus, n_branch = len(a.v_start_pu), len(a.branch_from)
+    by_v = np.empty(n_bus, dtype=np.complex128)
+    by_y = np.empty((n_branch, 4), dtype=np.complex128)
+    by_shunt = np.empty(n_bus, dtype=np.complex128)
+    by_power = np.empty(n_bus, dtype=np.complex128)
+    by_scheduled = np.empty(len(a.machine_bus))
+    for row in range(len(parameters)):
+        flow = flow_of(parameters[row], v[row], tap_slope[row], a, m)
+        for k in range(weights.shape[1]):
+            w, side = weights[row, k], sides[row, k]
+            _weigh_machines(w, by_power, by_scheduled, parameters[row], flow, a)
+            _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
+            for b in range(n_bus):
+                slope = np.conj(by_v[b]) * flow.v[b]
+                if m.angle[b] >= 0:
+                    side[m.angle[b]] = 0.0 if is_slack(m, b) else -slope.imag
+                if m.magnitude[b] >= 0:
+                    side[m.magnitude[b]] = slope.real
+
+
+@compiled
+def adjoint_slopes(  # type: ignore[no-untyped-def]
+    parameters, v, tap_slope, weights, solutions, slopes, a, m, places
+):
+    """Slopes of weighted sums of results by all parameters.
+
+    Args:
+        parameters, v, tap_slope, weights: As of `adjoint_sides`.
+        solutions: Its sides solved with the transposed Jacobians.
+        slopes: Filled, shape (n_rows, n_sums, n_parameters).
+        a, m, places: `Arrays`, `Structure`, `Places`.
+    """
+    n_bus, n_branch = len(a.v_start_pu), len(a.branch_from)
+    by_v = np.empty(n_bus, dtype=np.complex128)
+    by_y = np.empty((n_branch, 4), dtype=np.complex128)
+    by_shunt = np.empty(n_bus, dtype=np.complex128)
+    by_power = np.empty(n_bus, dtype=np.complex128)
+    by_wanted = np.empty(n_bus, dtype=np.complex128)
+    by_scheduled = np.empty(len(a.machine_bus))
+    slopes[:] = 0.0
+    for row in range(len(parameters)):
+        p = parameters[row]
+        flow = flow_of(p, v[row], tap_slope[row], a, m)
+        for k in range(weights.shape[1]):
+            w, solution, found = weights[row, k], solutions[row, k], slopes[row, k]
+            _weigh_machines(w, by_power, by_scheduled, p, flow, a)
+            for b in range(n_bus):
+                real = solution[m.angle[b]] if m.angle[b] >= 0 else 0.0
+                imaginary = 0.0
+                if m.magnitude[b] >= 0 and not flow.held[b]:
+                    imaginary = solution[m.magnitude[b]]
+                by_wanted[b] = real + 1j * imaginary
+                by_power[b] -= by_wanted[b]
+            _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
+            for i in range(len(a.setpoint_bus)):
+                if _holds(i, flow, a, m, places):
+                    b = a.setpoint_bus[i]
+                    slope = (np.conj(by_v[b]) * flow.v[b]).real
+                    if len(flow.more):
+                        slope -= by_wanted[b].real * flow.more[b, 2]
+                        slope -= by_wanted[b].imag * flow.more[b, 3]
+                    found[a.sections[SETPOINT] + i] = slope / magnitude(flow.v[b])
+            for i in range(len(a.injection_bus)):
+                b = a.injection_bus[i]
+                for section in (P, Q, SCALING):
+                    moved = wanted_slope(p, section, i, flow, a)
+                    total = (np.conj(by_wanted[b]) * moved).real
+                    if not a.injection_is_machine[i]:  # results of machines see the demand
+                        seen = injection_slope(p, section, i, a) / a.base_mva
+                        total -= (np.conj(by_power[b] + by_wanted[b]) * seen).real
+                    found[a.sections[section] + i] = total
+            for i in range(len(a.machine_bus)):
+                own = a.machine_injection[i]
+                if own >= 0:
+                    for section in (P, SCALING):
+                        slope = _scheduled_slope(p, i, section, own, a)
+                        found[a.sections[section] + own] += by_scheduled[i] * slope
+            for i in range(len(a.shunt_bus)):
+                for section in (SHUNT_P, SHUNT_Q, STEP):
+                    slope = shunt_slope(p, section, i, a)
+                    moved = np.conj(by_shunt[a.shunt_bus[i]]) * slope
+                    found[a.sections[section] + i] = moved.real
+            for i in range(len(a.tap_branch)):
+                total = 0.0
+                for c in range(4):
+                    total += (np.conj(by_y[a.tap_branch[i], c]) * flow.tap_slope[i, c]).real
+                found[a.sections[TAP] + a.tap_changer[i]] += total
+
+
+@compiled
+def _weigh_machines(w, by_power, by_scheduled, p, flow, a):  # type: ignore[no-untyped-def]
+    """Weights of the power of buses (p.u.) and of scheduled powers in results of machines."""
+    by_power[:] = 0.0
+    by_scheduled[:] = 0.0
+    for i in range(len(a.machine_bus)):
+        bus, share = a.machine_bus[i], a.machine_p_share[i]
+        if _is_out(p, i, a):
+            continue
+        if not _is_at_limit(flow, i, a):
+            by_power[bus] += 1j * a.base_mva * a.machine_q_share[i] * w[a.machine_q_column[i]]
+        weight = w[a.machine_p_column[i]]
+        if share == 0:
+            by_scheduled[i] += weight
+        elif weight != 0:
+            by_power[bus] += a.base_mva * share * weight
+            for k in range(len(a.machine_bus)):
+                if a.machine_bus[k] == bus and a.machine_p_share[k] == 0:
+                    by_scheduled[k] -= share * weight
+
+
+@compiled
+def _backward(w, by_power, by_v, by_y, by_shunt, flow, a):  # type: ignore[no-untyped-def]
+    """Slopes of a weighted sum by voltages and admittances, as if they were free.
+
+    A slope by a complex number z is a complex number c, so that the sum moves by
+    ``Re(conj(c) dz)``.
+
+    Args:
+        w: Weights of the columns of the state.
+        by_power: Weights of the power that leaves a bus, ``Re(conj(weight) S)``. [1/p.u.]
+        by_v, by_y, by_shunt: Filled.
+        flow, a: `Flow`, `Arrays`.
+    """
+    n_rows = len(a.row_bus)
+    for b in range(len(by_v)):
+        by_v[b] = by_power[b] * flow.injected[b]
+        by_current = np.conj(by_power[b]) * flow.v[b]
+        by_shunt[b] = by_current * np.conj(flow.v[b])
+        by_v[b] += np.conj(flow.shunt[b]) * by_current
+    for i in range(n_rows):
+        b = a.row_bus[i]
+        if b >= 0:
+            by_v[b] += w[i] * flow.v[b] / magnitude(flow.v[b])
+            if w[n_rows + i] != 0:
+                turn = 1j * flow.v[b] / (flow.v[b] * np.conj(flow.v[b])).real
+                by_v[b] += w[n_rows + i] * (180.0 / np.pi) * turn
+    for b in range(len(a.branch_from)):
+        f, t = a.branch_from[b], a.branch_to[b]
+        by_from = np.conj(by_power[f]) * flow.v[f]
+        by_to = np.conj(by_power[t]) * flow.v[t]
+        if a.branch_loss_column[b] >= 0:
+            weight = a.base_mva * w[a.branch_loss_column[b]]
+            by_from += weight * flow.v[f]
+            by_to += weight * flow.v[t]
+            by_v[f] += weight * flow.i_from[b]
+            by_v[t] += weight * flow.i_to[b]
+        if flow.loaded[b] == 1:
+            weight = a.branch_loading[b, 0] * w[a.branch_loading_column[b]]
+            by_from += weight * flow.i_from[b] / magnitude(flow.i_from[b])
+        elif flow.loaded[b] == 2:
+            weight = a.branch_loading[b, 1] * w[a.branch_loading_column[b]]
+            by_to += weight * flow.i_to[b] / magnitude(flow.i_to[b])
+        by_v[f] += np.conj(flow.y[b, 0]) * by_from + np.conj(flow.y[b, 2]) * by_to
+        by_v[t] += np.conj(flow.y[b, 1]) * by_from + np.conj(flow.y[b, 3]) * by_to
+        by_y[b, 0] = by_from * np.conj(flow.v[f])
+        by_y[b, 1] = by_from * np.conj(flow.v[t])
+        by_y[b, 2] = by_to * np.conj(flow.v[f])
+        by_y[b, 3] = by_to * np.conj(flow.v[t])
