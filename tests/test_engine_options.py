@@ -18,6 +18,7 @@ from gridproblems.engines import NewtonEngine, ReferenceEngine, SweepEngine
 from gridproblems.engines import _newton as newton
 from gridproblems.engines._compiled import is_numeric
 from gridproblems.errors import UnsupportedByEngine
+from gridproblems.grids import NetGrid
 from gridproblems.objectives import l_index
 from gridproblems.situations import Outages
 from gridproblems.state import QUANTITIES, Field, GridState, Settings
@@ -243,6 +244,19 @@ def test_without_stored_code_these_are_left_to_runpp(monkeypatch: pytest.MonkeyP
     NewtonEngine(load_case("ieee14").net())
     with pytest.raises(UnsupportedByEngine, match=r"depend on voltage.*no folder"):
         NewtonEngine(made("ieee14", with_zip_loads))
+
+
+def test_options_of_a_grid() -> None:
+    grid = NetGrid("ieee30", power_flow={"enforce_q_lims": True})
+    problem = GridProblem(grid, ["setpoints"])
+    assert problem.engine_name == "newton"
+    x = problem.xu
+    state, q_mvar = problem.solve(x), problem.net.gen.max_q_mvar.to_numpy()
+    assert (state.gen_q_mvar[0] <= q_mvar).all()
+    assert (GridProblem("ieee30", ["setpoints"]).solve(x).gen_q_mvar[0] > q_mvar).any()
+    np.testing.assert_allclose(problem.apply(x).res_gen.q_mvar, state.gen_q_mvar[0], atol=1e-6)
+    with pytest.raises(ValueError, match=r"power_flow: unknown option 'enforce_qlims' \(did you"):
+        NetGrid("ieee30", power_flow={"enforce_qlims": True})
 
 
 # -- generators out of service ------------------------------------------------------------------

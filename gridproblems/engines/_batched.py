@@ -450,7 +450,7 @@ def prepare_lanes(state, a, m, w):  # type: ignore[no-untyped-def]
             store(w.b, k, load(w.b, k) + load(w.branch, 8 * i + 4 + c))
 
 
-@compiled
+@compiled_in_place
 def _take_units_out(a, m, w):  # type: ignore[no-untyped-def]
     """Frees the voltage of units out of service and takes their power away.
 
@@ -534,7 +534,7 @@ def newton(state, m, e, w, tolerance_pu, max_iterations):  # type: ignore[no-unt
         _move(m, w)
 
 
-@compiled
+@compiled_in_place
 def _reaches_limits(state, a, m, w):  # type: ignore[no-untyped-def]
     """Frees the voltages of solved power flows whose machines are beyond their reactive limits.
 
@@ -651,7 +651,7 @@ def is_slack(m, i):  # type: ignore[no-untyped-def]
     return len(m.slack) > 0 and m.slack[0] == i
 
 
-@compiled
+@compiled_in_place
 def more_demand(w, i, share, k):  # type: ignore[no-untyped-def]
     """What demand that depends on voltage takes more than at 1 p.u., per demand there."""
     e, f = load(w.e, i), load(w.f, i)
@@ -659,7 +659,7 @@ def more_demand(w, i, share, k):  # type: ignore[no-untyped-def]
     return share[i, k] * (square - 1.0) + share[i, k + 1] * (square_root(square) - 1.0)
 
 
-@compiled
+@compiled_in_place
 def growing_demand(w, i, share, k):  # type: ignore[no-untyped-def]
     """Derivative of `more_demand` by the logarithm of the voltage."""
     e, f = load(w.e, i), load(w.f, i)
@@ -709,7 +709,7 @@ def jacobian(m, w):  # type: ignore[no-untyped-def]
             store(w.entries, m.slack_place[i], lanes(m.slack_share[i]))
 
 
-@compiled
+@compiled_in_place
 def _add_growing_demand(m, w, i):  # type: ignore[no-untyped-def]
     """Adds to the derivatives by a bus's own magnitude what its demand grows by."""
     place = m.place[m.y_diagonal[i]] + 1
@@ -720,7 +720,7 @@ def _add_growing_demand(m, w, i):  # type: ignore[no-untyped-def]
     store(w.entries, place, load(w.entries, place) + grows)
 
 
-@compiled
+@compiled_in_place
 def _leave_out_held(m, w, i):  # type: ignore[no-untyped-def]
     """Puts "the magnitude stays" in place of the reactive power of a bus that is held."""
     zero, one, held = lanes(0.0), lanes(1.0), load(w.held, m.held[i])

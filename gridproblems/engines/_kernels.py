@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridproblems._compile import compiled
+from gridproblems._compile import compiled, compiled_in_place
 from gridproblems.state import FloatArray
 
 ComplexArray = NDArray[np.complex128]
@@ -153,7 +153,7 @@ def prepare(parameters, a, v, s, demand, y, shunt):  # type: ignore[no-untyped-d
     return on_table
 
 
-@compiled
+@compiled_in_place
 def mean_start(p, a, higher):  # type: ignore[no-untyped-def]
     """Mean set-point of the machines in service, where ``runpp`` starts buses that none holds.
 
@@ -172,7 +172,7 @@ def mean_start(p, a, higher):  # type: ignore[no-untyped-def]
     return total / n
 
 
-@compiled
+@compiled_in_place
 def unit_power(p, a, i):  # type: ignore[no-untyped-def]
     """Active power that a unit is scheduled to inject, by the parameter vector. [MW]"""
     k = a.unit_injection[i]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pandapower as pp
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
+from gridproblems._names import with_nearest
 from gridproblems.cases import Case
 from gridproblems.constraints import Constraint, Limit
 from gridproblems.controls.block import Shown
@@ -54,6 +56,8 @@ NET_LIMITS = (
 
 #: Tables that controls put into a net that `apply` gives; those of an earlier one are left out.
 TABLES_OF_CONTROLS = ("units", "storage_schedule")
+#: Options of every power flow that a user may give; the others are arguments of another kind.
+_OPTIONS = tuple(n for n in inspect.signature(pp.runpp).parameters if n not in ("net", "kwargs"))
 
 
 class NetGrid:
@@ -64,6 +68,8 @@ class NetGrid:
             of a pandapower JSON file.
         zip_percent: Constant-impedance and constant-current shares of all loads as pandapower
             models them; the rest is constant power. None: as in the net. [%]
+        power_flow: Options of ``pandapower.runpp`` for every power flow, such as
+            ``{"enforce_q_lims": True}``; what it leaves out is as in ``net.user_pf_options``.
 
     Attributes:
         given: The net as it was given.
@@ -83,12 +89,18 @@ class NetGrid:
         self,
         case: str | Path | pandapowerNet,
         zip_percent: tuple[float, float] | None = None,
+        power_flow: Mapping[str, Any] | None = None,
     ) -> None:
         self.given: pandapowerNet
         self.case: Case | None
         self.given, self.case = net_of_case(case)
         if zip_percent is not None:
             set_zip(self.given, zip_percent)
+        for option in power_flow or {}:
+            if option not in _OPTIONS:
+                raise ValueError(f"power_flow: unknown option {with_nearest(option, _OPTIONS)}")
+        if power_flow:
+            pp.set_user_pf_options(self.given, **power_flow)
         self.net = copy.deepcopy(self.given)
         for table in TABLES_OF_CONTROLS:
             self.net.pop(table, None)
