@@ -538,4 +538,4 @@ def _chain_forward(  # type: ignore[no-untyped-def]
         for k in range(first[r], first[r + 1]):
             row = dG[vector[k], entry[k]]
             for e in range(start[rows[r]], start[rows[r] + 1]):
-                row[variable[e]] += factor[k] * moved[r, column[e], place[k]] * slope[e]
+                row[variable[e]] += factor[k] * moved[r, place[k], column[e]] * slope[e]

@@ -59,6 +59,7 @@ from gridproblems.engines._sensitivities import (
     has_slope,
     parameter_of,
 )
+from gridproblems.engines._tangents import Places, places_of
 from gridproblems.engines.reference import (
     ReferenceEngine,
     apply_settings,
@@ -379,6 +380,11 @@ class _Compiled:
         return structure_of(self.model)
 
     @cached_property
+    def branch_places(self) -> Places:
+        """Where its branches and parameters meet buses."""
+        return places_of(self.model.arrays)
+
+    @cached_property
     def tap_curves(self) -> TapCurves:
         """Its tap changers between whole positions."""
         return tap_curves(self.model.arrays)
@@ -627,6 +633,7 @@ class _Between(NamedTuple):
             rows[solved],
             model,
             self.space.compiled.structure[0],
+            self.space.compiled.branch_places,
             self.space.linear_solver(),
             self.solution.parameters[solved],
             self.solution.v_pu[solved],

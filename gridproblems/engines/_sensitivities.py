@@ -7,7 +7,7 @@ with their solution, from which slopes follow by the factors of `BatchedNewton`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from gridproblems.engines._batched import BatchedNewton, Structure
 from gridproblems.engines._compiled import CompiledModel
 from gridproblems.engines._kernels import ComplexArray, IntArray
+from gridproblems.engines._lanes import LANES
 from gridproblems.engines._tangents import (
     STATUS,
     Places,
     adjoint_sides,
     adjoint_slopes,
     movements,
-    places_of,
     right_sides,
 )
 from gridproblems.state import FloatArray, GridState
 
-_MAX_NUMBERS = 4_000_000  # of one array of right-hand sides
+_MAX_NUMBERS = 250_000  # of one array of right-hand sides, so that it stays near the processor
 
 
 class LinearRows:
@@ -35,7 +35,7 @@ class LinearRows:
 
     Args:
         rows: Which power flows of the batch these are, shape (n,).
-        model, structure: The model, and what Newton's method knows of it.
+        model, structure, places: The model, and what is known of it.
         newton: Solves linear equations with their Jacobians.
         parameters: Parameter vectors, shape (n, n_parameters).
         v: Voltages, shape (n, n_model_buses). [p.u.]
@@ -49,6 +49,7 @@ class LinearRows:
         rows: IntArray,
         model: CompiledModel,
         structure: Structure,
+        places: Places,
         newton: BatchedNewton,
         parameters: FloatArray,
         v: ComplexArray,
@@ -56,7 +57,7 @@ class LinearRows:
         parameter_of: IntArray,
     ) -> None:
         self.rows, self.parameter_of = rows, parameter_of
-        self._newton = newton
+        self._newton, self._places = newton, places
         self._solved = (parameters, v, tap_slope)
         self._a, self._m, self._n_results = model.arrays, structure, model.layout.n_values
 
@@ -67,20 +68,17 @@ class LinearRows:
         return new
 
     @cached_property
-    def _places(self) -> Places:
-        return places_of(self._a)
-
-    @cached_property
     def is_regular(self) -> NDArray[np.bool_]:
         """Which power flows have a Jacobian that can be solved with, shape (n,)."""
+        every = np.arange(len(self.rows))
         sides = np.zeros((len(self.rows), 1, self._n_unknowns))
         regular = np.ones(len(self.rows), dtype=np.bool_)
         try:
-            self._linear(slice(None), sides)
+            self._linear(every, sides)
         except np.linalg.LinAlgError:
-            for i in range(len(self.rows)):
+            for i in every:
                 try:
-                    self._linear(slice(i, i + 1), sides[:1])
+                    self._linear(every[i : i + 1], sides[:1])
                 except np.linalg.LinAlgError:
                     regular[i] = False
         return regular
@@ -89,15 +87,29 @@ class LinearRows:
     def _n_unknowns(self) -> int:
         return int((self._m.angle >= 0).sum() + (self._m.magnitude >= 0).sum())
 
-    def _linear(
-        self, some: slice | IntArray, sides: FloatArray, transposed: bool = False
-    ) -> FloatArray:
-        parameters, v, _ = self._solved
-        return self._newton.solve_linear(parameters[some], v[some], sides, transposed=transposed)
+    def _linear(self, some: IntArray, sides: FloatArray, transposed: bool = False) -> FloatArray:
+        """Solves linear equations; those of few power flows share the lanes of a block."""
+        parameters, v = self._solved[0][some], self._solved[1][some]
+        n, n_sides, n_unknowns = sides.shape
+        n_shares = min(LANES // n, n_sides) if n else 1
+        if n_shares < 2:
+            return self._newton.solve_linear(parameters, v, sides, transposed=transposed)
+        n_each = -(-n_sides // n_shares)
+        spread = np.zeros((n, n_shares * n_each, n_unknowns))
+        spread[:, :n_sides] = sides
+        solutions = self._newton.solve_linear(
+            np.repeat(parameters, n_shares, axis=0),
+            np.repeat(v, n_shares, axis=0),
+            spread.reshape(n * n_shares, n_each, n_unknowns),
+            transposed=transposed,
+        )
+        return solutions.reshape(n, n_shares * n_each, n_unknowns)[:, :n_sides]
 
-    def _chunks(self, places: IntArray, n_sides: int) -> Sequence[IntArray]:
+    def _chunks(self, n: int, n_sides: int) -> Iterator[slice]:
         n_together = max(1, _MAX_NUMBERS // max(1, n_sides * self._n_unknowns))
-        return [places[i : i + n_together] for i in range(0, len(places), n_together)]
+        n_together = max(LANES, n_together // LANES * LANES)
+        for first in range(0, n, n_together):
+            yield slice(first, min(n, first + n_together))
 
     def forward(self, places: IntArray, columns: IntArray, wanted: IntArray) -> FloatArray:
         """How columns of the state move with values of the settings.
@@ -108,7 +120,7 @@ class LinearRows:
             wanted: Columns of the state, shape (n_wanted,).
 
         Returns:
-            Shape (n, n_columns, n_wanted).
+            Shape (n, n_wanted, n_columns).
         """
         place = np.full(self._n_results, -1, dtype=np.int64)
         distinct, where = np.unique(wanted, return_inverse=True)
@@ -116,17 +128,22 @@ class LinearRows:
         parameter = self.parameter_of[columns]
         moves = np.flatnonzero(parameter >= 0)
         own = parameter[moves]
-        found = np.zeros((len(places), len(columns), len(wanted)))
-        if not len(moves) or not len(wanted):
-            return found
-        for some in self._chunks(np.arange(len(places)), len(own)):
-            solved = tuple(part[places[some]] for part in self._solved)
-            sides = np.empty((len(some), len(own), self._n_unknowns))
+        found = np.empty((len(places), len(wanted), len(columns)))
+        is_whole = np.array_equal(distinct, wanted) and len(moves) == len(columns)
+        if not is_whole:
+            found[:] = 0.0
+        for some in self._chunks(len(places), len(own)):
+            if not len(own) or not len(wanted):
+                break
+            rows = places[some]
+            solved = tuple(part[rows] for part in self._solved)
+            sides = np.empty((len(rows), len(own), self._n_unknowns))
             right_sides(*solved, own, sides, self._a, self._m, self._places)
-            solutions = self._linear(places[some], sides)
-            results = np.empty((len(some), len(own), len(distinct)))
+            solutions = self._linear(rows, sides)
+            results = found[some] if is_whole else np.empty((len(rows), len(distinct), len(own)))
             movements(*solved, own, solutions, place, results, self._a, self._m, self._places)
-            found[some[:, np.newaxis], moves] = results[:, :, where]
+            if not is_whole:
+                found[some, :, moves] = results[:, where]
         return found
 
     def adjoint(self, places: IntArray, weights: FloatArray, n_values: int) -> FloatArray:
@@ -143,17 +160,16 @@ class LinearRows:
         n_sums = weights.shape[1]
         found = np.zeros((len(places), n_sums, n_values))
         values = np.flatnonzero(self.parameter_of >= 0)
-        for some in self._chunks(np.arange(len(places)), n_sums):
-            solved = tuple(part[places[some]] for part in self._solved)
-            sides = np.empty((len(some), n_sums, self._n_unknowns))
+        for some in self._chunks(len(places), n_sums):
+            rows = places[some]
+            solved = tuple(part[rows] for part in self._solved)
+            sides = np.empty((len(rows), n_sums, self._n_unknowns))
             own = np.ascontiguousarray(weights[some])
             adjoint_sides(*solved, own, sides, self._a, self._m, self._places)
-            solutions = self._linear(places[some], sides, transposed=True)
-            slopes = np.empty((len(some), n_sums, solved[0].shape[1]))
+            solutions = self._linear(rows, sides, transposed=True)
+            slopes = np.empty((len(rows), n_sums, solved[0].shape[1]))
             adjoint_slopes(*solved, own, solutions, slopes, self._a, self._m, self._places)
-            found[some[:, np.newaxis], :, values] = np.moveaxis(
-                slopes[:, :, self.parameter_of[values]], 2, 1
-            )
+            found[some, :, values] = slopes[:, :, self.parameter_of[values]]
         return found
 
 
@@ -202,9 +218,11 @@ class Linearised:
             wanted: Columns of the state.
 
         Returns:
-            Shape (n_rows, n_columns, n_wanted), per unit of the setting.
+            Shape (n_rows, n_wanted, n_columns), per unit of the setting.
         """
-        found = np.empty((len(rows), len(columns), len(wanted)))
+        if len(self._parts) == 1:
+            return self._parts[0].forward(self._place[rows], columns, wanted)
+        found = np.empty((len(rows), len(wanted), len(columns)))
         for i, part in enumerate(self._parts):
             own = np.flatnonzero(self._part[rows] == i)
             if len(own):

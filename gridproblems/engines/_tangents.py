@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridproblems._compile import compiled
+from gridproblems._compile import compiled, compiled_in_place
 from gridproblems.engines._batched import is_slack
 from gridproblems.engines._kernels import (
     SAME_PU,
@@ -165,7 +165,7 @@ def _more(v, demand, m):  # type: ignore[no-untyped-def]
     return more
 
 
-@compiled
+@compiled_in_place
 def _holds(i, flow, a, m, places):  # type: ignore[no-untyped-def]
     """Whether a set-point is the voltage of its bus."""
     bus = a.setpoint_bus[i]
@@ -208,60 +208,70 @@ def right_sides(parameters, v, tap_slope, wanted, sides, a, m, places):  # type:
         a, m, places: `Arrays`, `Structure`, `Places`.
     """
     sides[:] = 0.0
-    n_branch = len(a.branch_from)
-    y_slope = np.zeros((n_branch, 4), dtype=np.complex128)
     for row in range(len(parameters)):
-        p = parameters[row]
-        flow = flow_of(p, v[row], tap_slope[row], a, m)
+        flow = flow_of(parameters[row], v[row], tap_slope[row], a, m)
+        of_power = np.where(flow.held, -1, m.magnitude)  # equations of reactive power
         for k in range(len(wanted)):
             side = sides[row, k]
             section = places.section[wanted[k]]
             i = wanted[k] - a.sections[section]
             if section == SETPOINT:
                 if _holds(i, flow, a, m, places):
-                    bus = a.setpoint_bus[i]
-                    vm = magnitude(flow.v[bus])
-                    dv = flow.v[bus] / vm
-                    if len(flow.more):
-                        growth = flow.more[bus, 2] + 1j * flow.more[bus, 3]
-                        _add(side, bus, -growth / vm, flow, m)
-                    _add(side, bus, -dv * np.conj(flow.injected[bus]), flow, m)
-                    _add(side, bus, -flow.v[bus] * np.conj(flow.shunt[bus] * dv), flow, m)
-                    for c in range(places.start[bus], places.start[bus + 1]):
-                        b = places.incident[c]
-                        f, t = a.branch_from[b], a.branch_to[b]
-                        y_f, y_t = (flow.y[b, 0], flow.y[b, 2])
-                        if bus == t:
-                            y_f, y_t = flow.y[b, 1], flow.y[b, 3]
-                        _add(side, f, -flow.v[f] * np.conj(y_f * dv), flow, m)
-                        _add(side, t, -flow.v[t] * np.conj(y_t * dv), flow, m)
+                    _raise_setpoint(side, a.setpoint_bus[i], flow, of_power, a, m, places)
             elif section == TAP:
-                _move_tap(y_slope, flow, i, a, False)
-                for c in range(len(a.tap_branch)):
-                    if a.tap_changer[c] == i:
-                        b = a.tap_branch[c]
-                        f, t = a.branch_from[b], a.branch_to[b]
-                        d_from = y_slope[b, 0] * flow.v[f] + y_slope[b, 1] * flow.v[t]
-                        d_to = y_slope[b, 2] * flow.v[f] + y_slope[b, 3] * flow.v[t]
-                        _add(side, f, -flow.v[f] * np.conj(d_from), flow, m)
-                        _add(side, t, -flow.v[t] * np.conj(d_to), flow, m)
-                _move_tap(y_slope, flow, i, a, True)
+                _raise_tap(side, i, flow, of_power, a, m)
             elif section in (SHUNT_P, SHUNT_Q, STEP):
                 bus = a.shunt_bus[i]
                 square = (flow.v[bus] * np.conj(flow.v[bus])).real
-                _add(side, bus, -square * np.conj(shunt_slope(p, section, i, a)), flow, m)
+                power = -square * np.conj(shunt_slope(parameters[row], section, i, a))
+                _add(side, m.angle[bus], of_power[bus], power)
             elif section in (P, Q, SCALING):
-                moved = wanted_slope(p, section, i, flow, a)
-                _add(side, a.injection_bus[i], moved, flow, m)
+                bus = a.injection_bus[i]
+                power = wanted_slope(parameters[row], section, i, flow, a)
+                _add(side, m.angle[bus], of_power[bus], power)
 
 
 @compiled
-def _add(side, bus, power, flow, m):  # type: ignore[no-untyped-def]
-    """Adds a power to the equations of a bus."""
-    if m.angle[bus] >= 0:
-        side[m.angle[bus]] += power.real
-    if m.magnitude[bus] >= 0 and not flow.held[bus]:
-        side[m.magnitude[bus]] += power.imag
+def _raise_setpoint(side, bus, flow, of_power, a, m, places):  # type: ignore[no-untyped-def]
+    """Power that the buses around a raised voltage lack."""
+    v, y, of_active = flow.v, flow.y, m.angle
+    vm = magnitude(v[bus])
+    dv = v[bus] / vm
+    power = dv * np.conj(flow.injected[bus]) + v[bus] * np.conj(flow.shunt[bus] * dv)
+    if len(flow.more):
+        power += (flow.more[bus, 2] + 1j * flow.more[bus, 3]) / vm
+    _add(side, of_active[bus], of_power[bus], -power)
+    branch_from, branch_to, incident = a.branch_from, a.branch_to, places.incident
+    for c in range(places.start[bus], places.start[bus + 1]):
+        b = incident[c]
+        f, t = branch_from[b], branch_to[b]
+        y_from, y_to = y[b, 0], y[b, 2]
+        if bus == t:
+            y_from, y_to = y[b, 1], y[b, 3]
+        _add(side, of_active[f], of_power[f], -v[f] * np.conj(y_from * dv))
+        _add(side, of_active[t], of_power[t], -v[t] * np.conj(y_to * dv))
+
+
+@compiled
+def _raise_tap(side, changer, flow, of_power, a, m):  # type: ignore[no-untyped-def]
+    """Power that the ends of the branches of a tap changer lack as its position grows."""
+    for c in range(len(a.tap_branch)):
+        if a.tap_changer[c] == changer:
+            b, slope = a.tap_branch[c], flow.tap_slope[c]
+            f, t = a.branch_from[b], a.branch_to[b]
+            d_from = slope[0] * flow.v[f] + slope[1] * flow.v[t]
+            d_to = slope[2] * flow.v[f] + slope[3] * flow.v[t]
+            _add(side, m.angle[f], of_power[f], -flow.v[f] * np.conj(d_from))
+            _add(side, m.angle[t], of_power[t], -flow.v[t] * np.conj(d_to))
+
+
+@compiled_in_place
+def _add(side, of_active, of_power, power):  # type: ignore[no-untyped-def]
+    """Adds a power to the equations of a bus, where it has any."""
+    if of_active >= 0:
+        side[of_active] += power.real
+    if of_power >= 0:
+        side[of_power] += power.imag
 
 
 @compiled
@@ -273,7 +283,7 @@ def _move_tap(y_slope, flow, changer, a, back):  # type: ignore[no-untyped-def]
                 y_slope[a.tap_branch[c], k] = 0.0 if back else flow.tap_slope[c, k]
 
 
-@compiled
+@compiled_in_place
 def shunt_slope(p, section, i, a):  # type: ignore[no-untyped-def]
     """Slope of a shunt's admittance by its active or reactive power or its steps. [p.u.]"""
     step = p[a.sections[STEP] + i]
@@ -284,7 +294,7 @@ def shunt_slope(p, section, i, a):  # type: ignore[no-untyped-def]
     return (p[a.sections[SHUNT_P] + i] - 1j * p[a.sections[SHUNT_Q] + i]) * a.shunt_y_pu[i]
 
 
-@compiled
+@compiled_in_place
 def injection_slope(p, section, i, a):  # type: ignore[no-untyped-def]
     """Slope of an injection by its active or reactive power or its scaling. [MVA]"""
     sign, scaling = a.injection_sign[i], p[a.sections[SCALING] + i]
@@ -325,46 +335,73 @@ def movements(  # type: ignore[no-untyped-def]
         solutions: Of `right_sides`, shape (n_rows, n_wanted, n_unknowns).
         place: Where each column of the state goes in ``results``, -1 for those that are not asked
             for, shape (n_values,).
-        results: Filled, shape (n_rows, n_wanted, n_results).
+        results: Filled, shape (n_rows, n_results, n_wanted).
         a, m, places: `Arrays`, `Structure`, `Places`.
     """
     results[:] = 0.0
-    n_bus, n_branch, n_rows = len(a.v_start_pu), len(a.branch_from), len(a.row_bus)
-    dv = np.zeros(n_bus, dtype=np.complex128)
-    y_slope = np.zeros((n_branch, 4), dtype=np.complex128)
+    n_bus = len(a.v_start_pu)
+    turn, growth = np.empty((n_bus, len(wanted))), np.empty((n_bus, len(wanted)))
     for row in range(len(parameters)):
         p = parameters[row]
         flow = flow_of(p, v[row], tap_slope[row], a, m)
+        _read_solutions(turn, growth, solutions[row], wanted, flow, a, m, places)
+        _move_voltages(results[row], place, turn, growth, flow, a)
+        _move_branches(results[row], place, turn, growth, flow, a)
+        _move_machines(results[row], place, turn, growth, flow, p, a, places)
         for k in range(len(wanted)):
-            found, solution = results[row, k], solutions[row, k]
             section = places.section[wanted[k]]
             own = wanted[k] - a.sections[section]
-            for b in range(n_bus):
-                turn = solution[m.angle[b]] if m.angle[b] >= 0 and not is_slack(m, b) else 0.0
-                growth = solution[m.magnitude[b]] if m.magnitude[b] >= 0 else 0.0
-                dv[b] = flow.v[b] * (growth + 1j * turn)
-            if section == SETPOINT and _holds(own, flow, a, m, places):
-                b = a.setpoint_bus[own]
-                dv[b] += flow.v[b] / magnitude(flow.v[b])
-            if section == TAP:
-                _move_tap(y_slope, flow, own, a, False)
-            for i in range(n_rows):
-                b = a.row_bus[i]
-                if b < 0:
-                    continue
-                if place[i] >= 0:
-                    vm = magnitude(flow.v[b])
-                    found[place[i]] = (np.conj(flow.v[b]) * dv[b]).real / vm
-                if place[n_rows + i] >= 0:
-                    found[place[n_rows + i]] = (dv[b] / flow.v[b]).imag * (180.0 / np.pi)
-            _move_branches(found, place, dv, y_slope, flow, a)
-            _move_machines(found, place, dv, y_slope, flow, p, section, own, a, places)
-            if section == TAP:
-                _move_tap(y_slope, flow, own, a, True)
+            _move_directly(results[row], k, place, section, own, flow, p, a)
 
 
 @compiled
-def _move_branches(found, place, dv, y_slope, flow, a):  # type: ignore[no-untyped-def]
+def _read_solutions(turn, growth, solutions, wanted, flow, a, m, places):  # type: ignore[no-untyped-def]
+    """How voltages move: angles, and logarithms of magnitudes, shape (n_buses, n_wanted)."""
+    for b in range(len(m.angle)):
+        at, of = m.angle[b], m.magnitude[b]
+        if is_slack(m, b):
+            at = -1
+        for k in range(len(wanted)):
+            turn[b, k] = solutions[k, at] if at >= 0 else 0.0
+            growth[b, k] = solutions[k, of] if of >= 0 else 0.0
+    for k in range(len(wanted)):
+        if places.section[wanted[k]] == SETPOINT:
+            i = wanted[k] - a.sections[SETPOINT]
+            if _holds(i, flow, a, m, places):
+                b = a.setpoint_bus[i]
+                growth[b, k] += 1.0 / magnitude(flow.v[b])
+
+
+@compiled
+def _move_voltages(results, place, turn, growth, flow, a):  # type: ignore[no-untyped-def]
+    n_rows = len(a.row_bus)
+    for i in range(n_rows):
+        b = a.row_bus[i]
+        if b < 0:
+            continue
+        if place[i] >= 0:
+            _add_scaled(results[place[i]], magnitude(flow.v[b]), growth[b])
+        if place[n_rows + i] >= 0:
+            _add_scaled(results[place[n_rows + i]], 180.0 / np.pi, turn[b])
+
+
+@compiled
+def _add_scaled(found, factor, moved):  # type: ignore[no-untyped-def]
+    """``found += factor * moved``."""
+    for k in range(len(found)):
+        found[k] += factor * moved[k]
+
+
+@compiled
+def _add_moved(found, slope, v, turn, growth):  # type: ignore[no-untyped-def]
+    """Adds what a slope by a complex voltage makes of its movement, ``Re(conj(slope) dv)``."""
+    moved = np.conj(slope) * v
+    for k in range(len(found)):
+        found[k] += moved.real * growth[k] - moved.imag * turn[k]
+
+
+@compiled
+def _move_branches(results, place, turn, growth, flow, a):  # type: ignore[no-untyped-def]
     """Losses and loadings of branches."""
     for b in range(len(a.branch_from)):
         loss, loading = a.branch_loss_column[b], a.branch_loading_column[b]
@@ -373,88 +410,145 @@ def _move_branches(found, place, dv, y_slope, flow, a):  # type: ignore[no-untyp
         if not (wants_loss or wants_loading):
             continue
         f, t = a.branch_from[b], a.branch_to[b]
-        d_from, d_to = _currents(b, dv, y_slope, flow, a)
+        y, v_from, v_to = flow.y[b], flow.v[f], flow.v[t]
         if wants_loss:
-            moved = dv[f] * np.conj(flow.i_from[b]) + flow.v[f] * np.conj(d_from)
-            moved += dv[t] * np.conj(flow.i_to[b]) + flow.v[t] * np.conj(d_to)
-            found[place[loss]] += a.base_mva * moved.real
+            by_from = flow.i_from[b] + np.conj(y[0]) * v_from + np.conj(y[2]) * v_to
+            by_to = flow.i_to[b] + np.conj(y[1]) * v_from + np.conj(y[3]) * v_to
+            found = results[place[loss]]
+            _add_moved(found, a.base_mva * by_from, v_from, turn[f], growth[f])
+            _add_moved(found, a.base_mva * by_to, v_to, turn[t], growth[t])
         if wants_loading:
-            if flow.loaded[b] == 1:
-                grown = (np.conj(flow.i_from[b]) * d_from).real / magnitude(flow.i_from[b])
-                found[place[loading]] += a.branch_loading[b, 0] * grown
-            else:
-                grown = (np.conj(flow.i_to[b]) * d_to).real / magnitude(flow.i_to[b])
-                found[place[loading]] += a.branch_loading[b, 1] * grown
+            end = flow.loaded[b] - 1
+            current = flow.i_from[b] if end == 0 else flow.i_to[b]
+            current *= a.branch_loading[b, end] / magnitude(current)
+            found = results[place[loading]]
+            _add_moved(found, np.conj(y[2 * end]) * current, v_from, turn[f], growth[f])
+            _add_moved(found, np.conj(y[2 * end + 1]) * current, v_to, turn[t], growth[t])
 
 
 @compiled
-def _currents(b, dv, y_slope, flow, a):  # type: ignore[no-untyped-def]
-    """How the currents into both ends of a branch move."""
-    f, t = a.branch_from[b], a.branch_to[b]
-    d_from = flow.y[b, 0] * dv[f] + flow.y[b, 1] * dv[t]
-    d_to = flow.y[b, 2] * dv[f] + flow.y[b, 3] * dv[t]
-    d_from += y_slope[b, 0] * flow.v[f] + y_slope[b, 1] * flow.v[t]
-    d_to += y_slope[b, 2] * flow.v[f] + y_slope[b, 3] * flow.v[t]
-    return d_from, d_to
-
-
-@compiled
-def _move_machines(  # type: ignore[no-untyped-def]
-    found, place, dv, y_slope, flow, p, section, own, a, places
-):
-    """Active and reactive power of generators and external grids."""
+def _move_machines(results, place, turn, growth, flow, p, a, places):  # type: ignore[no-untyped-def]
+    """Active and reactive power of generators and external grids, as voltages move."""
     for i in range(len(a.machine_bus)):
-        p_place, q_place = place[a.machine_p_column[i]], place[a.machine_q_column[i]]
-        if _is_out(p, i, a):
-            continue
-        if q_place >= 0 and _is_at_limit(flow, i, a):
-            q_place = -1
-        if p_place < 0 and q_place < 0:
-            continue
         bus, share = a.machine_bus[i], a.machine_p_share[i]
-        if p_place >= 0 and share == 0:
-            found[p_place] += _scheduled_slope(p, i, section, own, a)
-        if q_place < 0 and share == 0:
+        p_place = place[a.machine_p_column[i]] if share > 0 else -1
+        q_place = place[a.machine_q_column[i]]
+        if _is_at_limit(flow, i, a):
+            q_place = -1
+        if _is_out(p, i, a) or (p_place < 0 and q_place < 0):
             continue
-        d_current = flow.shunt[bus] * dv[bus]
-        for c in range(places.start[bus], places.start[bus + 1]):
-            b = places.incident[c]
-            d_from, d_to = _currents(b, dv, y_slope, flow, a)
-            d_current += d_from if a.branch_from[b] == bus else d_to
-        if section in (SHUNT_P, SHUNT_Q, STEP) and a.shunt_bus[own] == bus:
-            d_current += shunt_slope(p, section, own, a) * flow.v[bus]
-        power = dv[bus] * np.conj(flow.injected[bus]) + flow.v[bus] * np.conj(d_current)
-        power *= a.base_mva
-        if (
-            section in (P, Q, SCALING)
-            and a.injection_bus[own] == bus
-            and not a.injection_is_machine[own]
-        ):
-            power -= injection_slope(p, section, own, a)
-        if q_place >= 0:
-            found[q_place] += a.machine_q_share[i] * power.imag
-        if p_place >= 0 and share > 0:
-            scheduled = 0.0
-            for k in range(len(a.machine_bus)):
-                if a.machine_bus[k] == bus and a.machine_p_share[k] == 0:
-                    scheduled += _scheduled_slope(p, k, section, own, a)
-            found[p_place] += share * (power.real - scheduled)
+        for which in range(2):
+            at = p_place if which == 0 else q_place
+            if at < 0:
+                continue
+            weight = (
+                a.base_mva * share + 0j if which == 0 else 1j * a.base_mva * a.machine_q_share[i]
+            )
+            by_current = np.conj(weight) * flow.v[bus]
+            found, v = results[at], flow.v[bus]
+            own = weight * flow.injected[bus] + np.conj(flow.shunt[bus]) * by_current
+            for c in range(places.start[bus], places.start[bus + 1]):
+                b = places.incident[c]
+                f, t = a.branch_from[b], a.branch_to[b]
+                at_from = f == bus
+                far = t if at_from else f
+                y_own, y_far = (flow.y[b, 0], flow.y[b, 1])
+                if not at_from:
+                    y_own, y_far = flow.y[b, 3], flow.y[b, 2]
+                own += np.conj(y_own) * by_current
+                slope = np.conj(y_far) * by_current
+                _add_moved(found, slope, flow.v[far], turn[far], growth[far])
+            _add_moved(found, own, v, turn[bus], growth[bus])
 
 
 @compiled
+def _move_directly(results, k, place, section, own, flow, p, a):  # type: ignore[no-untyped-def]
+    """What a parameter moves apart from the voltages, of the k-th parameter."""
+    if section == TAP:
+        for c in range(len(a.tap_branch)):
+            if a.tap_changer[c] == own:
+                _move_tap_branch(results, k, place, c, flow, p, a)
+        return
+    bus, power = -1, 0j
+    if section in (SHUNT_P, SHUNT_Q, STEP):
+        bus = a.shunt_bus[own]
+        square = (flow.v[bus] * np.conj(flow.v[bus])).real
+        power = a.base_mva * square * np.conj(shunt_slope(p, section, own, a))
+    elif section in (P, Q, SCALING):
+        if a.injection_is_machine[own]:
+            _move_scheduled(results, k, place, section, own, p, a)
+        else:
+            bus = a.injection_bus[own]
+            power = -injection_slope(p, section, own, a)
+    if bus >= 0:
+        _move_power(results, k, place, bus, power, flow, p, a)
+
+
+@compiled
+def _move_tap_branch(results, k, place, c, flow, p, a):  # type: ignore[no-untyped-def]
+    """What a tap changer's position does to a branch that follows it, at given voltages."""
+    b = a.tap_branch[c]
+    f, t = a.branch_from[b], a.branch_to[b]
+    slope = flow.tap_slope[c]
+    d_from = slope[0] * flow.v[f] + slope[1] * flow.v[t]
+    d_to = slope[2] * flow.v[f] + slope[3] * flow.v[t]
+    s_from, s_to = flow.v[f] * np.conj(d_from), flow.v[t] * np.conj(d_to)
+    loss, loading = a.branch_loss_column[b], a.branch_loading_column[b]
+    if loss >= 0 and place[loss] >= 0:
+        results[place[loss], k] += a.base_mva * (s_from + s_to).real
+    if loading >= 0 and place[loading] >= 0 and flow.loaded[b] > 0:
+        current, moved = flow.i_from[b], d_from
+        if flow.loaded[b] == 2:
+            current, moved = flow.i_to[b], d_to
+        grown = (np.conj(current) * moved).real / magnitude(current)
+        results[place[loading], k] += a.branch_loading[b, flow.loaded[b] - 1] * grown
+    _move_power(results, k, place, f, a.base_mva * s_from, flow, p, a)
+    _move_power(results, k, place, t, a.base_mva * s_to, flow, p, a)
+
+
+@compiled
+def _move_power(results, k, place, bus, power, flow, p, a):  # type: ignore[no-untyped-def]
+    """Power that a bus's machines have to give more, in their results. [MVA]"""
+    for i in range(len(a.machine_bus)):
+        if a.machine_bus[i] != bus or _is_out(p, i, a):
+            continue
+        p_place, q_place = place[a.machine_p_column[i]], place[a.machine_q_column[i]]
+        if q_place >= 0 and not _is_at_limit(flow, i, a):
+            results[q_place, k] += a.machine_q_share[i] * power.imag
+        if p_place >= 0:
+            results[p_place, k] += a.machine_p_share[i] * power.real
+
+
+@compiled
+def _move_scheduled(results, k, place, section, own, p, a):  # type: ignore[no-untyped-def]
+    """Scheduled power of a machine, and what a slack at its bus gives less."""
+    for i in range(len(a.machine_bus)):
+        if a.machine_injection[i] != own or a.machine_p_share[i] > 0 or _is_out(p, i, a):
+            continue
+        slope = _scheduled_slope(p, i, section, own, a)
+        if place[a.machine_p_column[i]] >= 0:
+            results[place[a.machine_p_column[i]], k] += slope
+        for other in range(len(a.machine_bus)):
+            if a.machine_bus[other] == a.machine_bus[i] and a.machine_p_share[other] > 0:
+                at = place[a.machine_p_column[other]]
+                if at >= 0:
+                    results[at, k] -= a.machine_p_share[other] * slope
+
+
+@compiled_in_place
 def _is_out(p, machine, a):  # type: ignore[no-untyped-def]
     """Whether a machine is out of service."""
     unit = a.machine_unit[machine]
     return unit >= 0 and p[a.sections[UNIT] + unit] == 0
 
 
-@compiled
+@compiled_in_place
 def _is_at_limit(flow, machine, a):  # type: ignore[no-untyped-def]
     """Whether a machine is at a reactive limit, which its power flow keeps."""
     return a.machine_limit[machine] >= 0 and not flow.held[a.machine_bus[machine]]
 
 
-@compiled
+@compiled_in_place
 def _scheduled_slope(p, machine, section, own, a):  # type: ignore[no-untyped-def]
     """How the scheduled power of a machine moves with a parameter."""
     if a.machine_injection[machine] != own:
@@ -603,6 +697,9 @@ def _backward(w, by_power, by_v, by_y, by_shunt, flow, a):  # type: ignore[no-un
         flow, a: `Flow`, `Arrays`.
     """
     n_rows = len(a.row_bus)
+    v, y, i_from, i_to, loaded = flow.v, flow.y, flow.i_from, flow.i_to, flow.loaded
+    branch_from, branch_to, branch_loading = a.branch_from, a.branch_to, a.branch_loading
+    loss_column, loading_column = a.branch_loss_column, a.branch_loading_column
     for b in range(len(by_v)):
         by_v[b] = by_power[b] * flow.injected[b]
         by_current = np.conj(by_power[b]) * flow.v[b]
@@ -615,25 +712,25 @@ def _backward(w, by_power, by_v, by_y, by_shunt, flow, a):  # type: ignore[no-un
             if w[n_rows + i] != 0:
                 turn = 1j * flow.v[b] / (flow.v[b] * np.conj(flow.v[b])).real
                 by_v[b] += w[n_rows + i] * (180.0 / np.pi) * turn
-    for b in range(len(a.branch_from)):
-        f, t = a.branch_from[b], a.branch_to[b]
-        by_from = np.conj(by_power[f]) * flow.v[f]
-        by_to = np.conj(by_power[t]) * flow.v[t]
-        if a.branch_loss_column[b] >= 0:
-            weight = a.base_mva * w[a.branch_loss_column[b]]
-            by_from += weight * flow.v[f]
-            by_to += weight * flow.v[t]
-            by_v[f] += weight * flow.i_from[b]
-            by_v[t] += weight * flow.i_to[b]
-        if flow.loaded[b] == 1:
-            weight = a.branch_loading[b, 0] * w[a.branch_loading_column[b]]
-            by_from += weight * flow.i_from[b] / magnitude(flow.i_from[b])
-        elif flow.loaded[b] == 2:
-            weight = a.branch_loading[b, 1] * w[a.branch_loading_column[b]]
-            by_to += weight * flow.i_to[b] / magnitude(flow.i_to[b])
-        by_v[f] += np.conj(flow.y[b, 0]) * by_from + np.conj(flow.y[b, 2]) * by_to
-        by_v[t] += np.conj(flow.y[b, 1]) * by_from + np.conj(flow.y[b, 3]) * by_to
-        by_y[b, 0] = by_from * np.conj(flow.v[f])
-        by_y[b, 1] = by_from * np.conj(flow.v[t])
-        by_y[b, 2] = by_to * np.conj(flow.v[f])
-        by_y[b, 3] = by_to * np.conj(flow.v[t])
+    for b in range(len(branch_from)):
+        f, t = branch_from[b], branch_to[b]
+        by_from = np.conj(by_power[f]) * v[f]
+        by_to = np.conj(by_power[t]) * v[t]
+        if loss_column[b] >= 0:
+            weight = a.base_mva * w[loss_column[b]]
+            by_from += weight * v[f]
+            by_to += weight * v[t]
+            by_v[f] += weight * i_from[b]
+            by_v[t] += weight * i_to[b]
+        if loaded[b] == 1 and w[loading_column[b]] != 0:
+            weight = branch_loading[b, 0] * w[loading_column[b]]
+            by_from += weight * i_from[b] / magnitude(i_from[b])
+        elif loaded[b] == 2 and w[loading_column[b]] != 0:
+            weight = branch_loading[b, 1] * w[loading_column[b]]
+            by_to += weight * i_to[b] / magnitude(i_to[b])
+        by_v[f] += np.conj(y[b, 0]) * by_from + np.conj(y[b, 2]) * by_to
+        by_v[t] += np.conj(y[b, 1]) * by_from + np.conj(y[b, 3]) * by_to
+        by_y[b, 0] = by_from * np.conj(v[f])
+        by_y[b, 1] = by_from * np.conj(v[t])
+        by_y[b, 2] = by_to * np.conj(v[f])
+        by_y[b, 3] = by_to * np.conj(v[t])
