@@ -1,10 +1,11 @@
-"""Single outages of lines: the engine `newton` beside lightsim2grid's contingency analysis.
+"""Single outages: the engine `newton` beside lightsim2grid's contingency analysis and `runpp`.
 
     python benchmarks/speed/outages.py [--net case118] [--rounds 15]
 
 All lines whose outage leaves nobody without supply, one at a time, by both in the same run, one
 after the other in each round. `newton` gives all results of branches and machines, lightsim2grid's
-class voltages on its own conversion of the net; these are compared first.
+class voltages on its own conversion of the net; these are compared first. Then all generators that
+are no slack, one at a time, beside a loop around ``pandapower.runpp``, the engine `reference`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lightsim2grid.network import init_from_pandapower
 from pandapower.auxiliary import pandapowerNet
 from pandapower.topology import create_nxgraph
 
-from gridproblems.engines import NewtonEngine
+from gridproblems.engines import NewtonEngine, ReferenceEngine
 from gridproblems.state import Field, Settings
 
 
@@ -81,13 +82,35 @@ def measure(name: str, rounds: int) -> str:
     )
 
 
+def measure_generators(name: str, rounds: int) -> str:
+    """A line of the output about generators."""
+    net = getattr(pn, name)()
+    gens = net.gen.index[net.gen.in_service.astype(bool) & ~net.gen.slack.astype(bool)]
+    field = Field("gen", "in_service", tuple(int(gen) for gen in gens))
+    settings = Settings((field,), 1.0 - np.eye(len(gens))[:, np.newaxis, :])
+    engine = NewtonEngine(net)
+    start = time.perf_counter()
+    expected = ReferenceEngine(net).solve(settings)
+    runpp = 1e3 * (time.perf_counter() - start)
+    state = engine.solve(settings)
+    np.testing.assert_array_equal(state.converged, expected.converged)
+    both = state.converged[:, 0]
+    np.testing.assert_allclose(state.vm_pu[both], expected.vm_pu[both], rtol=0, atol=1e-7)
+    newton = 1e3 * statistics.median(seconds(lambda: engine.solve(settings)) for _ in range(rounds))
+    return (
+        f"{name}: {len(gens)} generators out, {int(both.sum())} solved by both; newton "
+        f"{newton:.1f} ms, runpp {runpp:.0f} ms, {runpp / newton:.0f} times as long"
+    )
+
+
 def main(
     net: Annotated[list[str] | None, typer.Option(help="Net of pandapower; repeatable.")] = None,
     rounds: int = 15,
 ) -> None:
-    """Prints one line per net."""
+    """Prints two lines per net."""
     for name in net or ["case39", "case118", "case300"]:
         typer.echo(measure(name, rounds))
+        typer.echo(measure_generators(name, rounds))
 
 
 if __name__ == "__main__":

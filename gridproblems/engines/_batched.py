@@ -450,7 +450,7 @@ def prepare_lanes(state, a, m, w):  # type: ignore[no-untyped-def]
             store(w.b, k, load(w.b, k) + load(w.branch, 8 * i + 4 + c))
 
 
-@compiled_in_place
+@compiled
 def _take_units_out(a, m, w):  # type: ignore[no-untyped-def]
     """Frees the voltage of units out of service and takes their power away.
 
@@ -534,7 +534,7 @@ def newton(state, m, e, w, tolerance_pu, max_iterations):  # type: ignore[no-unt
         _move(m, w)
 
 
-@compiled_in_place
+@compiled
 def _reaches_limits(state, a, m, w):  # type: ignore[no-untyped-def]
     """Frees the voltages of solved power flows whose machines are beyond their reactive limits.
 
@@ -594,12 +594,13 @@ def update_voltage(w, i):  # type: ignore[no-untyped-def]
 def _move(m, w):  # type: ignore[no-untyped-def]
     """Adds the step to the voltages of the lanes that move."""
     zero, moving = lanes(0.0), load(w.moving, 0)
-    for i in range(len(m.slack)):
+    slack = m.slack[0] if len(m.slack) > 0 else -1
+    if slack >= 0:
         shared = load(w.shared, 0)
-        step = load(w.x, m.angle[m.slack[i]])
+        step = load(w.x, m.angle[slack])
         store(w.shared, 0, where_less(zero, moving, shared + step, shared))
     for i in range(len(m.angle)):
-        if m.angle[i] < 0 or is_slack(m, i):
+        if m.angle[i] < 0 or i == slack:
             continue
         va = load(w.va, i)
         store(w.va, i, where_less(zero, moving, va + load(w.x, m.angle[i]), va))
@@ -614,6 +615,7 @@ def _move(m, w):  # type: ignore[no-untyped-def]
 def mismatches(m, w):  # type: ignore[no-untyped-def]
     """Injections of the present voltages, and in ``w.x`` what is missing; the worst per lane."""
     worst = lanes(0.0)
+    share, is_zip, is_shared = m.zip_share_pu, len(m.zip_share_pu) > 0, len(m.slack) > 0
     for i in range(len(m.angle)):
         real, imaginary = lanes(0.0), lanes(0.0)
         for k in range(m.y_start[i], m.y_start[i + 1]):
@@ -628,16 +630,20 @@ def mismatches(m, w):  # type: ignore[no-untyped-def]
         store(w.q_now, i, q)
         if m.angle[i] >= 0:
             missing = load(w.p, i) - p
-            if len(m.zip_share_pu):
-                missing = missing - load(w.demand_p, i) * more_demand(w, i, m.zip_share_pu, 0)
-            if len(m.slack):
+            if is_zip:
+                square = e * e + f * f
+                more = share[i, 0] * (square - 1.0) + share[i, 1] * (square_root(square) - 1.0)
+                missing = missing - load(w.demand_p, i) * more
+            if is_shared:
                 missing = missing - m.slack_share[i] * load(w.shared, 0)
             store(w.x, m.angle[i], missing)
             worst = larger(worst, absolute(missing))
         if m.magnitude[i] >= 0:
             missing = load(w.q, i) - q
-            if len(m.zip_share_pu):
-                missing = missing - load(w.demand_q, i) * more_demand(w, i, m.zip_share_pu, 2)
+            if is_zip:
+                square = e * e + f * f
+                more = share[i, 2] * (square - 1.0) + share[i, 3] * (square_root(square) - 1.0)
+                missing = missing - load(w.demand_q, i) * more
             if m.held[i] >= 0:
                 missing = where_less(lanes(0.0), load(w.held, m.held[i]), lanes(0.0), missing)
             store(w.x, m.magnitude[i], missing)
@@ -647,24 +653,11 @@ def mismatches(m, w):  # type: ignore[no-untyped-def]
 
 @compiled_in_place
 def is_slack(m, i):  # type: ignore[no-untyped-def]
-    """Whether a bus is the slack whose power machines share."""
+    """Whether a bus is the slack whose power machines share.
+
+    Not for loops where time counts: every use counts references to all arrays of ``m``.
+    """
     return len(m.slack) > 0 and m.slack[0] == i
-
-
-@compiled_in_place
-def more_demand(w, i, share, k):  # type: ignore[no-untyped-def]
-    """What demand that depends on voltage takes more than at 1 p.u., per demand there."""
-    e, f = load(w.e, i), load(w.f, i)
-    square = e * e + f * f
-    return share[i, k] * (square - 1.0) + share[i, k + 1] * (square_root(square) - 1.0)
-
-
-@compiled_in_place
-def growing_demand(w, i, share, k):  # type: ignore[no-untyped-def]
-    """Derivative of `more_demand` by the logarithm of the voltage."""
-    e, f = load(w.e, i), load(w.f, i)
-    square = e * e + f * f
-    return (2.0 * share[i, k]) * square + share[i, k + 1] * square_root(square)
 
 
 @compiled
@@ -700,39 +693,50 @@ def jacobian(m, w):  # type: ignore[no-untyped-def]
                 store(w.entries, place + m.row_length[i], -p)
                 if two_columns:
                     store(w.entries, place + m.row_length[i] + 1, q_total)
-        if len(m.zip_share_pu) and two_rows:
-            _add_growing_demand(m, w, i)
-        if m.held[i] >= 0:
-            _leave_out_held(m, w, i)
+    if len(m.zip_share_pu) > 0:
+        _add_growing_demand(m, w)
+    if len(w.held) > 0:
+        _leave_out_held(m, w)
     for i in range(len(m.slack_place)):
         if m.slack_place[i] >= 0:
             store(w.entries, m.slack_place[i], lanes(m.slack_share[i]))
 
 
-@compiled_in_place
-def _add_growing_demand(m, w, i):  # type: ignore[no-untyped-def]
+@compiled
+def _add_growing_demand(m, w):  # type: ignore[no-untyped-def]
     """Adds to the derivatives by a bus's own magnitude what its demand grows by."""
-    place = m.place[m.y_diagonal[i]] + 1
-    grows = load(w.demand_p, i) * growing_demand(w, i, m.zip_share_pu, 0)
-    store(w.entries, place, load(w.entries, place) + grows)
-    place += m.row_length[i]
-    grows = load(w.demand_q, i) * growing_demand(w, i, m.zip_share_pu, 2)
-    store(w.entries, place, load(w.entries, place) + grows)
-
-
-@compiled_in_place
-def _leave_out_held(m, w, i):  # type: ignore[no-untyped-def]
-    """Puts "the magnitude stays" in place of the reactive power of a bus that is held."""
-    zero, one, held = lanes(0.0), lanes(1.0), load(w.held, m.held[i])
-    for k in range(m.y_start[i], m.y_start[i + 1]):
-        if m.place[k] < 0:
+    share = m.zip_share_pu
+    for i in range(len(m.magnitude)):
+        if m.magnitude[i] < 0:
             continue
-        j = m.y_bus[k]
-        place = m.place[k] + m.row_length[i]
-        store(w.entries, place, where_less(zero, held, zero, load(w.entries, place)))
-        if m.magnitude[j] >= 0:
-            new = one if i == j else zero
-            store(w.entries, place + 1, where_less(zero, held, new, load(w.entries, place + 1)))
+        e, f = load(w.e, i), load(w.f, i)
+        square = e * e + f * f
+        vm = square_root(square)
+        place = m.place[m.y_diagonal[i]] + 1
+        grows = load(w.demand_p, i) * ((2.0 * share[i, 0]) * square + share[i, 1] * vm)
+        store(w.entries, place, load(w.entries, place) + grows)
+        place += m.row_length[i]
+        grows = load(w.demand_q, i) * ((2.0 * share[i, 2]) * square + share[i, 3] * vm)
+        store(w.entries, place, load(w.entries, place) + grows)
+
+
+@compiled
+def _leave_out_held(m, w):  # type: ignore[no-untyped-def]
+    """Puts "the magnitude stays" in place of the reactive power of buses that are held."""
+    zero, one = lanes(0.0), lanes(1.0)
+    for i in range(len(m.held)):
+        if m.held[i] < 0:
+            continue
+        held = load(w.held, m.held[i])
+        for k in range(m.y_start[i], m.y_start[i + 1]):
+            if m.place[k] < 0:
+                continue
+            j = m.y_bus[k]
+            place = m.place[k] + m.row_length[i]
+            store(w.entries, place, where_less(zero, held, zero, load(w.entries, place)))
+            if m.magnitude[j] >= 0:
+                new = one if i == j else zero
+                store(w.entries, place + 1, where_less(zero, held, new, load(w.entries, place + 1)))
 
 
 @compiled
