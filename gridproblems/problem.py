@@ -22,11 +22,11 @@ from pymoo.core.problem import ElementwiseEvaluationFunction, ElementwiseProblem
 from gridproblems import _summary, _vectors
 from gridproblems._arguments import check_arguments, shown
 from gridproblems._names import with_nearest
-from gridproblems.cases import CASES, BestKnown, KnownFront
+from gridproblems.binding import blocks_of, grid_of, listed_argument, parts_of
+from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
-from gridproblems.controls import CONTROLS
-from gridproblems.controls.block import Block, Shown, concatenated, together
-from gridproblems.controls.direct import FixedBlock, checked_mapping
+from gridproblems.controls.block import Shown, concatenated, together
+from gridproblems.controls.direct import checked_mapping
 from gridproblems.controls.joint import DecodedSettings, Joint
 from gridproblems.controls.profiles import ProfileBlock
 from gridproblems.controls.variables import Variable
@@ -40,10 +40,8 @@ from gridproblems.evaluation import (
     Searched,
     solve_in_time,
 )
-from gridproblems.feeders import FEEDERS, Feeder
 from gridproblems.fingerprint import derived, fingerprint_of
 from gridproblems.gradients import Gradient, Gradients
-from gridproblems.grids import FeederGrid, NetGrid
 from gridproblems.objectives import Objective
 from gridproblems.parallel import PopulationRunner
 from gridproblems.situations import Situations, axes_of
@@ -55,7 +53,7 @@ from gridproblems.state import (
     SettingsMapping,
 )
 from gridproblems.violations import Violation, violations
-from gridproblems.words import objective_of, part_of
+from gridproblems.words import objective_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,8 +148,8 @@ class GridProblem(ElementwiseProblem):
         self._name = self.grid.name if name is None else name
         # on the grid as given: situations, then what controls add, then what they set
         self.situations = Situations([axis.bind(self.grid) for axis in axes_of(situations)])
-        parts = _parts(controls)
-        blocks = _bound(parts, periods or {}, self.grid, self.situations)
+        parts = parts_of(controls)
+        blocks = blocks_of(parts, periods or {}, self.grid, self.situations)
         self.joint = Joint(blocks, self.situations, self.grid)
         self._known = self.grid.objectives_in(self.situations)
         self.base_settings = self.grid.present_settings(self.joint)
@@ -170,7 +168,7 @@ class GridProblem(ElementwiseProblem):
             )
         self.limits, more = self._limits(limits or {}, emergency_limits or {}, every_situation)
         self.objectives: tuple[AnyObjective, ...] = tuple(
-            self._objective(given) for given in _listed("objectives", objectives)
+            self._objective(given) for given in listed_argument("objectives", objectives)
         )
         self.evaluation = Evaluation(
             self.joint,
@@ -769,118 +767,6 @@ def voltage_band(limits: StateLimits) -> tuple[float, float] | None:
     lower = [limit.limit for limit in vm_pu if not limit.is_upper]
     upper = [limit.limit for limit in vm_pu if limit.is_upper]
     return (max(lower), min(upper)) if lower and upper else None
-
-
-def grid_of(given: Any) -> Any:
-    """A grid of its own from a name, a net, a file or a grid.
-
-    Raises:
-        ValueError: There is none of that name.
-    """
-    if hasattr(given, "present_settings"):
-        return copy.deepcopy(given)
-    if not isinstance(given, (str, Path, Feeder, pandapowerNet)):
-        raise ValueError(f"grid: expected a case, feeder, net, file or grid, got {shown(given)}")
-    if isinstance(given, Feeder) or str(given) in FEEDERS or str(given).lower().endswith(".dss"):
-        return FeederGrid(given)
-    known = [*CASES, *FEEDERS]
-    is_name = isinstance(given, str) and not Path(given).suffix and not Path(given).exists()
-    if is_name and given not in known:
-        raise ValueError(
-            f"grid: no case or feeder is called {with_nearest(str(given), known)}; or pass a net, "
-            "a Feeder, or the path of a pandapower JSON or OpenDSS file"
-        )
-    return NetGrid(given)
-
-
-#: What a reader calls the kinds of grids.
-GRID_KINDS = {"net": "pandapower net", "feeder": "feeder of OpenDSS"}
-
-
-def _parts(controls: Any) -> list[Any]:
-    """The controls of an argument ``controls``, words turned into objects."""
-    kinds = [
-        part_of("control", control, CONTROLS) if isinstance(control, str) else control
-        for control in _listed("controls", controls)
-    ]
-    for control in kinds:
-        if not hasattr(control, "bind"):
-            raise ValueError(
-                f"controls: expected parts such as Taps(), or names such as 'taps', got {control!r}"
-            )
-    return kinds
-
-
-def _bound(
-    controls: Sequence[Any], periods: Mapping[str, int], grid: Any, situations: Situations
-) -> list[Block]:
-    """The blocks of controls: first all add to the grid, then all are bound to it."""
-    for control in controls:
-        of_grid = getattr(control, "of_grid", grid.kind)
-        if of_grid != grid.kind:
-            fitting = [
-                k for k, c in CONTROLS.items() if getattr(c, "of_grid", grid.kind) == grid.kind
-            ]
-            raise ValueError(
-                f"controls: {type(control).__name__} is for a {GRID_KINDS[of_grid]}, and "
-                f"{grid.name} is a {GRID_KINDS[grid.kind]}; known: {', '.join(fitting)}"
-            )
-    prepared = [control.prepare(grid) for control in controls]
-    blocks = [
-        control.bind(grid, situations, own) for control, own in zip(controls, prepared, strict=True)
-    ]
-    taken = {
-        (f.table, f.column, element)
-        for block in blocks
-        if not isinstance(block, FixedBlock)
-        for f in block.fields
-        for element in f.elements
-    }
-    blocks = [b.without(taken) if isinstance(b, FixedBlock) else b for b in blocks]
-    called = {make: name for name, make in CONTROLS.items()}
-    names = [
-        called.get(type(control), block.kind)
-        for control, block in zip(controls, blocks, strict=True)
-    ]
-    return _over_periods(blocks, names, periods, situations)
-
-
-def _over_periods(
-    blocks: Sequence[Block],
-    names: Sequence[str],
-    periods: Mapping[str, int],
-    situations: Situations,
-) -> list[Block]:
-    """The blocks with as many periods as are asked for, by their kind or their name in `CONTROLS`.
-
-    Raises:
-        ValueError: No control of that name, or a number that cannot be.
-    """
-    known = [*names, *(block.kind for block in blocks)]
-    for name in periods:
-        if name not in known:
-            listed = ", ".join(dict.fromkeys(known))
-            raise ValueError(f"periods: no control is called {name!r}; known: {listed}")
-    asked = [periods.get(name, periods.get(b.kind)) for name, b in zip(names, blocks, strict=True)]
-    return [
-        block if n is None else block.over_periods(int(n), situations)
-        for block, n in zip(blocks, asked, strict=True)
-    ]
-
-
-def _listed(argument: str, given: Any) -> Sequence[Any]:
-    """One part, or several, as a list.
-
-    Raises:
-        ValueError: None at all, or no list.
-    """
-    if isinstance(given, (str, Objective)) or callable(given) or hasattr(given, "bind"):
-        return (given,)
-    if not isinstance(given, (Sequence, np.ndarray)) or isinstance(given, bytes):
-        raise ValueError(f"{argument}: expected a list of names or functions, got {shown(given)}")
-    if not len(given):
-        raise ValueError(f"{argument}: expected at least one")
-    return list(given)
 
 
 def check_task_arguments(
