@@ -81,7 +81,7 @@ HIGH_PU = 1.2  # up here several solutions exist, and the start decides which is
 LOW_PU = 0.8  # down here ``runpp`` may find no solution where loads depend on voltage
 _MAX_STRUCTURES = 64
 _MAX_ROWS = 128
-_PAYS = 10_000  # results of a batch, per thread, from which threads pay
+_PAYS = 40_000  # results of a batch, per thread, from which threads pay
 _ALL_ROWS = np.arange(_MAX_ROWS)
 
 
