@@ -16,8 +16,9 @@ from gridproblems.constraints import Constraint, Measure, StateLimits
 from gridproblems.controls.block import BlockObjective, BlockSearch, PlacedBlock
 from gridproblems.controls.joint import Joint
 from gridproblems.engines import Engine
-from gridproblems.objectives import Objective
+from gridproblems.objectives import OF_BUS_BRANCH, Objective
 from gridproblems.situations import Situations
+from gridproblems.stability import LoadingMargin
 from gridproblems.state import FloatArray, GridState, Settings
 
 FAILED_F = 1e9
@@ -200,7 +201,7 @@ class Evaluation:
                 kinds += limit.kinds
             measures += limit.measures
         for one in self.constraints:
-            measures += [Measure()] * len(one.names)
+            measures += getattr(one, "measures", (Measure(),) * len(one.names))
             names += one.names
             kinds += one.kinds
         for own, _ in self.of_blocks:
@@ -294,6 +295,14 @@ class Evaluation:
         tally = _Tally(self, X)
         tally.add(slice(0, self.situations.n), settings, state)
         return tally.result()
+
+    @property
+    def can_estimate(self) -> bool:
+        """Whether `estimate` can judge states that have no bus/branch model."""
+        first = self.objectives[0]
+        if isinstance(first, Objective) and first.quantity in OF_BUS_BRANCH:
+            return False
+        return not any(isinstance(constraint, LoadingMargin) for constraint in self.constraints)
 
     def estimate(
         self, X: FloatArray, settings: Settings, state: GridState, situations: Situations

@@ -17,6 +17,7 @@ from scipy.sparse.linalg import splu
 
 from gridproblems.reductions import reduction, slope_of
 from gridproblems.situations import Situations
+from gridproblems.stability import loading_margin_percent
 from gridproblems.state import FloatArray, GridState, Settings
 
 Quantity = Callable[[Settings, GridState], FloatArray]
@@ -146,6 +147,10 @@ SLOPES: Mapping[Quantity, Quantity] = {
 }
 
 
+#: Quantities of the bus/branch model, which estimated states do not have.
+OF_BUS_BRANCH = frozenset({l_index, loading_margin_percent})
+
+
 @dataclass(frozen=True)
 class Objective:
     """A quantity, how it is reduced to one value per candidate, and what that is called.
@@ -231,6 +236,9 @@ OBJECTIVES: Mapping[str, Objective] = {
         Objective("v_min_pu", "p.u.", v_min_pu, "max", "max", is_negative=True),
         Objective("l_index", "", l_index, "max", "max"),
         Objective("loading_percent", "%", loading_percent, "max", "max"),
+        Objective(
+            "loading_margin_percent", "%", loading_margin_percent, "max", "max", is_negative=True
+        ),
         Objective("line_loading_sum_percent", "%", line_loading_percent, "sum"),
         Objective("line_loading_max_percent", "%", line_loading_percent, "max", "max"),
         Objective("energy_loss_kwh", "kWh", p_loss_mw, "energy", factor=1e3),

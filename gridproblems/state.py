@@ -162,12 +162,26 @@ class Layout:
 class BusBranchSolution:
     """Solved bus/branch model of one snapshot, for objectives that need the admittances.
 
+    Demand is what all consumers draw, less static generators; of it, shares may fall with voltage.
+
     Attributes:
         indptr, indices: Sparsity pattern of the bus admittance matrix, CSC.
         ybus_pu: Its values, shape (n_nonzeros,). [p.u.]
         v_pu: Complex bus voltages, shape (n_model_buses,). [p.u.]
         generator_buses: Model buses whose voltage is held (PV and slack).
         load_buses: The other model buses (PQ).
+        slack_buses: Of the generator buses those whose angle is held (slack).
+        load_pu: What the loads of the net draw at 1 p.u., shape (n_model_buses,). [p.u.]
+        demand_pu: Demand at 1 p.u., the loads among it, shape (n_model_buses,). [p.u.]
+        zip_share: Shares of the demand with constant impedance and constant current, of its active
+            and of its reactive power, shape (n_model_buses, 4); no rows where none depends on
+            voltage.
+        slack_share: Share of each bus in the slack's power, shape (n_model_buses,); none where
+            slack buses have all of it.
+        limit_buses: Buses whose machine, no slack, has reactive limits that are kept; PQ buses
+            among them are those at a limit.
+        q_min_pu, q_max_pu, setpoint_pu: Its limits and its set-point, shape (n_limit_buses,).
+            [p.u.]
     """
 
     indptr: NDArray[np.int32]
@@ -176,6 +190,15 @@ class BusBranchSolution:
     v_pu: NDArray[np.complex128]
     generator_buses: NDArray[np.int32]
     load_buses: NDArray[np.int32]
+    slack_buses: NDArray[np.int32]
+    load_pu: NDArray[np.complex128]
+    demand_pu: NDArray[np.complex128]
+    zip_share: FloatArray
+    slack_share: FloatArray
+    limit_buses: NDArray[np.int64]
+    q_min_pu: FloatArray
+    q_max_pu: FloatArray
+    setpoint_pu: FloatArray
 
 
 class GridState:

@@ -33,7 +33,7 @@ LEFT_OUT = {
     "regulators-day": "regulators act in steps",
 }
 #: Quantities without slopes: their gradients are differences of power flows.
-BY_DIFFERENCES = {"l_index"}
+BY_DIFFERENCES = {"l_index", "loading_margin_percent"}
 
 
 def zoo_of_controls() -> list[Any]:

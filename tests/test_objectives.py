@@ -93,6 +93,7 @@ ALL_SNAPSHOTS: dict[str, Any] = {
     "l_index": max,
     "loading_percent": max,
     "v_min_pu": max,
+    "loading_margin_percent": max,
     "line_loading_sum_percent": sum,
     "line_loading_max_percent": max,
     "energy_loss_kwh": sum,

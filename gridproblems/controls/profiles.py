@@ -196,7 +196,7 @@ class ProfileBlock(Block):
         swapped[rows, first], swapped[rows, second] = own[second], own[first]
         estimate = self._estimate(evaluation, placed)
         s = evaluation.situations
-        if not estimate.solved or s.n != s.n_time:
+        if not estimate.solved or s.n != s.n_time or not evaluation.can_estimate:
             return random.permutation(swapped)[:n_wanted]
         which = np.arange(s.n_time)
         if s.n_time > MOST_SNAPSHOTS:

@@ -65,6 +65,7 @@ from gridproblems.engines.reference import (
     consumers,
     depends_on_voltage,
     layout_of,
+    loads_mva,
     runpp_options,
 )
 from gridproblems.state import BusBranchSolution, Field, FloatArray, Layout
@@ -319,6 +320,8 @@ class CompiledModel:
     consumer_bus: IntArray  # model bus of every consumer in service that has supply
     switchable: IntArray  # PV buses that become PQ buses as units go out or reach their limits
     slack_share: FloatArray  # of every bus in the power that machines share; none where a slack has
+    load_fixed_mva: ComplexArray  # of every bus, without the loads that settings change
+    load_injection: IntArray  # these among the injections
     reference: NDArray[np.int32]
     pv: NDArray[np.int32]
     pq: NDArray[np.int32]
@@ -393,7 +396,8 @@ def bus_branch_solution(
     model: CompiledModel, parameters: FloatArray, v_pu: ComplexArray
 ) -> BusBranchSolution:
     """Admittances and voltages of one solved power flow of a model."""
-    _, _, _, _, y, shunt = prepare_all(parameters[np.newaxis], model.arrays)
+    a = model.arrays
+    _, _, _, demand, y, shunt = prepare_all(parameters[np.newaxis], a)
     ybus = assemble(
         y,
         shunt,
@@ -403,6 +407,10 @@ def bus_branch_solution(
         model.diagonal_position,
     )
     pv, pq = bus_kinds(model, parameters, v_pu)
+    p, q, scaling = (parameters[a.sections[i] : a.sections[i + 1]] for i in (1, 2, 3))
+    load, own = model.load_fixed_mva.copy(), model.load_injection
+    np.add.at(load, a.injection_bus[own], (scaling * (p + 1j * q))[own])
+    kept = ~np.isin(a.limit_bus, a.unit_bus[parameters[a.sections[9] :] == 0])
     return BusBranchSolution(
         indptr=model.indptr,
         indices=model.indices,
@@ -410,6 +418,15 @@ def bus_branch_solution(
         v_pu=v_pu,
         generator_buses=np.concatenate([model.reference, pv]),
         load_buses=pq,
+        slack_buses=model.reference,
+        load_pu=load / a.base_mva,
+        demand_pu=demand[0] / a.base_mva,
+        zip_share=a.zip_share,
+        slack_share=model.slack_share,
+        limit_buses=a.limit_bus[kept],
+        q_min_pu=a.limit_min_mvar[kept] / a.base_mva,
+        q_max_pu=a.limit_max_mvar[kept] / a.base_mva,
+        setpoint_pu=_setpoints(model, parameters)[a.limit_bus[kept]],
     )
 
 
@@ -421,14 +438,20 @@ def bus_kinds(
     a = model.arrays
     free = a.unit_bus[parameters[a.sections[9] :] == 0]
     if len(a.limit_bus):
-        setpoint = np.abs(a.v_start_pu)
-        setpoint[a.setpoint_bus] = parameters[: a.sections[1]]
+        setpoint = _setpoints(model, parameters)
         left = np.abs(np.abs(v_pu[a.limit_bus]) - setpoint[a.limit_bus]) > SAME_PU
         free = np.concatenate([free, a.limit_bus[left]])
     if not len(free):
         return model.pv, model.pq
     is_free = np.isin(model.pv, free)
     return model.pv[~is_free], np.sort(np.concatenate([model.pq, model.pv[is_free]]))
+
+
+def _setpoints(model: CompiledModel, parameters: FloatArray) -> FloatArray:
+    """Voltages that machines hold; of no meaning for other buses, shape (n_model_buses,)."""
+    setpoint: FloatArray = np.abs(model.arrays.v_start_pu)
+    setpoint[model.arrays.setpoint_bus] = parameters[: model.arrays.sections[1]]
+    return setpoint
 
 
 def equal_setpoints(model: CompiledModel, parameters: FloatArray) -> NDArray[np.bool_]:
@@ -619,6 +642,10 @@ class _Compiler:
             consumer_bus=consumer_bus[consumer_bus >= 0],
             switchable=np.union1d(unit_bus, limits["limit_bus"]).astype(np.int64),
             slack_share=slack_share,
+            load_fixed_mva=loads_mva(
+                self.net, self.n_bus, [e for t, e in injections if t == "load"]
+            ),
+            load_injection=np.flatnonzero([t == "load" for t, _ in injections]),
             reference=reference.astype(np.int32),
             pv=pv.astype(np.int32),
             pq=self.internal["pq"].astype(np.int32),

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import pandapower as pp
 import pandas as pd
+from numpy.typing import NDArray
 from pandapower.auxiliary import LoadflowNotConverged, pandapowerNet
-from pandapower.pypower.idx_bus import BUS_TYPE, PQ, PV
+from pandapower.pypower.idx_bus import (
+    BUS_TYPE,
+    CID_P,
+    CID_Q,
+    CZD_P,
+    CZD_Q,
+    PD,
+    PQ,
+    PV,
+    QD,
+    SL_FAC,
+)
+from pandapower.pypower.idx_gen import GEN_BUS, QMAX, QMIN, VG
 
 from gridproblems.state import (
     QUANTITIES,
@@ -194,6 +208,7 @@ class ReferenceEngine:
         converged = np.zeros(n, dtype=bool)
         n_unsupplied = np.zeros(n, dtype=np.int64)
         models: dict[int, dict[str, Any]] = {}
+        loads: dict[int, NDArray[np.complex128]] = {}
         for t in range(n):
             net = self._with(settings, t)
             try:
@@ -205,6 +220,7 @@ class ReferenceEngine:
             converged[t] = True
             n_unsupplied[t] = len(unsupplied(net))
             models[t] = net._ppc["internal"]
+            loads[t] = loads_mva(net, len(models[t]["bus"]))
             for quantity, (table, column) in _RESULTS.items():
                 values[t, self._layout.slices[quantity]] = _column(net, table, column)
         return GridState(
@@ -212,7 +228,7 @@ class ReferenceEngine:
             values.reshape(*shape, -1),
             converged.reshape(shape),
             n_unsupplied.reshape(shape),
-            lambda t: _bus_branch_solution(models[t]),
+            lambda t: _bus_branch_solution(self._net, models[t], loads[t]),
         )
 
     def check(self, settings: Settings) -> None:
@@ -241,15 +257,59 @@ def _column(net: pandapowerNet, table: str, column: str) -> FloatArray:
     return values if table == "res_bus" else np.where(np.isnan(values), 0.0, values)
 
 
-def _bus_branch_solution(model: dict[str, Any]) -> BusBranchSolution:
+def loads_mva(
+    net: pandapowerNet, n_buses: int, without: Collection[Any] = ()
+) -> NDArray[np.complex128]:
+    """What the loads in service draw at 1 p.u. at every bus of the model of a translated net.
+
+    Args:
+        net: A net that ``runpp`` has run on.
+        n_buses: Number of buses of its model.
+        without: Loads that do not count.
+
+    Returns:
+        Shape (n_buses,). [MVA]
+    """
+    load = net.load
+    bus = net._pd2ppc_lookups["bus"][load.bus.to_numpy()]
+    counts = net._is_elements["load"].astype(bool) & (bus >= 0) & (bus < n_buses)
+    counts &= ~load.index.isin(without)
+    p, q, scaling = (load[c].to_numpy(dtype=float) for c in ("p_mw", "q_mvar", "scaling"))
+    total = np.zeros(n_buses, dtype=np.complex128)
+    np.add.at(total, bus[counts], (scaling * (p + 1j * q))[counts])
+    return total
+
+
+def _bus_branch_solution(
+    net: pandapowerNet, model: dict[str, Any], load_mva: NDArray[np.complex128]
+) -> BusBranchSolution:
     if not {"Ybus", "V", "pq"} <= set(model):
         raise ValueError("the algorithm of this net's user_pf_options leaves no admittance matrix")
+    options = net.get("user_pf_options", {})
     ybus = model["Ybus"].tocsc()
+    bus, gen, base_mva = model["bus"].real, model["gen"].real, float(model["baseMVA"])
+    slack, pv = model["ref"], model["pv"]
+    share = np.zeros(0)
+    if options.get("distributed_slack"):  # the first slack alone has a given angle
+        slack, pv = slack[:1], np.concatenate([slack[1:], pv])
+        share = bus[:, SL_FAC]
+    zip_share = bus[:, [CZD_P, CID_P, CZD_Q, CID_Q]]
+    gen_bus = gen[:, GEN_BUS].astype(np.int64)
+    kept = ~np.isin(gen_bus, slack) & bool(options.get("enforce_q_lims"))
     return BusBranchSolution(
         indptr=ybus.indptr,
         indices=ybus.indices,
         ybus_pu=ybus.data,
         v_pu=model["V"],
-        generator_buses=np.concatenate([model["ref"], model["pv"]]).astype(np.int32),
+        generator_buses=np.concatenate([slack, pv]).astype(np.int32),
         load_buses=model["pq"].astype(np.int32),
+        slack_buses=slack.astype(np.int32),
+        load_pu=load_mva / base_mva,
+        demand_pu=(bus[:, PD] + 1j * bus[:, QD]) / base_mva,
+        zip_share=zip_share if zip_share.any() else zip_share[:0],
+        slack_share=share,
+        limit_buses=gen_bus[kept],
+        q_min_pu=gen[kept, QMIN] / base_mva,
+        q_max_pu=gen[kept, QMAX] / base_mva,
+        setpoint_pu=gen[kept, VG],
     )

@@ -16,7 +16,7 @@ from gridproblems.constraints import Limit
 from gridproblems.errors import MissingLimits
 from gridproblems.nets.network import loading_limits, voltage_limits
 
-_NUMBERS = {"loading_percent"}  # limits that are one number
+_NUMBERS = {"loading_percent", "loading_margin_percent"}  # limits that are one number
 _SWITCHES = {"radial"}  # limits that are on or off; all others are a pair (low, high)
 _BRANCHES = {"line": "lines", "trafo": "transformers", "trafo3w": "three-winding transformers"}
 

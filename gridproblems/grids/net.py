@@ -39,6 +39,7 @@ from gridproblems.nets.network import (
 )
 from gridproblems.objectives import OBJECTIVES, Objective
 from gridproblems.situations import Delta, Situations, split_key
+from gridproblems.stability import LoadingMargin
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings, SettingsMapping
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 NET_LIMITS = (
     "vm_pu",
     "loading_percent",
+    "loading_margin_percent",
     "gen_q_mvar",
     "ext_grid_p_mw",
     "ext_grid_q_mvar",
@@ -187,7 +189,8 @@ class NetGrid:
         Args:
             given: Overrides the tables; None takes a limit away: ``vm_pu`` (low, high) at all
                 buses, ``loading_percent`` of all branches, ``gen_q_mvar``, ``ext_grid_p_mw``
-                (also of slack generators) and ``ext_grid_q_mvar`` (low, high), ``radial`` True.
+                (also of slack generators) and ``ext_grid_q_mvar`` (low, high), ``radial`` True,
+                ``loading_margin_percent`` the least one of every situation (`LoadingMargin`).
             warns: Whether missing limits are warned of.
 
         Raises:
@@ -201,7 +204,10 @@ class NetGrid:
                 entries += machine_limits(self.net, table, quantity, given.get(key))
                 if quantity == "p_mw":  # slack generators stand for external grids
                     entries += machine_limits(self.net, "gen", quantity, given.get(key))
-        return entries, [radial_constraint(self.net)] if given.get("radial") else []
+        others: list[Constraint] = [radial_constraint(self.net)] if given.get("radial") else []
+        if given.get("loading_margin_percent") is not None:
+            others.append(LoadingMargin(given["loading_margin_percent"]))
+        return entries, others
 
     def objectives_in(self, situations: Situations) -> Mapping[str, Objective]:
         """Objectives by name."""

@@ -82,7 +82,7 @@ class Reconfiguration(GridProblem):
             **options,
         )
         restricted = max_switching_actions is not None or switchable is not None
-        restricted = restricted or bool(self.limits[0][1].limits)
+        restricted = restricted or bool(self.limits[0][1].limits or self.evaluation.constraints)
         if self.case and not restricted and series is None:
             self._find_known(self.case)
 
