@@ -16,10 +16,12 @@ from algorithms.permutation import (
     SwapMutation,
 )
 from algorithms.registry import ALGORITHMS
+from algorithms.sqp import SQP
 
 __all__ = [
     "ALGORITHMS",
     "MVMO",
+    "SQP",
     "AllowedSampling",
     "BlockCrossover",
     "CycleCrossover",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.algorithms.soo.nonconvex.de import DE
@@ -22,6 +23,7 @@ from algorithms.harmony_search import HarmonySearch
 from algorithms.mixed import AllowedSampling, MixedCMAES, SnapToGrid
 from algorithms.mvmo import MVMO
 from algorithms.permutation import order_ga, permutation_ga
+from algorithms.sqp import SQP
 
 
 def harmony_search(problem: Problem, **parameters: Any) -> Algorithm:
@@ -43,6 +45,17 @@ def mvmo_sh(problem: Problem, **parameters: Any) -> Algorithm:
     """MVMO with local search, also where no variable is real; one objective."""
     _require_one_objective("mvmo-sh", problem)
     return MVMO(**{"local_search": True, **parameters})
+
+
+def sqp(problem: Problem, **parameters: Any) -> Algorithm:
+    """Sequential quadratic programming with restarts; one objective, a problem with gradients."""
+    _require_one_objective("sqp", problem)
+    _require_vectors("sqp", problem)
+    middle = Variables(problem).snap((problem.xl + problem.xu) / 2.0)
+    slopes = problem.evaluate(middle, return_values_of=["dF"])
+    if not np.isfinite(slopes).all():
+        raise ValueError("sqp: expected a problem that gives dF and dG where it is asked for them")
+    return SQP(**parameters)
 
 
 def ga(problem: Problem, **parameters: Any) -> Algorithm:
@@ -102,6 +115,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
     "mvmo": mvmo,
     "mvmo-s": mvmo_s,
     "mvmo-sh": mvmo_sh,
+    "sqp": sqp,
     "ga": ga,
     "de": de,
     "pso": pso,

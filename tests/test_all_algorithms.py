@@ -26,7 +26,8 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 from algorithms import ALGORITHMS, MVMO, HarmonySearch
 
 ON_PERMUTATIONS = ("permutation-ga", "order-ga")  # tested in test_permutation.py
-NAMES = [name for name in ALGORITHMS if name not in (*ON_PERMUTATIONS, "nsga3")]
+WITH_GRADIENTS = ("sqp",)  # tested in test_sqp.py
+NAMES = [n for n in ALGORITHMS if n not in (*ON_PERMUTATIONS, *WITH_GRADIENTS, "nsga3")]
 ON_VECTORS = [name for name in NAMES if name != "mixed-ga"]
 ON_DICTS = ["hs", "mvmo", "mvmo-s", "mvmo-sh", "mixed-ga"]
 OWN = ["hs", "mvmo", "mvmo-s", "mvmo-sh"]

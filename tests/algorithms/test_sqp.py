@@ -1,0 +1,165 @@
+"""Sequential quadratic programming, on problems whose optimum is known."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pytest
+from pymoo.core.problem import Problem
+from pymoo.core.variable import Integer, Real
+from pymoo.optimize import minimize
+from pymoo.problems import get_problem
+
+from algorithms import ALGORITHMS, SQP
+from algorithms._quadratic import best_step
+from gridproblems import ReactivePowerDispatch
+
+
+class RosenSuzuki(Problem):
+    """Problem 43 of Hock & Schittkowski (1981): -44 at (0, 1, 2, -1), two constraints bind."""
+
+    BEST = np.array([0.0, 1.0, 2.0, -1.0])
+
+    def __init__(self, gives: bool = True) -> None:
+        super().__init__(n_var=4, n_obj=1, n_ieq_constr=3, xl=-10.0, xu=10.0)
+        self.gives, self.n_asked = gives, 0
+
+    def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        a, b, c, d = X.T
+        self.n_asked += len(X)
+        out["F"] = a**2 + b**2 + 2 * c**2 + d**2 - 5 * a - 5 * b - 21 * c + 7 * d
+        squares = a**2 + b**2 + c**2 + d**2
+        out["G"] = np.column_stack(
+            [
+                squares + a - b + c - d - 8,
+                squares + b**2 + d**2 - a - d - 10,
+                2 * a**2 + b**2 + c**2 + 2 * a - b - d - 5,
+            ]
+        )
+        if self.gives:
+            one, none = np.ones(len(X)), np.zeros(len(X))
+            out["dF"] = np.stack([2 * a - 5, 2 * b - 5, 4 * c - 21, 2 * d + 7], axis=1)[:, None]
+            rows = [
+                [2 * a + one, 2 * b - one, 2 * c + one, 2 * d - one],
+                [2 * a - one, 4 * b, 2 * c, 4 * d - one],
+                [4 * a + 2 * one, 2 * b - one, 2 * c, none - one],
+            ]
+            out["dG"] = np.moveaxis(np.array(rows), 2, 0)
+
+
+class Bowl(Problem):
+    """Distance to (0.3, 2.6, 4.8), the last two whole, with x + k >= 3.5: best at (0.5, 3, 5)."""
+
+    def __init__(self) -> None:
+        names = {"x": Real(bounds=(0, 1)), "k": Integer(bounds=(0, 9)), "m": Integer(bounds=(0, 9))}
+        xl, xu = np.zeros(3), np.array([1.0, 9.0, 9.0])
+        super().__init__(vars=names, n_obj=1, n_ieq_constr=1, xl=xl, xu=xu)
+        self.n_whole = 0
+
+    def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        centre = np.array([0.3, 2.6, 4.8])
+        out["F"] = ((X - centre) ** 2).sum(axis=1)
+        out["G"] = 3.5 - X[:, 0] - X[:, 1]
+        out["dF"] = 2.0 * (X - centre)[:, None]
+        out["dG"] = np.tile([-1.0, -1.0, 0.0], (len(X), 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "price", "best", "multiplier"),
+    [(2.0, 1.0, 1.0, 0.0), (0.3, 1.0, 0.3, 0.7), (0.3, 0.5, 0.5, 0.5), (-4.0, 9.0, -2.0, 9.0)],
+    ids=["free", "bound", "cheaper to violate", "out of reach"],
+)
+def test_a_step_worked_by_hand(limit: float, price: float, best: float, multiplier: float) -> None:
+    # min d^2 / 2 - d + price max(d - limit, 0) within |d| <= 2
+    one = np.ones(1)
+    none = np.zeros(0, dtype=int)
+    step = best_step(-one, np.eye(1), np.eye(1), limit * one, -2 * one, 2 * one, price, none)
+    assert step.d[0] == pytest.approx(best, abs=1e-6)
+    assert step.multipliers[0] == pytest.approx(multiplier, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_optimum_of_a_curved_problem_is_found(seed: int) -> None:
+    problem = RosenSuzuki()
+    result = minimize(problem, SQP(n_starts=1), ("n_evals", 100), seed=seed)
+    assert result.algorithm.evaluator.n_eval == problem.n_asked <= 60
+    assert result.F[0] == pytest.approx(-44.0, abs=1e-4)
+    np.testing.assert_allclose(result.X, RosenSuzuki.BEST, atol=1e-2)
+    assert (result.G <= 0).all()
+
+
+def test_whole_variables_end_whole_beside_limits() -> None:
+    result = minimize(Bowl(), SQP(n_starts=1), ("n_evals", 100), seed=2)
+    np.testing.assert_allclose(result.X, [0.5, 3.0, 5.0], atol=1e-5)
+    X = result.pop.get("X")
+    np.testing.assert_array_equal(X[:, 1:], np.round(X[:, 1:]))
+
+
+@pytest.mark.parametrize("problem", [RosenSuzuki(), Bowl()], ids=["real", "mixed"])
+@pytest.mark.parametrize("n_evals", [1, 2, 17, 150])
+def test_the_budget_is_kept_exactly(problem: Problem, n_evals: int) -> None:
+    result = minimize(problem, SQP(), ("n_evals", n_evals), seed=1)
+    assert result.algorithm.evaluator.n_eval == n_evals
+
+
+def test_same_seed_same_run_also_after_pickling() -> None:
+    runs = []
+    for interrupted in (False, True):
+        algorithm = SQP()
+        algorithm.setup(Bowl(), termination=("n_evals", 60), seed=4)
+        while algorithm.has_next():
+            algorithm.next()
+            if interrupted:
+                algorithm = cloudpickle.loads(cloudpickle.dumps(algorithm))
+        runs.append(algorithm.pop.get("X"))
+    np.testing.assert_array_equal(*runs)
+    assert pickle.loads(pickle.dumps(SQP(radius=0.1))).radius == 0.1
+
+
+def test_starts_are_taken_in_their_order() -> None:
+    starts = np.array([[0.0, 1.0, 2.0, -1.0], [1.0, 1.0, 1.0, 1.0]])
+    algorithm = SQP(sampling=starts, n_starts=2)
+    result = minimize(RosenSuzuki(), algorithm, ("n_evals", 200), seed=1, save_history=True)
+    first = [entry.off[0].X for entry in result.history]
+    assert np.array_equal(first[0], starts[0])
+    assert any(np.array_equal(x, starts[1]) for x in first[1:])
+
+
+def test_ask_and_tell() -> None:
+    problem = RosenSuzuki()
+    algorithm = SQP()
+    algorithm.setup(problem, termination=("n_evals", 1000), seed=1)
+    for _ in range(60):
+        infills = algorithm.ask()
+        values = ["F", "G", "dF", "dG"]
+        out = problem.evaluate(infills.get("X"), return_values_of=values, return_as_dictionary=True)
+        for name in values:
+            infills.set(name, out[name])
+        algorithm.tell(infills=infills)
+    assert algorithm.opt[0].F[0] == pytest.approx(-44.0, abs=1e-4)
+
+
+def test_problems_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="gives dF and dG"):
+        minimize(RosenSuzuki(gives=False), SQP(), ("n_evals", 5))
+    with pytest.raises(ValueError, match="gives dF and dG"):
+        ALGORITHMS["sqp"](RosenSuzuki(gives=False))
+    with pytest.raises(ValueError, match="one objective"):
+        minimize(get_problem("zdt1"), SQP(), ("n_evals", 5))
+    with pytest.raises(ValueError, match="rounding"):
+        SQP(rounding=0.0)
+    with pytest.raises(TypeError, match="unknown option"):
+        SQP(raduis=1.0)
+
+
+@pytest.mark.parametrize(("case", "n_evals"), [("ieee39", 60), ("ieee57", 100)])
+def test_dispatch_comes_to_a_ten_thousandth_of_the_best_known(case: str, n_evals: int) -> None:
+    problem = ReactivePowerDispatch(case)
+    result = minimize(problem, ALGORITHMS["sqp"](problem), ("n_evals", n_evals), seed=1)
+    assert result.F[0] <= problem.best_known.value * (1 + 1e-4)
+    f, g = problem.evaluate(result.X)
+    assert f[0] == result.F[0]
+    assert (g <= 0).all()
