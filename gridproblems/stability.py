@@ -37,7 +37,8 @@ _MISMATCH_PU = 1e-9  # of the corrector
 _MAX_CORRECTIONS = 8
 _SAME_LAMBDA = 1e-7  # relative to 1 + lambda, at the nose
 _SAME_PU = 1e-8  # distance to a reactive limit or a set-point that counts as none
-_SAME_VOLTAGE_PU = 1e-6
+_SAME_VOLTAGE_PU = 1e-6  # the same for the state that is given
+_MAX_ROUNDS = 20
 _STEP_VM_PU, _STEP_RAD = 0.08, 0.15  # largest changes of a step of 1
 _FIRST_STEP, _LARGEST_STEP, _LEAST_STEP = 0.5, 2.0, 1e-5
 _MAX_STEPS = 1000
@@ -47,8 +48,9 @@ def loading_margin_percent(settings: Settings, state: GridState) -> FloatArray:
     """How much all loads can grow before the power flow has no solution, maximised. [%]
 
     Minimised is the negative. What grows are the elements of the table ``load``, active and
-    reactive power alike; generation stays but for the slack's, and machines keep their voltages,
-    or within ``enforce_q_lims`` their reactive limits. Margins end at `LARGEST_PERCENT`; a
+    reactive power alike; generation stays but for the slack's. Machines keep their voltages; with
+    ``enforce_q_lims`` as far as their reactive limits go, to which they come and from which they
+    return as loads grow. Margins end at `LARGEST_PERCENT`; a
     situation without solution has none, 0.
 
     The nose is located to about 1e-7 of the load there. Should the corrector find no way on, the
@@ -145,10 +147,11 @@ _HOLDS, _AT_MIN, _AT_MAX = 0, 1, 2
 
 
 class _Hit(NamedTuple):
-    """Where a machine reaches a reactive limit or gets its voltage back, and which machine."""
+    """Where a machine reaches or leaves a reactive limit, 0 for the lower, 1 for the upper."""
 
     point: _Point
     machine: int
+    limit: int
 
 
 class _Curve:
@@ -181,9 +184,10 @@ class _Curve:
         q = self._machine_q(self.y0)
         at_limit = np.where(q - self.q_min < self.q_max - q, _AT_MIN, _AT_MAX)
         self.role = np.where(self.has_q[self.machine_bus], at_limit, _HOLDS)
-        #: A machine that a power flow has left at a limit it need not be at stays there.
-        self.watched = (self.role == _HOLDS) | (self._room(self.y0) > -_SAME_VOLTAGE_PU)
         self._arrange()
+        self._settle()
+        #: Those whose role is what it should be; others stay as they are.
+        self.watched = np.asarray((self._room(self.y0) > -_SAME_VOLTAGE_PU).all(axis=1))
 
     def _arrange(self) -> None:
         """Where the entries of the Jacobian go, with lambda as its last column."""
@@ -384,20 +388,59 @@ class _Curve:
     def _room(self, y: FloatArray) -> FloatArray:
         """How far machines are from having to change their role, negative beyond that. [p.u.]
 
-        Those that hold their voltage are within their limits; at the upper limit the voltage is
-        below the set-point, at the lower limit above it.
+        Those that hold their voltage are within their limits; at the lower limit the voltage is
+        above the set-point, at the upper limit below it.
+
+        Returns:
+            At the lower and at the upper limit, shape (n_machines, 2); infinity for the other one.
         """
         q, above = self._machine_q(y), y[self.n + self.machine_bus] - self.setpoint
-        within = np.minimum(q - self.q_min, self.q_max - q)
-        return np.choose(self.role, [within, above, -above])
+        none = np.full(len(q), np.inf)
+        at_lower = np.choose(self.role, [q - self.q_min, above, none])
+        return np.stack([at_lower, np.choose(self.role, [self.q_max - q, none, -above])], axis=1)
+
+    def _settle(self) -> None:
+        """Machines that a power flow has left at a limit they need not be at hold their voltages.
+
+        ``runpp`` takes machines to a limit and never back. Where no other solution is found, the
+        one that was given stays.
+        """
+        given = self.y0, self.generated.copy(), self.role.copy(), self.has_q.copy()
+        for _ in range(_MAX_ROUNDS):
+            wrong = np.argwhere(self._room(self.y0) < -_SAME_VOLTAGE_PU)
+            if not len(wrong):
+                return
+            y = self.y0.copy()
+            for k, limit in wrong.tolist():
+                self._change_role(k, limit)
+                if self.role[k] == _HOLDS:
+                    y[self.n + self.machine_bus[k]] = self.setpoint[k]
+            self._arrange()
+            found = self.correct(y, len(y) - 1)
+            if found is None:
+                break
+            self.y0 = found
+        self.y0, self.generated, self.role, self.has_q = given
+        self._arrange()
+
+    def _change_role(self, k: int, limit: int) -> None:
+        """A machine that holds its voltage stays at a limit, 0 or 1, one at that limit holds it."""
+        bus = self.machine_bus[k]
+        if self.role[k] == _HOLDS:
+            self.role[k] = (_AT_MIN, _AT_MAX)[limit]
+            q_pu = (self.q_min, self.q_max)[limit][k]
+            self.generated[bus] = self.generated[bus].real + 1j * q_pu
+        else:
+            self.role[k] = _HOLDS
+        self.has_q[bus] = self.role[k] != _HOLDS
 
     def first_limit(self, before: _Point, after: _Point) -> _Hit | None:
         """Where the first of the machines changes its role between two points, if one does."""
-        crosses = self.watched & (self._room(after.y) < -_SAME_PU)
+        crosses = self.watched[:, np.newaxis] & (self._room(after.y) < -_SAME_PU)
         if not crosses.any():
             return None
         held = int(np.abs(self._scaled(after.y - before.y)).argmax())
-        own = np.flatnonzero(crosses)
+        own = np.nonzero(crosses)
         start, stop = before.y, after.y
         first, last = self._room(start)[own], self._room(stop)[own]
         for _ in range(60):
@@ -414,7 +457,8 @@ class _Curve:
                 stop, last = y, room
         tangent = self.tangent(start, held, after.y[held] - before.y[held])
         found = _Point(start, before.tangent if tangent is None else tangent)
-        return _Hit(found, int(own[first.argmin()]))
+        k, limit = np.transpose(own)[first.argmin()].tolist()
+        return _Hit(found, k, limit)
 
     def switch(self, hit: _Hit) -> _Point | None:
         """Gives a machine its new role; None where loads cannot grow with it.
@@ -422,18 +466,11 @@ class _Curve:
         There the voltage would have to rise at the upper limit, or the like.
         """
         k, y = hit.machine, hit.point.y
-        bus = self.machine_bus[k]
-        if self.role[k] == _HOLDS:
-            q = self._machine_q(y)[k]
-            self.role[k] = _AT_MIN if q - self.q_min[k] < self.q_max[k] - q else _AT_MAX
-            limit = (self.q_min if self.role[k] == _AT_MIN else self.q_max)[k]
-            self.generated[bus] = self.generated[bus].real + 1j * limit
-        else:
-            self.role[k] = _HOLDS
-        self.has_q[bus] = self.role[k] != _HOLDS
+        self._change_role(k, hit.limit)
         self._arrange()
         tangent = self.tangent(y, len(y) - 1, 1.0)
         if tangent is None:
             return None
         little = y + _LEAST_STEP / self.size(tangent) * tangent
-        return _Point(y, tangent) if self._room(little)[k] > self._room(y)[k] else None
+        more = self._room(little)[k, hit.limit] - self._room(y)[k, hit.limit]
+        return _Point(y, tangent) if more > 0.0 else None

@@ -504,6 +504,13 @@ def test_a_problem_of_parts_is_the_one_that_python_makes(joint: Path) -> None:
         (("--case", "ieee39", "--control", "setpoints,taps", "--situations", "outages:[0,1]"), 3),
         (("--case", "ieee14", "--control", "setpoints:gen:band_pu=[0.95,1.1]"), 1),
         (("--case", "ieee30", "--controls", "shunts", "--objective", "l_index"), 1),
+        (
+            (
+                *("--case", "ieee14", "--control", "setpoints"),
+                *("--objective", "loading_margin_percent", "--limit", "loading_margin_percent=20"),
+            ),
+            1,
+        ),
         (("--case", "lv18", "--control", "units:pv:2", "--situations", "hours"), 24),
         (("--case", "lv18", "--control", "profiles", "--situations", "hours:n=24"), 24),
         (

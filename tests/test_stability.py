@@ -154,6 +154,22 @@ def test_reactive_limits_end_margins_earlier(case: str) -> None:
     assert_ends_there(found, net)
 
 
+@pytest.mark.parametrize(("case", "i"), [("ieee30", 2), ("ieee57", 5)])
+def test_reactive_limits_are_reached_and_left_alike_from_wherever_the_curve_begins(
+    case: str, i: int
+) -> None:
+    grid = NetGrid(case, power_flow={"enforce_q_lims": True})
+    problem = GridProblem(grid, ["setpoints"], require_base_solution=False)
+    x = np.random.default_rng(1).uniform(problem.xl, problem.xu, (6, problem.n_var))[i]
+    net = problem.apply(x)
+    whole = margin(net)
+    growth = np.array([0.3, 0.6, 0.9]) * whole / 100.0
+    state = NewtonEngine(net).solve(with_load(net, 1.0 + growth))
+    assert state.converged.all()
+    left = margins_percent(state)
+    np.testing.assert_allclose((1.0 + growth) * (1.0 + left / 100.0), 1.0 + whole / 100.0, 1e-6)
+
+
 def shared_slack() -> pandapowerNet:
     net = NetGrid("ieee30", power_flow={"distributed_slack": True}).net
     net.gen["slack_weight"] = net.gen.p_mw.clip(lower=0.0)
