@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gridproblems import _start  # noqa: F401 first, for Ctrl-C during the other imports
+from gridproblems.constraints import Chance
 from gridproblems.controls import (
     Capacitors,
     Compensators,
@@ -43,6 +44,7 @@ __all__ = [
     "PROBLEMS",
     "Battery",
     "Capacitors",
+    "Chance",
     "Compensators",
     "Control",
     "DERAllocation",

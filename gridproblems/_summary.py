@@ -51,7 +51,7 @@ def summary(problem: Summarised) -> dict[str, str]:
         "variables": _variables(problem),
         "objectives": ", ".join(f"{name} [{unit}]" if unit else name for name, unit in units),
         "limits": _limits(problem),
-        "situations": _counted(problem.situations.n, "power flow") + " per candidate",
+        "situations": _situations(problem),
         "engine": problem.engine_name or type(problem.engine).__name__,
     }
     if problem.engine_note:
@@ -103,6 +103,11 @@ def _limits(problem: Summarised) -> str:
         return "none are checked, only that the power flow converges and supplies every load"
     each = ", ".join(f"{kind} ({n})" for kind, n in counts.items())
     return each + (", one constraint per kind" if problem.evaluation.aggregate else "")
+
+
+def _situations(problem: Summarised) -> str:
+    reduced = [str(axis.reduced) for axis in problem.situations.axes if axis.reduced]
+    return "; ".join([_counted(problem.situations.n, "power flow") + " per candidate", *reduced])
 
 
 def _first(names: list[str]) -> str:

@@ -167,7 +167,8 @@ def solve(
         list[str] | None,
         typer.Option(
             help="Limit instead of those of the grid's tables: vm_pu=0.95,1.05, "
-            "loading_percent=100, or vm_pu=none for no limit; repeatable"
+            "loading_percent=100, vm_pu=none for no limit, or vm_pu=chance:0.95:0.95,1.05 for one "
+            "that holds in 95 % of the situations; repeatable"
         ),
     ] = None,
     option: Annotated[

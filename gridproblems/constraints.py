@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from numbers import Real
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridproblems._compile import compiled
 from gridproblems._union_find import union
+from gridproblems.reductions import may_exceed, quantile, quantile_place
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
 
 
@@ -49,6 +51,32 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True)
+class Chance:
+    """A limit that has to hold in a share of the weight of the situations only.
+
+    Every entry is judged by itself: with ``{"vm_pu": Chance(0.95)}`` each bus may leave its band
+    upwards in 5 % of the weight and downwards in 5 %, whatever other buses do at that time.
+    Situations count by their weight; in a group of their own (outages), whose weight in
+    objectives is 0, all outages alike.
+
+    Attributes:
+        share: Of the weight, within (0, 1).
+        limit: As of the limit without chance; None for those of the grid's tables.
+
+    Raises:
+        ValueError: A share that is not within (0, 1).
+    """
+
+    share: float
+    limit: Any = None
+
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.share, Real) and not isinstance(self.share, bool)
+        if not is_number or not 0 < self.share < 1:
+            raise ValueError(f"Chance: expected a share within (0, 1), got {self.share!r}")
+
+
+@dataclass(frozen=True)
 class Limit:
     """An upper or lower limit of one element's quantity.
 
@@ -59,6 +87,7 @@ class Limit:
         limit: The limit, in the quantity's unit.
         scale: What a violation is measured in, in the quantity's unit, positive.
         is_upper: Whether values above the limit violate it.
+        share: Of the weight of the situations in which it has to hold, see `Chance`.
     """
 
     quantity: str
@@ -67,6 +96,7 @@ class Limit:
     limit: float
     scale: float
     is_upper: bool
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +111,7 @@ class Measure:
         unit: Of both.
         is_upper: Whether values above the limit violate it.
         element: What the limit belongs to, so that lower and upper ones are of one element.
+        share: Of the weight of the situations in which it has to hold.
     """
 
     scale: float = 1.0
@@ -88,6 +119,7 @@ class Measure:
     unit: str = ""
     is_upper: bool = True
     element: str = ""
+    share: float = 1.0
 
 
 _UNITS = {"_pu": "p.u.", "_percent": "%", "_mw": "MW", "_mvar": "Mvar", "_kw": "kW"}
@@ -96,25 +128,54 @@ _UNITS = {"_pu": "p.u.", "_percent": "%", "_mw": "MW", "_mvar": "Mvar", "_kw": "
 def _measure(limit: Limit) -> Measure:
     units = [unit for end, unit in _UNITS.items() if limit.quantity.endswith(end)]
     element = f"{limit.quantity} {limit.row}"
-    return Measure(limit.scale, limit.limit, "".join(units), limit.is_upper, element)
+    unit = "".join(units)
+    return Measure(limit.scale, limit.limit, unit, limit.is_upper, element, limit.share)
 
 
 class StateLimits:
     """Limits on quantities of the state, the worst of all snapshots each.
 
+    An entry with a share below 1 is the value that this share of the weight does not exceed.
+
     Args:
         limits: One per entry.
         layout: Layout of the states.
         n_each: Number of snapshots, if every snapshot is to have its own entries.
+        weight: Of the snapshots, for limits with a share below 1; None for equal ones.
+
+    Attributes:
+        chance: The entries with a share below 1.
+
+    Raises:
+        ValueError: A share below 1 together with entries of every snapshot.
     """
 
     needs_state = True
 
-    def __init__(self, limits: Sequence[Limit], layout: Layout, n_each: int | None = None) -> None:
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        layout: Layout,
+        n_each: int | None = None,
+        weight: FloatArray | None = None,
+    ) -> None:
         self.limits = tuple(limits)
         self.n_each = n_each
+        self.weight = weight
+        shares = np.array([limit.share for limit in limits])
+        self.chance: NDArray[np.int64] = np.flatnonzero(shares < 1.0)
+        self._by_share = [
+            (float(share), np.flatnonzero(shares == share))
+            for share in np.unique(shares[self.chance])
+        ]
+        if n_each is not None and len(self.chance):
+            name = self.limits[self.chance[0]].name
+            raise ValueError(
+                f"limits: {name}: a chance counts situations, so it has no entry for each of them "
+                "(every_situation=True)"
+            )
         self.names = tuple(
-            f"{limit.name}{suffix}"
+            f"{_named(limit)}{suffix}"
             for suffix in ([f" at {t}" for t in range(n_each)] if n_each is not None else [""])
             for limit in limits
         )
@@ -129,7 +190,11 @@ class StateLimits:
         self._offset = self._factor * np.array([limit.limit for limit in limits])
 
     def __call__(
-        self, settings: Settings, state: GridState, solved: NDArray[np.bool_] | None = None
+        self,
+        settings: Settings,
+        state: GridState,
+        solved: NDArray[np.bool_] | None = None,
+        weight: FloatArray | None = None,
     ) -> FloatArray:
         """Distance beyond each limit in units of its scale, shape (..., n_entries).
 
@@ -137,14 +202,38 @@ class StateLimits:
             settings: Not used.
             state: The state.
             solved: Which snapshots count, shape (..., n_snapshots); without any, -inf. None: all.
+            weight: Of the snapshots where they are others than the limits were made for.
         """
-        beyond = self._beyond(state, solved)
+        return self.entries(self.beyond(state, solved), weight)
+
+    def entries(self, beyond: FloatArray, weight: FloatArray | None = None) -> FloatArray:
+        """Entries of distances in every snapshot, (..., n_snapshots, n_limits) to (..., n_entries).
+
+        Args:
+            beyond: See `beyond`.
+            weight: Of the snapshots, None for that of the limits.
+        """
         if self.n_each is not None:
             return beyond.reshape(*beyond.shape[:-2], -1)
-        return beyond.max(axis=-2) if state.n_snapshots > 1 else beyond[..., 0, :]
+        if beyond.shape[-2] == 1:
+            return beyond[..., 0, :]
+        found: FloatArray = beyond.max(axis=-2)
+        for share, own in self._by_share:
+            values = np.swapaxes(beyond[..., own], -1, -2)
+            found[..., own] = quantile(values, self._weights(beyond, weight), share)
+        return found
 
-    def _beyond(self, state: GridState, solved: NDArray[np.bool_] | None) -> FloatArray:
-        """Distance beyond each limit in every snapshot, shape (..., n_snapshots, n_limits)."""
+    def _weights(self, beyond: FloatArray, weight: FloatArray | None = None) -> FloatArray:
+        weight = self.weight if weight is None else weight
+        return np.ones(beyond.shape[-2]) if weight is None else weight
+
+    def beyond(self, state: GridState, solved: NDArray[np.bool_] | None = None) -> FloatArray:
+        """Distance beyond each limit in every snapshot, shape (..., n_snapshots, n_limits).
+
+        Args:
+            state: The state.
+            solved: Which snapshots count, shape (..., n_snapshots); others are -inf. None: all.
+        """
         beyond = state.values.take(self._columns, axis=-1)
         beyond *= self._factor
         beyond -= self._offset
@@ -160,10 +249,14 @@ class StateLimits:
             state: Of a batch.
             solved: Which snapshots count, shape (n, n_snapshots).
         """
-        beyond = self._beyond(state, solved)
+        beyond = self.beyond(state, solved)
         missing = np.isnan(state.values.take(self._columns, axis=-1))
         values = beyond.max(axis=-2)
         snapshot = beyond.argmax(axis=-2)
+        for share, own in self._by_share:
+            each = np.swapaxes(beyond[..., own], -1, -2)
+            snapshot[..., own] = quantile_place(each, self._weights(beyond), share)
+            values = np.take_along_axis(beyond, snapshot[..., np.newaxis, :], axis=-2)[..., 0, :]
         columns, factor = self._columns, self._factor
         if self.n_each is not None:
             n_limits = len(self.limits)
@@ -175,6 +268,61 @@ class StateLimits:
         else:
             moves = ~np.take_along_axis(missing, snapshot[:, np.newaxis], axis=1)[:, 0]
         return StateLimitSlopes(values, snapshot, columns, factor, moves & np.isfinite(values))
+
+
+def _named(limit: Limit) -> str:
+    """Name of an entry."""
+    return limit.name if limit.share == 1.0 else f"{limit.name} in {limit.share * 100:g} %"
+
+
+class ChanceTails:
+    """The largest distances of entries with a share below 1, of many situations in parts.
+
+    No more are kept than decide the entries, so that memory does not grow with the situations.
+
+    Args:
+        limits: The limits.
+        n: Number of candidates.
+        weight: Of all situations, shape (n_situations,).
+    """
+
+    def __init__(self, limits: StateLimits, n: int, weight: FloatArray) -> None:
+        self._shares = np.array([limits.limits[entry].share for entry in limits.chance])
+        self._total = float(weight.sum())
+        least = np.sort(weight[weight > 0])
+        most = may_exceed(self._total, float(self._shares.min()))
+        self._n_kept = int((np.cumsum(least) <= most).sum()) + 1
+        self._values = np.full((n, len(self._shares), 0), -np.inf)
+        self._weight = np.zeros((n, len(self._shares), 0))
+
+    def add(self, which: NDArray[np.int64], beyond: FloatArray, weight: FloatArray) -> None:
+        """Takes up some candidates' distances in some situations.
+
+        Args:
+            which: The candidates; the others take part no more.
+            beyond: Of the entries with a share below 1, shape (len(which), n_situations, n).
+            weight: Of the situations.
+        """
+        n, n_entries, n_before = self._values.shape
+        shape = (n, n_entries, n_before + len(weight))
+        values, weights = np.full(shape, -np.inf), np.zeros(shape)
+        values[..., :n_before], weights[..., :n_before] = self._values, self._weight
+        seen = np.where(weight > 0, np.swapaxes(beyond, -1, -2), -np.inf)
+        values[which, :, n_before:], weights[which, :, n_before:] = seen, weight
+        order = np.argsort(-values, axis=-1, kind="stable")[..., : self._n_kept]
+        self._values = np.take_along_axis(values, order, axis=-1)
+        self._weight = np.take_along_axis(weights, order, axis=-1)
+
+    def entries(self) -> FloatArray:
+        """The entries with a share below 1, shape (n_candidates, n)."""
+        found = np.empty(self._values.shape[:2])
+        for share in np.unique(self._shares):
+            own = self._shares == share
+            place = quantile_place(self._values[:, own], self._weight[:, own], share, self._total)
+            found[:, own] = np.take_along_axis(
+                self._values[:, own], place[..., np.newaxis], axis=-1
+            )[..., 0]
+        return found
 
 
 class StateLimitSlopes(NamedTuple):

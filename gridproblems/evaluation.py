@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridproblems.constraints import Constraint, Measure, StateLimits
+from gridproblems.constraints import ChanceTails, Constraint, Measure, StateLimits
 from gridproblems.controls.block import BlockObjective, BlockSearch, PlacedBlock
 from gridproblems.controls.joint import Joint
 from gridproblems.engines import Engine
@@ -318,7 +318,8 @@ class Evaluation:
             f = objective.reduce(objective.quantity(settings, state), situations)
         else:
             f = self.other(objective, X, settings, state)
-        parts = [limit(settings, state) for group, limit in self.limits if not group]
+        weight = situations.limit_weight
+        parts = [limit(settings, state, None, weight) for g, limit in self.limits if not g]
         parts += [constraint(settings, state) for constraint in self.constraints]
         return f, np.maximum(np.concatenate([*parts, *self.of_settings(X)], axis=1), 0.0).sum(
             axis=1
@@ -409,6 +410,12 @@ class _Tally:
         }
         self._worst: list[FloatArray | None] = [None] * len(evaluation.limits)
         self._n_failed = [np.zeros(self._n) for _ in evaluation.limits]
+        self._tails = [
+            ChanceTails(limit, self._n, s.limit_weight[rows])
+            if len(limit.chance) and not self._in_one
+            else None
+            for (_, limit), rows in zip(evaluation.limits, evaluation.limit_rows, strict=True)
+        ]
         self._own: list[FloatArray] = []
         self._settings: Settings | None = None
         self._state: GridState | None = None
@@ -433,7 +440,11 @@ class _Tally:
             if not len(own):
                 continue
             solved = good if len(own) == good.shape[1] else good[:, own]
-            part = limit(settings, some_situations(state, own), solved)
+            beyond = limit.beyond(some_situations(state, own), solved)
+            weight, tails = s.limit_weight[own + rows.start], self._tails[k]
+            part = limit.entries(beyond, weight)
+            if tails is not None:
+                tails.add(which, beyond[..., limit.chance], weight)
             worst = self._worst[k]
             if worst is None:
                 worst = self._worst[k] = np.full((self._n, part.shape[1]), -np.inf)
@@ -475,8 +486,11 @@ class _Tally:
         for k, ((group, limit), worst) in enumerate(zip(e.limits, self._worst, strict=True)):
             if group:
                 parts.append(self._n_failed[k][:, np.newaxis])
+            tails = self._tails[k]
             if worst is None:
                 worst = np.zeros((n, len(limit.names)))
+            elif tails is not None:
+                worst[:, limit.chance] = tails.entries()
             worst[np.isneginf(worst)] = 0.0  # nothing solved: the count says so
             parts.append(worst)
         G = np.concatenate([*parts, *(self._of_grid(c) for c in e.constraints), *own], axis=1)

@@ -391,6 +391,11 @@ class _States:
             for k, (_, limit) in enumerate(e.limits):
                 own_rows = _within(e.limit_rows[k], rows)
                 if len(own_rows):
+                    if len(limit.chance) and len(e.chunks) > 1:
+                        raise ValueError(
+                            f"{limit.names[limit.chance[0]]}: a chance over more situations than "
+                            "are solved together has no slopes here"
+                        )
                     there = own_rows - rows.start
                     new = limit.slopes(some_situations(state, there), good[:, there])
                     new = new._replace(snapshot=own_rows[new.snapshot])

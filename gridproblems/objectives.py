@@ -195,6 +195,8 @@ class Objective:
         """
         hours = 1.0 if situations is None else situations.hours
         factor = self.factor * hours if self.over_time == "energy" else self.factor
+        if situations is not None and self.over_time in ("sum", "energy"):
+            factor *= situations.stands_for
         n = values.shape[-1]
         n_time = n if situations is None else situations.n_time
         if n > 1 and n_time > 1:
@@ -209,6 +211,7 @@ class Objective:
     def slope(self, values: FloatArray, situations: Situations) -> FloatArray:
         """How `reduce` moves with each of its values, shape (..., n_counted)."""
         factor = self.factor * (situations.hours if self.over_time == "energy" else 1.0)
+        factor *= situations.stands_for if self.over_time in ("sum", "energy") else 1.0
         n, n_time = values.shape[-1], situations.n_time
         slope = np.ones((*values.shape[:-1], n // n_time, n_time))
         if n > 1 and n_time > 1:
@@ -223,6 +226,24 @@ class Objective:
     def over(self, time: Reduced | None = None, rest: Reduced | None = None) -> Objective:
         """The same quantity with other reductions."""
         return replace(self, over_time=time or self.over_time, over_rest=rest or self.over_rest)
+
+    def exceeding(self, bound: float) -> tuple[Objective, Reduced]:
+        """The probability that it exceeds a bound (for `is_negative`, that it falls below one).
+
+        Args:
+            bound: In the unit of the objective.
+
+        Returns:
+            An objective without unit, and the reduction it is to have.
+
+        Raises:
+            ValueError: A bound that is no finite number.
+        """
+        reduction(("probability", bound))
+        sign = -1.0 if self.is_negative else 1.0
+        name = f"probability_of_{self.name}"
+        plain = replace(self, name=name, unit="", factor=1.0, is_negative=False)
+        return plain, ("probability", sign * bound / self.factor)
 
 
 #: Objectives on pandapower nets by name.

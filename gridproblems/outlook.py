@@ -27,6 +27,7 @@ class CheckedLimits:
         n_elements: Number of elements that have a limit.
         lower, upper: Lowest and highest of the lower and of the upper limits; None without any.
         unit: Of the limits.
+        share: Of the weight of the situations in which they have to hold.
     """
 
     name: str
@@ -34,6 +35,7 @@ class CheckedLimits:
     lower: tuple[float, float] | None = None
     upper: tuple[float, float] | None = None
     unit: str = ""
+    share: float = 1.0
 
     def __str__(self) -> str:
         sides = [
@@ -42,6 +44,8 @@ class CheckedLimits:
             if side is not None
         ]
         text = " ".join([self.name, *sides, self.unit if sides else ""]).rstrip()
+        if self.share < 1.0:
+            text += f" in {self.share * 100:g} % of the situations"
         return f"{text} ({self.n_elements})"
 
 
@@ -97,6 +101,7 @@ def checked_limits(problem: GridProblem) -> list[CheckedLimits]:
             _range([m.limit for m in measures if not m.is_upper]),
             _range([m.limit for m in measures if m.is_upper]),
             measures[0].unit,
+            min(m.share for m in measures),
         )
         for kind, (names, measures) in found.items()
     ]

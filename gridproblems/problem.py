@@ -84,8 +84,9 @@ class GridProblem(ElementwiseProblem):
             situations otherwise, in words ``"p_loss_kw:cvar:0.95"``, or callables of (settings,
             state) that get one candidate at a time; one or several, all minimised.
         limits: Limits of the grid by name; what is not named holds as in the grid's own tables,
-            and None takes a limit away. For situations of a group of their own, such as outages,
-            the same limits hold unless ``emergency_limits`` overrides them.
+            None takes a limit away, and `Chance` lets it hold in a share of the situations. For
+            situations of a group of their own, such as outages, the same limits hold unless
+            ``emergency_limits`` overrides them.
         emergency_limits: As ``limits``, for outages.
         constraints: Further functions of (settings, state), feasible where <= 0.
         every_situation: Constraints of every situation instead of those of the worst one per
@@ -224,7 +225,8 @@ class GridProblem(ElementwiseProblem):
             of_group = {**given, **emergency} if group else given
             entries, others = self.grid.limits(of_group, warns=not group)
             n_each = len(self.situations.rows_of(group)) if every_situation and not group else None
-            found.append((group, StateLimits(entries, layout, n_each)))
+            weight = self.situations.limit_weight[self.situations.rows_of(group)]
+            found.append((group, StateLimits(entries, layout, n_each, weight)))
             more = more or others
         return found, more
 
@@ -237,6 +239,10 @@ class GridProblem(ElementwiseProblem):
             if not isinstance(objective, Objective) or len(given) not in (2, 3):
                 raise ValueError(f"objectives: {given!r}: expected (name, reduction)")
             how = given[1] if len(given) == 2 else tuple(given[1:])
+            if given[1] == "probability":
+                if len(given) != 3:
+                    raise ValueError(f"objectives: {given!r}: expected (name, reduction, bound)")
+                objective, how = objective.exceeding(given[2])
             has_rest = self.situations.n > self.situations.n_time
             return objective.over(rest=how) if has_rest else objective.over(time=how)
         if isinstance(given, str):

@@ -6,8 +6,10 @@ commute: the 5 % worst of 100 scenarios' daily means is not that of 2,400 snapsh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,53 @@ def cvar(values: FloatArray, weight: FloatArray, share: float = 0.95) -> FloatAr
     return tail
 
 
+def quantile(values: FloatArray, weight: FloatArray, share: float = 0.95) -> FloatArray:
+    """Smallest of the values that at least ``share`` of the weight does not exceed.
+
+    Args:
+        values: Shape (..., n).
+        weight: Shape (n,).
+        share: Within (0, 1].
+
+    Returns:
+        Shape (...).
+    """
+    at = quantile_place(values, weight, share)
+    found: FloatArray = np.take_along_axis(values, at[..., np.newaxis], axis=-1)[..., 0]
+    return found
+
+
+def quantile_place(
+    values: FloatArray, weight: FloatArray, share: float, total: float | None = None
+) -> NDArray[np.int64]:
+    """Where the `quantile` stands among the values, shape (..., n) to (...).
+
+    Args:
+        values: Shape (..., n).
+        weight: Shape (n,), or that of the values; a value without weight is never the one.
+        share: Within (0, 1].
+        total: Sum of all weights where the smallest values are left out, None for that of weight.
+    """
+    order = np.argsort(-values, axis=-1, kind="stable")
+    ordered = np.take_along_axis(np.broadcast_to(weight, values.shape), order, axis=-1)
+    at_least = np.cumsum(ordered, axis=-1)  # weight of a value and of all larger ones
+    whole = float(weight.sum()) if total is None else total
+    rank = (at_least > may_exceed(whole, share)).argmax(axis=-1)
+    found: NDArray[np.int64] = np.take_along_axis(order, rank[..., np.newaxis], axis=-1)[..., 0]
+    return found
+
+
+def may_exceed(total: float, share: float) -> float:
+    """Weight of what may lie above a `quantile`, a rounding error more than exact."""
+    return (1.0 - share + 1e-9) * total
+
+
+def probability(values: FloatArray, weight: FloatArray, bound: float = 0.0) -> FloatArray:
+    """Share of the weight whose values exceed a bound, shape (..., n) to (...)."""
+    exceeding: FloatArray = ((values > bound) * weight).sum(axis=-1) / weight.sum()
+    return exceeding
+
+
 def _tail(
     values: FloatArray, weight: FloatArray, share: float
 ) -> tuple[NDArray[np.int64], FloatArray]:
@@ -75,24 +124,33 @@ REDUCTIONS: dict[str, Reduction] = {
     "max": worst,
     "first": first,
     "cvar": cvar,
+    "quantile": quantile,
+    "probability": probability,
 }
 
 
 def reduction(given: Any) -> Reduction:
-    """A reduction by name, or ``("cvar", share)``.
+    """By name, ``("cvar", share)``, ``("quantile", share)`` or ``("probability", bound)``.
 
     Raises:
-        ValueError: An unknown name, or a share that is not within (0, 1).
+        ValueError: An unknown name, a share that is not within (0, 1), a bound that is no number.
     """
     name, *rest = (given,) if isinstance(given, str) else tuple(given)
     if name not in REDUCTIONS:
         raise ValueError(f"reduction: unknown {name!r}; known: {', '.join(REDUCTIONS)}")
     if not rest:
         return REDUCTIONS[name]
-    share = rest[0]
-    if name != "cvar" or len(rest) > 1 or not 0 < share < 1:
-        raise ValueError(f"reduction: expected ('cvar', share) with 0 < share < 1, got {given!r}")
-    return partial(cvar, share=share)
+    number = rest[0]
+    is_number = isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
+    if name == "probability" and len(rest) == 1 and is_number:
+        return partial(probability, bound=float(number))
+    with_share = {"cvar": cvar, "quantile": quantile}
+    if name not in with_share or len(rest) > 1 or not is_number or not 0 < number < 1:
+        raise ValueError(
+            "reduction: expected ('cvar', share) or ('quantile', share) with 0 < share < 1, or "
+            f"('probability', bound), got {given!r}"
+        )
+    return partial(with_share[name], share=float(number))
 
 
 def slope_of(given: Any, values: FloatArray, weight: FloatArray) -> FloatArray:
@@ -120,6 +178,9 @@ def slope_of(given: Any, values: FloatArray, weight: FloatArray) -> FloatArray:
     elif name == "cvar":
         order, used = _tail(values, weight, *rest or (0.95,))
         np.put_along_axis(slope, order, used / used.sum(axis=-1, keepdims=True), axis=-1)
-    else:
+    elif name == "quantile":
+        at = quantile_place(values, weight, *rest or (0.95,))
+        np.put_along_axis(slope, at[..., np.newaxis], 1.0, axis=-1)
+    elif name != "probability":  # which moves in steps
         raise ValueError(f"reduction: unknown {name!r}; known: {', '.join(REDUCTIONS)}")
     return slope

@@ -9,6 +9,7 @@ from typing import Any
 
 from gridproblems._arguments import check_arguments
 from gridproblems._names import lookup
+from gridproblems.constraints import Chance
 
 _OPENING, _CLOSING = "([{", ")]}"
 _NAMED = {"none": None, "true": True, "false": False}
@@ -87,7 +88,9 @@ def limits_of(pairs: Iterable[str], option: str = "limits ") -> dict[str, Any]:
     """``["vm_pu=0.95,1.05", "loading_percent=100"]`` as an argument ``limits``.
 
     Args:
-        pairs: Name and value; None, True and False are written ``none``, ``true`` and ``false``.
+        pairs: Name and value; None, True and False are written ``none``, ``true`` and ``false``,
+            and a limit that holds in 95 % of the situations ``chance:0.95`` for that of the tables
+            or ``chance:0.95:0.95,1.05``.
         option: How messages begin.
 
     Raises:
@@ -101,10 +104,17 @@ def limits_of(pairs: Iterable[str], option: str = "limits ") -> dict[str, Any]:
         if name in limits:
             raise ValueError(f"{option}{pair}: {name} is given twice")
         try:
-            limits[name] = _limit(text)
+            limits[name] = _chance(text) if text.startswith("chance:") else _limit(text)
         except ValueError:
             raise ValueError(f"{option}{pair}: expected numbers, {_LIMIT}, or none") from None
     return limits
+
+
+def _chance(text: str) -> Chance:
+    _, share, *limit = text.split(":")
+    if len(limit) > 1:
+        raise ValueError(text)
+    return Chance(float(share), _limit(limit[0]) if limit else None)
 
 
 def _limit(text: str) -> Any:

@@ -162,8 +162,14 @@ def _pv_profile(situations: Situations, case: Case | None, has_pv: bool) -> Floa
     """
     driver = situations.driver("pv")
     if driver is None:
-        if not has_pv or situations.n_time == 1:
+        is_one = situations.n_time == situations.n_chains == 1
+        if not has_pv or is_one:
             return np.ones(situations.n_time)
+        if situations.n_chains > 1:
+            raise ValueError(
+                "units: pv in some hours or days of a series: expected Hours(..., drivers={"
+                '"pv": output over rating per snapshot}) of the whole series'
+            )
         try:
             return pv_profile(case, None, Settings((), np.zeros((situations.n_time, 0))), True)
         except ValueError as error:

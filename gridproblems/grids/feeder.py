@@ -18,7 +18,7 @@ from gridproblems.engines.opendss.commands import commands_of
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.feeders import Command, Feeder, load_feeder
 from gridproblems.fingerprint import commands_content
-from gridproblems.grids.limits import check_limits
+from gridproblems.grids.limits import check_limits, with_shares, without_chances
 from gridproblems.objectives import Objective
 from gridproblems.situations import SCALE, Delta, Situations
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings, SettingsMapping
@@ -177,6 +177,10 @@ class FeederGrid:
         """A column of all elements of a kind."""
         return Field(table, column, self.circuit.elements(table))
 
+    def loads(self) -> tuple[Field, ...]:
+        """The multiplier of all loads."""
+        return (Field("solution", "load_multiplier", ("all",)),)
+
     def label(self, table: str, element: Any) -> str:
         """What a reader calls an element."""
         return f"{table} {element}"
@@ -235,12 +239,12 @@ class FeederGrid:
         self, given: Mapping[str, Any], warns: bool = True
     ) -> tuple[list[Limit], list[Constraint]]:
         """The limits given: ``vm_pu`` (low, high) of every phase of every bus,
-        ``loading_percent`` of every line and transformer.
+        ``loading_percent`` of every line and transformer; also as a `Chance`.
 
         Raises:
             ValueError: An unknown limit, or one that cannot be.
         """
-        given = check_limits(given, FEEDER_LIMITS)
+        given, shares = without_chances(check_limits(given, FEEDER_LIMITS))
         entries: list[Limit] = []
         if given.get("vm_pu") is not None:
             low, high = given["vm_pu"]
@@ -259,7 +263,7 @@ class FeederGrid:
                     Limit(quantity, i, f"{kind} {name} loading_percent", limit, limit, True)
                     for i, name in enumerate(names)
                 ]
-        return entries, []
+        return with_shares(entries, shares), []
 
     def objectives_in(self, situations: Situations) -> Mapping[str, Objective]:
         """Objectives by name."""

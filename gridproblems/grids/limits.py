@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -12,12 +13,19 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._names import with_nearest
 from gridproblems._warn import warn_user
-from gridproblems.constraints import Limit
+from gridproblems.constraints import Chance, Limit
 from gridproblems.errors import MissingLimits
 from gridproblems.nets.network import loading_limits, voltage_limits
 
 _NUMBERS = {"loading_percent", "loading_margin_percent"}  # limits that are one number
 _SWITCHES = {"radial"}  # limits that are on or off; all others are a pair (low, high)
+_OF_QUANTITY = {  # limits by the quantities they are on; those with a chance are among them
+    "vm_pu": ("vm_pu", "node_vm_pu"),
+    "loading_percent": ("line_loading_percent", "trafo_loading_percent", "trafo3w_loading_percent"),
+    "gen_q_mvar": ("gen_q_mvar",),
+    "ext_grid_p_mw": ("ext_grid_p_mw", "gen_p_mw"),
+    "ext_grid_q_mvar": ("ext_grid_q_mvar",),
+}
 _BRANCHES = {"line": "lines", "trafo": "transformers", "trafo3w": "three-winding transformers"}
 
 
@@ -25,7 +33,8 @@ def check_limits(limits: Any, known: Collection[str]) -> dict[str, Any]:
     """The argument ``limits`` as a dict, checked.
 
     Args:
-        limits: Name of a limit -> (low, high), one number, True or False, or None for no limit.
+        limits: Name of a limit -> (low, high), one number, True or False, or None for no limit;
+            or a `Chance` of it.
         known: Names that the grid knows.
 
     Raises:
@@ -41,9 +50,35 @@ def check_limits(limits: Any, known: Collection[str]) -> dict[str, Any]:
     for name, value in limits.items():
         if name not in known:
             raise ValueError(f"limits: unknown {with_nearest(str(name), known)}")
+        if isinstance(value, Chance):
+            if name not in _OF_QUANTITY:
+                able = ", ".join(n for n in known if n in _OF_QUANTITY)
+                raise ValueError(f"limits: {name}: has no chance; known with one: {able}")
+            value = value.limit
         if value is not None:
             _check_limit(name, value)
     return dict(limits)
+
+
+def without_chances(limits: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Checked limits as if they held in all situations, and the shares in which they hold.
+
+    A `Chance` without a limit of its own is left out, so that the tables say it.
+    """
+    shares = {n: value.share for n, value in limits.items() if isinstance(value, Chance)}
+    bare = {n: value.limit if n in shares else value for n, value in limits.items()}
+    return {n: v for n, v in bare.items() if n not in shares or v is not None}, shares
+
+
+def with_shares(entries: Sequence[Limit], shares: Mapping[str, float]) -> list[Limit]:
+    """Entries with the shares of their limits, see `without_chances`."""
+    by_quantity = {q: share for name, share in shares.items() for q in _OF_QUANTITY[name]}
+    return [
+        replace(limit, share=by_quantity[limit.quantity])
+        if limit.quantity in by_quantity
+        else limit
+        for limit in entries
+    ]
 
 
 def _check_limit(name: str, value: Any) -> None:

@@ -26,7 +26,7 @@ from gridproblems.engines.reference import (
     runpp_options,
 )
 from gridproblems.errors import PowerFlowNotConverged
-from gridproblems.grids.limits import check_limits, grid_limits
+from gridproblems.grids.limits import check_limits, grid_limits, with_shares, without_chances
 from gridproblems.grids.net_checks import check_set_points, why_not_solved
 from gridproblems.nets.case_series import case_series
 from gridproblems.nets.contingency import outage_fields
@@ -128,6 +128,10 @@ class NetGrid:
         in_service = self._table(table, column).in_service.astype(bool)
         return Field(table, column, tuple(self.net[table].index[in_service]))
 
+    def loads(self) -> tuple[Field, ...]:
+        """Active and reactive power of all loads in service."""
+        return self.whole("load", "p_mw"), self.whole("load", "q_mvar")
+
     def _table(self, table: str, column: str) -> Any:
         if table not in self.net or column not in self.net[table]:
             raise ValueError(f"the net has no column {table}.{column}")
@@ -190,13 +194,14 @@ class NetGrid:
             given: Overrides the tables; None takes a limit away: ``vm_pu`` (low, high) at all
                 buses, ``loading_percent`` of all branches, ``gen_q_mvar``, ``ext_grid_p_mw``
                 (also of slack generators) and ``ext_grid_q_mvar`` (low, high), ``radial`` True,
-                ``loading_margin_percent`` the least one of every situation (`LoadingMargin`).
+                ``loading_margin_percent`` the least one of every situation (`LoadingMargin`);
+                those on voltages, loadings and machines also as a `Chance`.
             warns: Whether missing limits are warned of.
 
         Raises:
             ValueError: An unknown limit.
         """
-        given = check_limits(given, self.limit_names)
+        given, shares = without_chances(check_limits(given, self.limit_names))
         entries = grid_limits(self.net, given, warns=warns and self.case is None)
         for table, quantity in (("gen", "q_mvar"), ("ext_grid", "p_mw"), ("ext_grid", "q_mvar")):
             key = f"{table}_{quantity}"
@@ -207,7 +212,7 @@ class NetGrid:
         others: list[Constraint] = [radial_constraint(self.net)] if given.get("radial") else []
         if given.get("loading_margin_percent") is not None:
             others.append(LoadingMargin(given["loading_margin_percent"]))
-        return entries, others
+        return with_shares(entries, shares), others
 
     def objectives_in(self, situations: Situations) -> Mapping[str, Objective]:
         """Objectives by name."""
