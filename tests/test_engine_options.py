@@ -342,7 +342,7 @@ def test_outages_of_generators_as_situations() -> None:
     ("asked", "message"),
     [
         ("taps", "expected 'lines', 'gens', lines by index"),
-        ({"trafo": [0]}, "unknown table 'trafo'"),
+        ({"bus": [0]}, "unknown table 'bus'"),
         ({}, "empty mapping"),
         ({"gen": [99]}, "no generator 99 in service"),
         ({"gen": []}, "at least one generator"),

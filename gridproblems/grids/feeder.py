@@ -226,6 +226,12 @@ class FeederGrid:
         """
         raise ValueError("outages: a feeder is radial; give disturbances such as 'line.l10'")
 
+    def outage_sets(self, pairs: Any) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+        """Not for feeders, as `secure_branches`."""
+        if not pairs:
+            return ()
+        raise ValueError("outages: a feeder is radial; give disturbances such as 'line.l10'")
+
     def disturbance(self, given: Any) -> tuple[str, SettingsMapping]:
         """Name and settings of a disturbance, see `gridproblems.disturbances`."""
         disturbance = as_disturbance(given)

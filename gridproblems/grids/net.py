@@ -29,7 +29,7 @@ from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.grids.limits import check_limits, grid_limits, with_shares, without_chances
 from gridproblems.grids.net_checks import check_set_points, why_not_solved
 from gridproblems.nets.case_series import case_series
-from gridproblems.nets.contingency import outage_fields
+from gridproblems.nets.contingency import outage_fields, outage_sets
 from gridproblems.nets.network import (
     label_of,
     machine_limits,
@@ -151,8 +151,12 @@ class NetGrid:
         return tuple(Delta(field, values) for field, values in settings or ())
 
     def secure_branches(self, asked: Any) -> tuple[Field, ...]:
-        """Lines and generators that can go out one at a time."""
+        """Lines, transformers and generators that can go out one at a time."""
         return outage_fields(self.given, asked)
+
+    def outage_sets(self, pairs: Any) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+        """What can go out together, with names."""
+        return outage_sets(self.given, pairs)
 
     def disturbance(self, given: Any) -> tuple[str, dict[tuple[str, str], dict[Any, float]]]:
         """A disturbance ``{"load.p_mw": {3: 0.2}}``: columns and elements with their values.

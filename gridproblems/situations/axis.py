@@ -126,6 +126,10 @@ class SituationGrid(Protocol):
         """Columns ``in_service`` of what can go out one at a time."""
         ...
 
+    def outage_sets(self, pairs: Any) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+        """Names of what can go out together, and its elements, table and index."""
+        ...
+
     def disturbance(self, given: Any) -> tuple[str, Mapping[tuple[str, str], Mapping[Any, float]]]:
         """Name and settings of a disturbance."""
         ...

@@ -13,33 +13,58 @@ from gridproblems.situations.axis import SCALE, Axis, Delta, Multiplies, Situati
 from gridproblems.state import Field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Outages(Multiplies):
-    """The grid as it is, and with one line or generator out at a time; settings stay as they are.
+    """The grid as it is, and with one of its elements out at a time; settings stay as they are.
 
     Objectives see the whole grid alone. Limits hold in all situations; an outage whose power flow
     fails is counted in the entry ``"n-1 power_flow"``.
 
-    Attributes:
-        lines: ``"lines"`` for all whose outage leaves every bus supplied, or lines by index;
-            ``"gens"`` for all generators but slacks, which then make up for what is lost; or a
-            mapping of both, ``{"line": "lines", "gen": [0, 2]}``.
+    Args:
+        lines: ``"lines"`` or ``"trafos"`` for all whose outage leaves every bus supplied, or lines
+            by index; ``"gens"`` for all generators but slacks, which then make up for what is
+            lost; a mapping, ``{"line": "lines", "trafo": [1], "gen": [0, 2]}``; or None for
+            ``pairs`` alone.
+        *more: Further words, ``Outages("lines", "trafos")``.
+        pairs: What goes out together: a list ``[(3, 5), (3, "trafo 2")]``, or with names
+            ``{"corridor": [3, 4, "gen 1"]}``; numbers are lines.
+
+    Raises:
+        ValueError: Further words beside something that is no word.
     """
 
-    lines: Any = "lines"
+    lines: Any
+    pairs: Any
+
+    def __init__(self, lines: Any = "lines", *more: Any, pairs: Any = ()) -> None:
+        words = (lines, *more)
+        if more and not all(isinstance(word, str) for word in words):
+            raise ValueError(f"outages: expected words like 'lines', 'trafos', got {words!r}")
+        object.__setattr__(self, "lines", words if more else lines)
+        object.__setattr__(self, "pairs", pairs)
 
     def bind(self, grid: SituationGrid) -> Axis:
         """The whole grid, then one situation per outage."""
-        fields = grid.secure_branches(self.lines)
-        n = 1 + sum(len(f.elements) for f in fields)
-        names, deltas, row = [""], [], 1
-        for f in fields:
-            factors = np.ones((n, len(f.elements)))
-            for i, element in enumerate(f.elements):
-                factors[row, i] = 0.0
-                names.append(f"{f.table} {element} out")
-                row += 1
-            deltas.append(Delta(f, factors, SCALE))
+        fields = () if self.lines is None else grid.secure_branches(self.lines)
+        sets: list[tuple[str, tuple[tuple[str, Any], ...]]] = [
+            (f"{f.table} {e} out", ((f.table, e),)) for f in fields for e in f.elements
+        ]
+        sets += grid.outage_sets(self.pairs)
+        if not sets:
+            raise ValueError("outages: expected lines, trafos, gens or pairs, got none")
+        names, n = ["", *(name for name, _ in sets)], 1 + len(sets)
+        elements: dict[str, dict[Any, int]] = {}
+        for table, element in (own for _, together in sets for own in together):
+            places = elements.setdefault(table, {})
+            places.setdefault(element, len(places))
+        factors = {table: np.ones((n, len(places))) for table, places in elements.items()}
+        for row, (_, together) in enumerate(sets, start=1):
+            for table, element in together:
+                factors[table][row, elements[table][element]] = 0.0
+        deltas = [
+            Delta(Field(table, "in_service", tuple(places)), factors[table], SCALE)
+            for table, places in elements.items()
+        ]
         is_whole = np.arange(n) == 0
         return Axis(
             tuple(names),
