@@ -17,8 +17,9 @@ from gridproblems.state import Field
 class Outages(Multiplies):
     """The grid as it is, and with one of its elements out at a time; settings stay as they are.
 
-    Objectives see the whole grid alone. Limits hold in all situations; an outage whose power flow
-    fails is counted in the entry ``"n-1 power_flow"``.
+    Objectives see the whole grid alone. Limits hold in all situations; those with something out,
+    however much at a time, are the group ``"n-1"``. An outage whose power flow fails is counted in
+    the entry ``"n-1 power_flow"``.
 
     Args:
         lines: ``"lines"`` or ``"trafos"`` for all whose outage leaves every bus supplied, or lines
