@@ -23,9 +23,16 @@ from gridproblems._compile import compiled
 from gridproblems.constraints import StateLimitSlopes
 from gridproblems.controls.joint import Slopes
 from gridproblems.engines import Engine, Linearised
-from gridproblems.evaluation import FAILED_G, MAX_TOGETHER, Evaluation, OfBlocks, some_situations
-from gridproblems.objectives import SLOPES, Objective
-from gridproblems.state import FloatArray, GridState, Settings
+from gridproblems.evaluation import (
+    FAILED_G,
+    MAX_TOGETHER,
+    AnyObjective,
+    Evaluation,
+    OfBlocks,
+    some_situations,
+)
+from gridproblems.objectives import MODEL_SLOPES, SLOPES, Objective
+from gridproblems.state import FloatArray, GridState, ModelSlope, Settings
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -131,10 +138,7 @@ class Gradients:
 
     def _rough(self) -> tuple[BoolArray, BoolArray]:
         """Objectives and entries that only differences of power flows tell."""
-        objectives = [
-            not isinstance(o, OfBlocks) and not (isinstance(o, Objective) and o.quantity in SLOPES)
-            for o in self._e.objectives
-        ]
+        objectives = [not isinstance(o, OfBlocks) and not _has_slope(o) for o in self._e.objectives]
         entries = np.zeros(self._n_entries, dtype=bool)
         for part, constraint in zip(self._grid_entries, self._e.constraints, strict=True):
             entries[part] = not getattr(constraint, "is_stepwise", False)
@@ -352,9 +356,7 @@ class _States:
         """
         e = self._e
         smooth = [
-            (i, o)
-            for i, o in enumerate(e.objectives)
-            if isinstance(o, Objective) and o.quantity in SLOPES
+            (i, o) for i, o in enumerate(e.objectives) if isinstance(o, Objective) and _has_slope(o)
         ]
         known, slopes, limits = self._weights(solved, [o for _, o in smooth])
         lacking = np.zeros(self._X.shape[1], dtype=bool)
@@ -452,9 +454,19 @@ class _Part:
         rows = vector * self._n_rows + situation
         settings = Settings(self._settings.fields, self._settings.values[vector, situation])
         state = _some_rows(self._linear.state, rows)
-        slopes = np.stack([SLOPES[o.quantity](settings, state) for _, o in smooth], axis=1)
-        slopes *= weight[vector, place][..., np.newaxis]
-        by_settings = self._linear.adjoint(rows, slopes)
+        weight = weight[vector, place]
+        slopes = np.zeros((len(rows), len(smooth), state.values.shape[-1]))
+        of_model: dict[int, list[ModelSlope]] = {}
+        for k, (_, objective) in enumerate(smooth):
+            quantity = objective.quantity
+            if quantity in SLOPES:
+                slopes[:, k] = SLOPES[quantity](settings, state) * weight[:, k, np.newaxis]
+            else:
+                of_model[k] = [
+                    MODEL_SLOPES[quantity](self._linear.state.bus_branch(int(row))) * factor
+                    for row, factor in zip(rows, weight[:, k], strict=True)
+                ]
+        by_settings = self._linear.adjoint(rows, slopes, of_model)
         places = np.array([i for i, _ in smooth])
         _chain_backward(by_settings, rows, vector, places, *self._moves, dF)
 
@@ -490,6 +502,13 @@ class _Part:
             self._moves.slope,
             dG,
         )
+
+
+def _has_slope(objective: AnyObjective) -> bool:
+    """Whether it is known how a quantity moves with the state."""
+    return isinstance(objective, Objective) and (
+        objective.quantity in SLOPES or objective.quantity in MODEL_SLOPES
+    )
 
 
 def _within(situations: IntArray, rows: slice) -> IntArray:

@@ -18,7 +18,14 @@ from scipy.sparse.linalg import splu
 from gridproblems.reductions import reduction, slope_of
 from gridproblems.situations import Situations
 from gridproblems.stability import loading_margin_percent
-from gridproblems.state import FloatArray, GridState, Settings
+from gridproblems.state import (
+    BusBranchSolution,
+    ComplexArray,
+    FloatArray,
+    GridState,
+    ModelSlope,
+    Settings,
+)
 
 Quantity = Callable[[Settings, GridState], FloatArray]
 Reduced = str | tuple[str, float]
@@ -68,15 +75,52 @@ def l_index(settings: Settings, state: GridState) -> FloatArray:
     worst = np.zeros(state.converged.size)
     for row in range(len(worst)):
         model = state.bus_branch(row)
-        loads, generators, v = model.load_buses, model.generator_buses, model.v_pu
-        if not len(loads):
-            continue
-        ybus = csc_matrix((model.ybus_pu, model.indices, model.indptr), (len(v), len(v)))
-        of_loads = ybus[loads]
-        held = of_loads[:, generators] @ v[generators]
-        no_load_v = splu(of_loads[:, loads].tocsc()).solve(-held)
-        worst[row] = np.abs(1.0 - no_load_v / v[loads]).max()
+        loads = model.load_buses
+        if len(loads):
+            _, _, no_load_v = _without_load(model)
+            worst[row] = np.abs(1.0 - no_load_v / model.v_pu[loads]).max()
     return worst.reshape(state.converged.shape)
+
+
+def _without_load(model: BusBranchSolution) -> tuple[csc_matrix, Any, ComplexArray]:
+    """Rows of load buses in the admittance matrix, the factors of ``Y_LL``, and the voltages of
+    load buses with their loads switched off, shape (n_loads,). [p.u.]"""
+    loads, generators, v = model.load_buses, model.generator_buses, model.v_pu
+    ybus = csc_matrix((model.ybus_pu, model.indices, model.indptr), (len(v), len(v)))
+    of_loads = ybus[loads]
+    held = of_loads[:, generators] @ v[generators]
+    factors = splu(of_loads[:, loads].tocsc())
+    return of_loads, factors, factors.solve(-held)
+
+
+def l_index_slope(model: BusBranchSolution) -> ModelSlope:
+    """Of `l_index`, at the load bus j with the largest, by voltages and admittances.
+
+    With ``V0 = -Y_LL^-1 Y_LG V_G``, ``c = (1 - V0_j / V_j) / L_j`` and ``u = Y_LL^-T e_j``, the
+    index moves by ``Re(conj(c) / V_j (u (dY_LL V0 + dY_LG V_G + Y_LG dV_G) + V0_j / V_j dV_j))``.
+    """
+    loads, generators, v = model.load_buses, model.generator_buses, model.v_pu
+    by_v, by_ybus = np.zeros_like(v), np.zeros_like(model.ybus_pu)
+    if not len(loads):
+        return ModelSlope(by_v, by_ybus)
+    of_loads, factors, no_load_v = _without_load(model)
+    distance = 1.0 - no_load_v / v[loads]
+    j = int(np.abs(distance).argmax())
+    if distance[j] == 0:
+        return ModelSlope(by_v, by_ybus)
+    at = v[loads[j]]
+    scaled = np.conj(distance[j]) / abs(distance[j]) / at
+    unit = np.zeros(len(loads), dtype=complex)
+    unit[j] = scaled
+    w = np.zeros_like(v)
+    w[loads] = factors.solve(unit, trans="T")
+    voltage = v.copy()
+    voltage[loads] = no_load_v
+    column = np.repeat(np.arange(len(v)), np.diff(model.indptr))
+    by_ybus[:] = np.conj(w[model.indices] * voltage[column])
+    by_v[generators] = np.conj(of_loads[:, generators].T @ w[loads])
+    by_v[loads[j]] = np.conj(scaled * no_load_v[j] / at)
+    return ModelSlope(by_v, by_ybus)
 
 
 def loading_percent(settings: Settings, state: GridState) -> FloatArray:
@@ -133,6 +177,10 @@ def _exchange_slope(settings: Settings, state: GridState) -> FloatArray:
     return slope * np.sign(state.exchange_mw)[..., np.newaxis]
 
 
+#: Of quantities of the bus/branch model, how they move with it.
+MODEL_SLOPES: Mapping[Quantity, Callable[[BusBranchSolution], ModelSlope]] = {
+    l_index: l_index_slope,
+}
 #: How quantities move with the values of a state: functions of (settings, state), shape
 #: (..., n_situations, layout.n_values). Kinks have the slope of one side. Of other quantities,
 #: gradients are differences of power flows.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
 SettingsMapping = Mapping[tuple[str, str], Mapping[Any, float]]
 
 
@@ -199,6 +200,22 @@ class BusBranchSolution:
     q_min_pu: FloatArray
     q_max_pu: FloatArray
     setpoint_pu: FloatArray
+
+
+@dataclass(frozen=True)
+class ModelSlope:
+    """How a number moves with the bus/branch model: by ``Re(conj(slope) dz)`` of each.
+
+    Attributes:
+        v: Slopes by the complex voltages, shape (n_model_buses,). [1/p.u.]
+        ybus: Slopes by the admittances, in the order of `BusBranchSolution`. [1/p.u.]
+    """
+
+    v: NDArray[np.complex128]
+    ybus: NDArray[np.complex128]
+
+    def __mul__(self, factor: float) -> ModelSlope:
+        return ModelSlope(self.v * factor, self.ybus * factor)
 
 
 class GridState:

@@ -7,7 +7,7 @@ with their solution, from which slopes follow by the factors of `BatchedNewton`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -19,13 +19,14 @@ from gridproblems.engines._kernels import ComplexArray, IntArray
 from gridproblems.engines._lanes import LANES
 from gridproblems.engines._tangents import (
     STATUS,
+    ByModel,
     Places,
     adjoint_sides,
     adjoint_slopes,
     movements,
     right_sides,
 )
-from gridproblems.state import FloatArray, GridState
+from gridproblems.state import FloatArray, GridState, ModelSlope
 
 _MAX_NUMBERS = 250_000  # of one array of right-hand sides, so that it stays near the processor
 
@@ -60,6 +61,9 @@ class LinearRows:
         self._newton, self._places = newton, places
         self._solved = (parameters, v, tap_slope)
         self._a, self._m, self._n_results = model.arrays, structure, model.layout.n_values
+        self._branch_position = model.branch_position
+        self._diagonal_position = model.diagonal_position
+        self._n_nonzeros = len(model.indices)
 
     def moved(self, which: IntArray) -> LinearRows:
         """The same as part of a larger batch, ``which`` of it are the power flows of this one."""
@@ -146,13 +150,20 @@ class LinearRows:
                 found[some, :, moves] = results[:, where]
         return found
 
-    def adjoint(self, places: IntArray, weights: FloatArray, n_values: int) -> FloatArray:
+    def adjoint(
+        self,
+        places: IntArray,
+        weights: FloatArray,
+        n_values: int,
+        of_model: Mapping[int, Sequence[ModelSlope]],
+    ) -> FloatArray:
         """Slopes of weighted sums of columns of the state by the values of the settings.
 
         Args:
             places: Which of these power flows, shape (n,).
             weights: Shape (n, n_sums, n_state_columns).
             n_values: Number of values of the settings.
+            of_model: Further slopes of some of the sums, one per power flow.
 
         Returns:
             Shape (n, n_sums, n_values).
@@ -165,12 +176,30 @@ class LinearRows:
             solved = tuple(part[rows] for part in self._solved)
             sides = np.empty((len(rows), n_sums, self._n_unknowns))
             own = np.ascontiguousarray(weights[some])
-            adjoint_sides(*solved, own, sides, self._a, self._m, self._places)
+            by_model = self._by_model(of_model, some, n_sums)
+            adjoint_sides(*solved, own, by_model, sides, self._a, self._m, self._places)
             solutions = self._linear(rows, sides, transposed=True)
             slopes = np.empty((len(rows), n_sums, solved[0].shape[1]))
-            adjoint_slopes(*solved, own, solutions, slopes, self._a, self._m, self._places)
+            known = (self._a, self._m, self._places)
+            adjoint_slopes(*solved, own, by_model, solutions, slopes, *known)
             found[some, :, values] = slopes[:, :, self.parameter_of[values]]
         return found
+
+    def _by_model(
+        self, of_model: Mapping[int, Sequence[ModelSlope]], some: slice, n_sums: int
+    ) -> ByModel:
+        """Slopes of sums by the bus/branch model as arrays."""
+        n = some.stop - some.start
+        places = (self._branch_position, self._diagonal_position)
+        if not of_model:
+            none = np.zeros((n, 0, 0), dtype=np.complex128)
+            return ByModel(none, none, *places)
+        v = np.zeros((n, n_sums, len(self._diagonal_position)), dtype=np.complex128)
+        ybus = np.zeros((n, n_sums, self._n_nonzeros), dtype=np.complex128)
+        for k, slopes in of_model.items():
+            for i, slope in enumerate(slopes[some]):
+                v[i, k], ybus[i, k] = slope.v, slope.ybus
+        return ByModel(v, ybus, *places)
 
 
 class Linearised:
@@ -229,12 +258,19 @@ class Linearised:
                 found[own] = part.forward(self._place[rows[own]], columns, wanted)
         return found
 
-    def adjoint(self, rows: IntArray, weights: FloatArray) -> FloatArray:
+    def adjoint(
+        self,
+        rows: IntArray,
+        weights: FloatArray,
+        of_model: Mapping[int, Sequence[ModelSlope]] | None = None,
+    ) -> FloatArray:
         """Slopes of weighted sums of columns of the state by the values of the settings.
 
         Args:
             rows: Power flows with known slopes, snapshots of a candidate one after the other.
             weights: Shape (n_rows, n_sums, layout.n_values).
+            of_model: Slopes by the bus/branch model that some of the sums have besides, one per
+                power flow.
 
         Returns:
             Shape (n_rows, n_sums, n_values).
@@ -244,7 +280,10 @@ class Linearised:
         for i, part in enumerate(self._parts):
             own = np.flatnonzero(self._part[rows] == i)
             if len(own):
-                found[own] = part.adjoint(self._place[rows[own]], weights[own], n_values)
+                every = own.tolist()
+                slopes = {k: [each[j] for j in every] for k, each in (of_model or {}).items()}
+                places = self._place[rows[own]]
+                found[own] = part.adjoint(places, weights[own], n_values, slopes)
         return found
 
 

@@ -72,6 +72,23 @@ def places_of(a: Arrays) -> Places:
     )
 
 
+class ByModel(NamedTuple):
+    """Slopes of sums by the voltages and the admittance matrix of the bus/branch model.
+
+    As those of `_backward`: the sum moves by ``Re(conj(slope) dz)``.
+
+    Attributes:
+        v: By the voltages, shape (n_rows, n_sums, n_buses), n_sums 0 for none.
+        ybus: By the entries of the matrix, shape (n_rows, n_sums, n_nonzeros).
+        branch_position, diagonal_position: Of `CompiledModel`.
+    """
+
+    v: ComplexArray
+    ybus: ComplexArray
+    branch_position: IntArray
+    diagonal_position: IntArray
+
+
 class Flow(NamedTuple):
     """One solved power flow: voltages, admittances, currents. [p.u.]"""
 
@@ -564,12 +581,15 @@ def _scheduled_slope(p, machine, section, own, a):  # type: ignore[no-untyped-de
 
 
 @compiled
-def adjoint_sides(parameters, v, tap_slope, weights, sides, a, m, places):  # type: ignore[no-untyped-def]
+def adjoint_sides(  # type: ignore[no-untyped-def]
+    parameters, v, tap_slope, weights, by_model, sides, a, m, places
+):
     """Slopes of weighted sums of results by the unknowns.
 
     Args:
         parameters, v, tap_slope: One row per power flow.
         weights: Of the columns of the state, shape (n_rows, n_sums, n_values).
+        by_model: Further slopes of the sums by voltages and admittances, `ByModel`.
         sides: Filled, shape (n_rows, n_sums, n_unknowns).
         a, m, places: `Arrays`, `Structure`, `Places`.
     """
@@ -585,6 +605,7 @@ def adjoint_sides(parameters, v, tap_slope, weights, sides, a, m, places):  # ty
             w, side = weights[row, k], sides[row, k]
             _weigh_machines(w, by_power, by_scheduled, parameters[row], flow, a)
             _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
+            _add_by_model(by_v, by_y, by_shunt, row, k, by_model)
             for b in range(n_bus):
                 slope = np.conj(by_v[b]) * flow.v[b]
                 if m.angle[b] >= 0:
@@ -595,12 +616,12 @@ def adjoint_sides(parameters, v, tap_slope, weights, sides, a, m, places):  # ty
 
 @compiled
 def adjoint_slopes(  # type: ignore[no-untyped-def]
-    parameters, v, tap_slope, weights, solutions, slopes, a, m, places
+    parameters, v, tap_slope, weights, by_model, solutions, slopes, a, m, places
 ):
     """Slopes of weighted sums of results by all parameters.
 
     Args:
-        parameters, v, tap_slope, weights: As of `adjoint_sides`.
+        parameters, v, tap_slope, weights, by_model: As of `adjoint_sides`.
         solutions: Its sides solved with the transposed Jacobians.
         slopes: Filled, shape (n_rows, n_sums, n_parameters).
         a, m, places: `Arrays`, `Structure`, `Places`.
@@ -627,6 +648,7 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
                 by_wanted[b] = real + 1j * imaginary
                 by_power[b] -= by_wanted[b]
             _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
+            _add_by_model(by_v, by_y, by_shunt, row, k, by_model)
             for i in range(len(a.setpoint_bus)):
                 if _holds(i, flow, a, m, places):
                     b = a.setpoint_bus[i]
@@ -660,6 +682,20 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
                 for c in range(4):
                     total += (np.conj(by_y[a.tap_branch[i], c]) * flow.tap_slope[i, c]).real
                 found[a.sections[TAP] + a.tap_changer[i]] += total
+
+
+@compiled
+def _add_by_model(by_v, by_y, by_shunt, row, k, by_model):  # type: ignore[no-untyped-def]
+    """Adds slopes by voltages and by the admittance matrix to those of results."""
+    if not by_model.v.shape[1]:
+        return
+    of_matrix = by_model.ybus[row, k]
+    for b in range(len(by_v)):
+        by_v[b] += by_model.v[row, k, b]
+        by_shunt[b] += of_matrix[by_model.diagonal_position[b]]
+    for b in range(len(by_y)):
+        for c in range(4):
+            by_y[b, c] += of_matrix[by_model.branch_position[b, c]]
 
 
 @compiled
