@@ -134,7 +134,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     from gridproblems.study.written import write_csv  # which needs this module
 
     result = figures(run)
-    text = json.dumps(result, indent=2, allow_nan=False)
+    text = json.dumps(result, indent=2, allow_nan=False, default=asdict)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
     history = shown_history(run)
     write_csv(folder / "history.csv", history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import pytest
 from nets import feeder, two_bus
 from scipy import stats
 from scipy.spatial.distance import cdist
+from typer.testing import CliRunner
 
 from gridproblems import Chance, Control, GridProblem, Hours, Outages, Scenarios, Units
+from gridproblems.cli import app
 from gridproblems.grids import FeederGrid, NetGrid
 from gridproblems.outlook import checked_limits
 from gridproblems.reductions import reduction
@@ -637,3 +640,16 @@ def test_values_that_have_no_meaning_are_refused() -> None:
     scenarios = Scenarios({"load.p_mw": [9.0, 8.0]})
     with pytest.raises(ValueError, match="its solution for the mean scenario breaks limits"):
         scenario_value(lambda s: sized(s, band), scenarios, best_of_sizes)
+
+
+def test_scenarios_and_chances_on_the_command_line(tmp_path: Path) -> None:
+    words = ["--case", "case33bw", "--control", "units:dg:1", "--evals", "12", "--quiet"]
+    words += ["--situations", "scenarios:5:load=0.1:seed=1", "--limit", "vm_pu=chance:0.8:0.9,1.1"]
+    words += ["--objective", "p_loss_kw:quantile:0.8", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["solve", *words])
+    assert result.exit_code == 0, result.output
+    (written,) = tmp_path.rglob("result.json")
+    told = json.loads(written.read_text())
+    assert told["options"]["limits"] == {"vm_pu": {"share": 0.8, "limit": [0.9, 1.1]}}
+    (voltages,) = [limit for limit in told["limits"] if limit["name"] == "vm_pu"]
+    assert voltages["share"] == 0.8

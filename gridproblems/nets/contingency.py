@@ -104,7 +104,7 @@ def outage_branches(net: pandapowerNet, table: str, outages: Any) -> tuple[int, 
     if isinstance(outages, str):
         if outages != f"{table}s":
             raise ValueError(
-                f"outages: expected 'trafos', 'lines', 'gens', lines by index, or a mapping of "
+                f"outages: expected 'lines', 'gens', lines by index, 'trafos', or a mapping of "
                 f"them, got {outages!r}"
             )
         left_out = [int(branch) for branch in in_service if branch not in secure]
