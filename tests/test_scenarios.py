@@ -653,3 +653,9 @@ def test_scenarios_and_chances_on_the_command_line(tmp_path: Path) -> None:
     assert told["options"]["limits"] == {"vm_pu": {"share": 0.8, "limit": [0.9, 1.1]}}
     (voltages,) = [limit for limit in told["limits"] if limit["name"] == "vm_pu"]
     assert voltages["share"] == 0.8
+
+
+def test_a_chance_of_a_limit_that_is_nowhere_is_refused() -> None:
+    limits = {"vm_pu": Chance(0.95), "loading_percent": None}
+    with pytest.raises(ValueError, match=r"vm_pu: the grid has no such limit.*Chance\(0.95, limit"):
+        GridProblem("case33bw", [Units("dg", 1)], Scenarios({"load.p_mw": [1.0]}), limits=limits)

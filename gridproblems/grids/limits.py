@@ -71,7 +71,18 @@ def without_chances(limits: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 
 
 def with_shares(entries: Sequence[Limit], shares: Mapping[str, float]) -> list[Limit]:
-    """Entries with the shares of their limits, see `without_chances`."""
+    """Entries with the shares of their limits, see `without_chances`.
+
+    Raises:
+        ValueError: A chance of a limit that is nowhere.
+    """
+    limited = {limit.quantity for limit in entries}
+    for name, share in shares.items():
+        if not limited & set(_OF_QUANTITY[name]):
+            raise ValueError(
+                f"limits: {name}: the grid has no such limit of its own; give it with the chance: "
+                f"Chance({share:g}, limit)"
+            )
     by_quantity = {q: share for name, share in shares.items() for q in _OF_QUANTITY[name]}
     return [
         replace(limit, share=by_quantity[limit.quantity])
