@@ -272,7 +272,7 @@ def test_sobol_numbers_balance_halves_and_need_no_power_of_two() -> None:
         (["beta", 2.0, 3.0, 1.0, 3.0], 1.8, 2 * np.sqrt(6 / (25 * 6))),
         (stats.gamma(4.0, scale=0.25), 1.0, 0.5),
     ],
-    ids=str,
+    ids=lambda value: "gamma" if hasattr(value, "rvs") else str(value),
 )
 def test_distributions_have_the_moments_of_their_formulas(
     told: Any, mean: float, std: float
