@@ -220,7 +220,7 @@ class ReferenceEngine:
             converged[t] = True
             n_unsupplied[t] = len(unsupplied(net))
             models[t] = net._ppc["internal"]
-            loads[t] = loads_mva(net, len(models[t]["bus"]))
+            loads[t] = loads_mva(net, len(models[t].get("bus", ())))  # no model of some algorithms
             for quantity, (table, column) in _RESULTS.items():
                 values[t, self._layout.slices[quantity]] = _column(net, table, column)
         return GridState(
