@@ -108,9 +108,8 @@ def main() -> None:
             here_us, there_us = 1e6 * np.median(took, axis=0)
             ratio = np.median(took[:, 0] / took[:, 1])
             rows.append((name, how, here_us, there_us, ratio, totals[0] == totals[1]))
-            print("  ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in rows[-1]))
     columns = ["task", "how", "here_us", "there_us", "ratio", "equal"]
-    print(pd.DataFrame(rows, columns=columns).to_markdown(index=False, floatfmt=".3g"))
+    print(pd.DataFrame(rows, columns=columns).to_string(index=False, float_format="{:.4g}".format))
 
 
 if __name__ == "__main__":
