@@ -326,6 +326,7 @@ def test_draws_of_a_feeder_multiply_all_its_loads() -> None:
     ("given", "of", "message"),
     [
         (0, {"load": 0.1}, "expected at least one scenario"),
+        (10**9, {"load": 0.1}, "expected at most 1,000,000, got 1,000,000,000"),
         (3, {}, "expected what to draw"),
         (3, {"load": 0.0}, "load: .*expected std above 0, got 0"),
         (3, {"load": -0.1}, "expected std above 0"),

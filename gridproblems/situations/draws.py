@@ -147,6 +147,8 @@ class Draws:
         if self.n < 1 or not self.of:
             what = "what to draw, such as load=0.1" if self.n > 0 else "at least one scenario"
             raise ValueError(f"scenarios: expected {what}, got {self.n} of {list(self.of)}")
+        if self.n > MOST:
+            raise ValueError(f"scenarios: expected at most {MOST:,}, got {self.n:,}")
         if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
             raise ValueError(f"seed: expected a whole number of 0 or more, got {self.seed!r}")
         if self.method not in _METHODS:
@@ -235,6 +237,7 @@ def _random(n: int, n_variables: int, seed: int) -> FloatArray:
     return np.random.default_rng(seed).random((n, n_variables))
 
 
+MOST = 1_000_000  # scenarios that are drawn; more would fill the memory
 _METHODS: dict[str, Callable[[int, int, int], FloatArray]] = {
     "latin": _latin,
     "sobol": _sobol,
