@@ -612,17 +612,39 @@ class GridProblem(ElementwiseProblem):
                 raise ValueError(
                     f"x: expected vectors of {self.n_var} values, got an array of {X.shape}"
                 )
-            if not args and not kwargs and self._is_answered_here(X):
-                F, G, _ = self._values(np.atleast_2d(X))
-                return (F, G) if X.ndim == 2 else (F[0], G[0])
+            if not args and self._is_answered_here(X, kwargs):
+                return self._answer(X, **kwargs)
         return super().evaluate(X, *args, **kwargs)
 
-    def _is_answered_here(self, X: FloatArray) -> bool:
+    def _answer(
+        self,
+        X: FloatArray,
+        return_values_of: Sequence[str] = ("F", "G"),
+        return_as_dictionary: bool = False,
+    ) -> Any:
+        """What pymoo's ``Problem.evaluate`` answers."""
+        F, G, on_grid = self._values(np.atleast_2d(X))
+        out = {"F": F, "G": G, "X": on_grid}
+        if "H" in return_values_of:
+            out["H"] = np.empty((len(F), 0))
+        if X.ndim == 1:
+            out = {name: values[0] for name, values in out.items()}
+        if return_as_dictionary:
+            return out
+        found = tuple(out[name] for name in return_values_of)
+        return found if len(found) > 1 else found[0]
+
+    def _is_answered_here(self, X: FloatArray, asked: Mapping[str, Any]) -> bool:
         """Whether pymoo's own way to the values of vectors would add nothing but time: nobody has
-        put a runner, a callback or an evaluation of their own in it, and no workers are asked."""
+        put a runner, a callback or an evaluation of their own in it, no workers are asked, and
+        values alone."""
         own, runner = type(self), self.elementwise_runner
+        values = asked.get("return_values_of", "F") or ()
         return (
             len(X) > 0
+            and {"return_values_of", "return_as_dictionary"} >= asked.keys()
+            and len(values) > 0
+            and {"F", "G", "H", "X"} >= set(values)
             and self.callback is None
             and self.replace_nan_values_by is None
             and isinstance(runner, PopulationRunner)

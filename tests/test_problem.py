@@ -13,11 +13,18 @@ from nets import tap_zoo, two_bus
 from pandapower.auxiliary import pandapowerNet
 from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.constraints.as_penalty import ConstraintsAsPenalty
+from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 
 import gridproblems.engines.choice
 from algorithms import MVMO
-from gridproblems import GridState, ReactivePowerDispatch, Settings, UnsupportedByEngine
+from gridproblems import (
+    GridState,
+    ReactivePowerDispatch,
+    Reconfiguration,
+    Settings,
+    UnsupportedByEngine,
+)
 from gridproblems.engines import NewtonEngine, ReferenceEngine
 
 
@@ -130,6 +137,36 @@ def test_evaluate_answers_as_pymoo_would() -> None:
         np.testing.assert_array_equal(found, expected)
     problem.callback = lambda x, out: out["F"].fill(7.0)
     assert problem.evaluate(X[2])[0][0] == 7.0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"return_values_of": None},
+        {"return_values_of": ["F"]},
+        {"return_values_of": ["X", "F"]},
+        {"return_values_of": ["F", "G", "H"], "return_as_dictionary": True},
+        {"return_as_dictionary": True},
+        {"return_values_of": [], "return_as_dictionary": True},
+        {"return_values_of": ["F", "CV"]},
+    ],
+    ids=str,
+)
+def test_evaluate_without_pymoos_loop_is_pymoos_evaluate(asked: dict[str, Any]) -> None:
+    problem = Reconfiguration("case33bw")
+    X = np.random.default_rng(0).uniform(problem.xl, problem.xu, (7, problem.n_var))
+    for x in (X, X[3]):
+        own, theirs = problem.evaluate(x, **asked), Problem.evaluate(problem, x, **asked)
+        if "return_as_dictionary" in asked:
+            assert own.keys() == theirs.keys()
+            own, theirs = list(own.values()), list(theirs.values())
+        elif not isinstance(theirs, tuple):
+            own, theirs = [own], [theirs]
+        assert len(own) == len(theirs)
+        for mine, pymoos in zip(own, theirs, strict=True):
+            assert mine.dtype == pymoos.dtype
+            np.testing.assert_array_equal(mine, pymoos, strict=True)
 
 
 def test_auto_takes_the_reference_where_newton_does_not_fit() -> None:

@@ -301,16 +301,18 @@ def _bus_on_loop(parameters, a, incident_start, incident, reference):  # type: i
     order = np.empty(n_bus, dtype=np.int64)
     parent = np.empty(n_bus, dtype=np.int64)
     place = np.empty(n_bus, dtype=np.int64)
-    if _grow(y, a, incident_start, incident, reference, order, parent, place) == LOOP:
+    ends = a.branch_from, a.branch_to
+    if _grow(y, ends, incident_start, incident, reference, order, parent, place) == LOOP:
         return order[0]
     return -1
 
 
 @compiled
-def _grow(y, a, incident_start, incident, reference, order, parent, place):  # type: ignore[no-untyped-def]
+def _grow(y, ends, incident_start, incident, reference, order, parent, place):  # type: ignore[no-untyped-def]
     """Breadth-first trees from the slack buses over branches that connect.
 
     Args:
+        ends: The buses at which each branch begins and ends.
         order: Filled with the buses reached, parents before children.
         parent: Filled with the branch to the parent per place in ``order``, ROOT for slack buses.
         place: Filled with the place in ``order`` per bus, UNREACHED for the others.
@@ -318,6 +320,7 @@ def _grow(y, a, incident_start, incident, reference, order, parent, place):  # t
     Returns:
         Number of buses reached; LOOP if one is reached twice, with that bus in ``order[0]``.
     """
+    branch_from, branch_to = ends
     place[:] = UNREACHED
     n = 0
     for b in reference:
@@ -330,7 +333,7 @@ def _grow(y, a, incident_start, incident, reference, order, parent, place):  # t
             branch = incident[k]
             if y[branch, 1] == 0 or branch == parent[i]:
                 continue
-            other = a.branch_to[branch] if a.branch_from[branch] == b else a.branch_from[branch]
+            other = branch_to[branch] if branch_from[branch] == b else branch_from[branch]
             if place[other] != UNREACHED:
                 order[0] = other
                 return LOOP
@@ -360,6 +363,9 @@ def _solve_rows(  # type: ignore[no-untyped-def]
     Rows that are ``left`` to another engine are those with taps off the table in a grid without
     loop, and those with a voltage above `HIGH_PU`.
     """
+    # each loop is given what it reads: all arrays cost it more than its work does
+    ends, zip_share, base_mva = (a.branch_from, a.branch_to), a.zip_share, a.base_mva
+    branch_from, branch_to = ends
     n_bus, n_branch = len(a.v_start_pu), len(a.branch_from)
     s, demand, shunt = (
         np.empty(n_bus, dtype=np.complex128),
@@ -381,18 +387,28 @@ def _solve_rows(  # type: ignore[no-untyped-def]
         on_table = prepare(parameters[row], a, v, s, demand, y, shunt)
         rewired = row == 0 or _differ(parameters[row], parameters[row - 1], a.sections[8])
         if rewired:
-            n_reached = _grow(y, a, incident_start, incident, reference, order, parent, place)
-        if n_reached != LOOP and _is_loaded(n_reached, y, a, switchable, place, len(reference)):
+            n_reached = _grow(y, ends, incident_start, incident, reference, order, parent, place)
+        if n_reached != LOOP and _is_loaded(n_reached, y, ends, switchable, place, len(reference)):
             if rewired or len(a.tap_branch):
-                _orient(n_reached, y, a, order, parent, place, above, port)
+                _orient(n_reached, y, ends, order, parent, place, above, port)
             charging[:] = shunt
             for branch in switchable:
                 if y[branch, 1] == 0:  # open ends charge from the other
-                    charging[a.branch_from[branch]] += y[branch, 0]
-                    charging[a.branch_to[branch]] += y[branch, 3]
+                    charging[branch_from[branch]] += y[branch, 0]
+                    charging[branch_to[branch]] += y[branch, 3]
             if on_table:
                 converged[row] = _sweep(
-                    n_reached, len(reference), v, s, demand, charging, order, above, port, a
+                    n_reached,
+                    len(reference),
+                    v,
+                    s,
+                    demand,
+                    charging,
+                    order,
+                    above,
+                    port,
+                    zip_share,
+                    base_mva,
                 )
                 left[row] = converged[row] and _is_high(v, place)
             else:
@@ -410,13 +426,14 @@ def _solve_rows(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _is_loaded(n_reached, y, a, switchable, place, n_roots):  # type: ignore[no-untyped-def]
+def _is_loaded(n_reached, y, ends, switchable, place, n_roots):  # type: ignore[no-untyped-def]
     """Whether anything is connected to the slack buses, if only a branch open at its far end."""
+    branch_from, branch_to = ends
     n_connected = n_reached - n_roots
     for branch in switchable:
         if y[branch, 1] == 0:
-            at_from = y[branch, 0] != 0 and place[a.branch_from[branch]] != UNREACHED
-            at_to = y[branch, 3] != 0 and place[a.branch_to[branch]] != UNREACHED
+            at_from = y[branch, 0] != 0 and place[branch_from[branch]] != UNREACHED
+            at_to = y[branch, 3] != 0 and place[branch_to[branch]] != UNREACHED
             n_connected += at_from + at_to
     return n_connected > 0
 
@@ -440,21 +457,22 @@ def _differ(one, other, first):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _orient(n_reached, y, a, order, parent, place, above, port):  # type: ignore[no-untyped-def]
+def _orient(n_reached, y, ends, order, parent, place, above, port):  # type: ignore[no-untyped-def]
     """Writes every branch of the trees as a two-port between parent p and child c.
 
     With the currents into the branch, ``V_c = port[0] V_p + port[1] I_c`` and
     ``I_p = port[2] V_p + port[3] I_c``; ``above`` is the place of the parent in ``order``.
     """
+    branch_from, branch_to = ends
     for i in range(n_reached):
         branch = parent[i]
         if branch == ROOT:
             continue
-        if a.branch_to[branch] == order[i]:
-            above[i] = place[a.branch_from[branch]]
+        if branch_to[branch] == order[i]:
+            above[i] = place[branch_from[branch]]
             ypp, ypc, ycp, ycc = y[branch]
         else:
-            above[i] = place[a.branch_to[branch]]
+            above[i] = place[branch_to[branch]]
             ycc, ycp, ypc, ypp = y[branch]
         z = 1.0 / ycc
         port[i, 0] = -ycp * z
@@ -465,7 +483,7 @@ def _orient(n_reached, y, a, order, parent, place, above, port):  # type: ignore
 
 @compiled
 def _sweep(  # type: ignore[no-untyped-def]
-    n_reached, n_roots, v_bus, s_bus, demand, charging, order, above, port, a
+    n_reached, n_roots, v_bus, s_bus, demand, charging, order, above, port, zip_share, base_mva
 ):
     """Sweeps until no voltage changes any more; leaves the voltages in ``v_bus``.
 
@@ -485,7 +503,7 @@ def _sweep(  # type: ignore[no-untyped-def]
         b = order[i]
         v[i] = v_bus[b] if i < n_roots else port[i, 0] * v[above[i]]
         s[i], y[i] = s_bus[b], charging[b]
-    is_zip = len(a.zip_share) > 0
+    is_zip = len(zip_share) > 0
     settled = False
     least = np.inf
     for iteration in range(MAX_ITERATIONS):
@@ -496,11 +514,11 @@ def _sweep(  # type: ignore[no-untyped-def]
             injected = s[i]
             if is_zip:
                 b = order[i]
-                z_p, i_p, z_q, i_q = a.zip_share[b]
+                z_p, i_p, z_q, i_q = zip_share[b]
                 vm = np.sqrt(square)
                 less_p = z_p * (1.0 - square) + i_p * (1.0 - vm)
                 less_q = z_q * (1.0 - square) + i_q * (1.0 - vm)
-                d = demand[b] / a.base_mva
+                d = demand[b] / base_mva
                 injected += less_p * d.real + 1j * less_q * d.imag
             current[i] = np.conj(injected) * v[i] / square - y[i] * v[i]
         for i in range(n_reached - 1, n_roots - 1, -1):
