@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridproblems._compile import compiled, compiled_in_place
-from gridproblems.engines._batched import is_slack
 from gridproblems.engines._kernels import (
     SAME_PU,
     TO_END,
@@ -101,6 +100,8 @@ class Flow(NamedTuple):
     tap_slope: ComplexArray  # of the admittances of `Arrays.tap_branch` by their position
     loaded: IntArray  # the end by which a branch decides its loading column, 1, 2 or 0 for none
     held: NDArray[np.bool_]  # buses whose voltage a machine holds, of those that may be PV or PQ
+    is_out: NDArray[np.bool_]  # machines out of service
+    is_at_limit: NDArray[np.bool_]  # machines at a reactive limit, which the power flow keeps
     more: FloatArray  # (n_buses, 4) of demand that depends on voltage: what it takes more than at
     # 1 p.u. of active and of reactive power, per demand (1/p.u. base), and how both grow with the
     # logarithm of the voltage (p.u.); or none
@@ -151,7 +152,20 @@ def flow_of(parameters, v, tap_slope, a, m):  # type: ignore[no-untyped-def]
             largest[column], decides[column] = max(at_from, at_to), b
             loaded[b] = 1 if at_from >= at_to else 2
     held = _held(parameters, v, start, a, m)
-    return Flow(v, y, shunt, i_from, i_to, injected, slope, loaded, held, _more(v, demand, m))
+    is_out, is_at_limit = _special_machines(parameters, held, a)
+    more = _more(v, demand, m)
+    return Flow(v, y, shunt, i_from, i_to, injected, slope, loaded, held, is_out, is_at_limit, more)
+
+
+@compiled
+def _special_machines(parameters, held, a):  # type: ignore[no-untyped-def]
+    """`Flow.is_out` and `Flow.is_at_limit`."""
+    bus, unit, limit, first = a.machine_bus, a.machine_unit, a.machine_limit, a.sections[UNIT]
+    is_out, is_at_limit = np.zeros(len(bus), dtype=np.bool_), np.zeros(len(bus), dtype=np.bool_)
+    for i in range(len(bus)):
+        is_out[i] = unit[i] >= 0 and parameters[first + unit[i]] == 0
+        is_at_limit[i] = limit[i] >= 0 and not held[bus[i]]
+    return is_out, is_at_limit
 
 
 @compiled
@@ -182,11 +196,14 @@ def _more(v, demand, m):  # type: ignore[no-untyped-def]
     return more
 
 
-@compiled_in_place
-def _holds(i, flow, a, m, places):  # type: ignore[no-untyped-def]
-    """Whether a set-point is the voltage of its bus."""
-    bus = a.setpoint_bus[i]
-    return places.holds[i] and (m.held[bus] < 0 or flow.held[bus])
+@compiled
+def _holding(flow, a, m, places):  # type: ignore[no-untyped-def]
+    """Which set-points are the voltage of their bus."""
+    bus, may_be, held, last = a.setpoint_bus, m.held, flow.held, places.holds
+    holding = np.zeros(len(bus), dtype=np.bool_)
+    for i in range(len(bus)):
+        holding[i] = last[i] and (may_be[bus[i]] < 0 or held[bus[i]])
+    return holding
 
 
 @compiled
@@ -228,12 +245,13 @@ def right_sides(parameters, v, tap_slope, wanted, sides, a, m, places):  # type:
     for row in range(len(parameters)):
         flow = flow_of(parameters[row], v[row], tap_slope[row], a, m)
         of_power = np.where(flow.held, -1, m.magnitude)  # equations of reactive power
+        holding = _holding(flow, a, m, places)
         for k in range(len(wanted)):
             side = sides[row, k]
             section = places.section[wanted[k]]
             i = wanted[k] - a.sections[section]
             if section == SETPOINT:
-                if _holds(i, flow, a, m, places):
+                if holding[i]:
                     _raise_setpoint(side, a.setpoint_bus[i], flow, of_power, a, m, places)
             elif section == TAP:
                 _raise_tap(side, i, flow, of_power, a, m)
@@ -374,17 +392,19 @@ def movements(  # type: ignore[no-untyped-def]
 @compiled
 def _read_solutions(turn, growth, solutions, wanted, flow, a, m, places):  # type: ignore[no-untyped-def]
     """How voltages move: angles, and logarithms of magnitudes, shape (n_buses, n_wanted)."""
+    slack = m.slack[0] if len(m.slack) else -1
     for b in range(len(m.angle)):
         at, of = m.angle[b], m.magnitude[b]
-        if is_slack(m, b):
+        if b == slack:
             at = -1
         for k in range(len(wanted)):
             turn[b, k] = solutions[k, at] if at >= 0 else 0.0
             growth[b, k] = solutions[k, of] if of >= 0 else 0.0
+    holding = _holding(flow, a, m, places)
     for k in range(len(wanted)):
         if places.section[wanted[k]] == SETPOINT:
             i = wanted[k] - a.sections[SETPOINT]
-            if _holds(i, flow, a, m, places):
+            if holding[i]:
                 b = a.setpoint_bus[i]
                 growth[b, k] += 1.0 / magnitude(flow.v[b])
 
@@ -450,9 +470,9 @@ def _move_machines(results, place, turn, growth, flow, p, a, places):  # type: i
         bus, share = a.machine_bus[i], a.machine_p_share[i]
         p_place = place[a.machine_p_column[i]] if share > 0 else -1
         q_place = place[a.machine_q_column[i]]
-        if _is_at_limit(flow, i, a):
+        if flow.is_at_limit[i]:
             q_place = -1
-        if _is_out(p, i, a) or (p_place < 0 and q_place < 0):
+        if flow.is_out[i] or (p_place < 0 and q_place < 0):
             continue
         for which in range(2):
             at = p_place if which == 0 else q_place
@@ -493,7 +513,7 @@ def _move_directly(results, k, place, section, own, flow, p, a):  # type: ignore
         power = a.base_mva * square * np.conj(shunt_slope(p, section, own, a))
     elif section in (P, Q, SCALING):
         if a.injection_is_machine[own]:
-            _move_scheduled(results, k, place, section, own, p, a)
+            _move_scheduled(results, k, place, section, own, flow, p, a)
         else:
             bus = a.injection_bus[own]
             power = -injection_slope(p, section, own, a)
@@ -527,20 +547,20 @@ def _move_tap_branch(results, k, place, c, flow, p, a):  # type: ignore[no-untyp
 def _move_power(results, k, place, bus, power, flow, p, a):  # type: ignore[no-untyped-def]
     """Power that a bus's machines have to give more, in their results. [MVA]"""
     for i in range(len(a.machine_bus)):
-        if a.machine_bus[i] != bus or _is_out(p, i, a):
+        if a.machine_bus[i] != bus or flow.is_out[i]:
             continue
         p_place, q_place = place[a.machine_p_column[i]], place[a.machine_q_column[i]]
-        if q_place >= 0 and not _is_at_limit(flow, i, a):
+        if q_place >= 0 and not flow.is_at_limit[i]:
             results[q_place, k] += a.machine_q_share[i] * power.imag
         if p_place >= 0:
             results[p_place, k] += a.machine_p_share[i] * power.real
 
 
 @compiled
-def _move_scheduled(results, k, place, section, own, p, a):  # type: ignore[no-untyped-def]
+def _move_scheduled(results, k, place, section, own, flow, p, a):  # type: ignore[no-untyped-def]
     """Scheduled power of a machine, and what a slack at its bus gives less."""
     for i in range(len(a.machine_bus)):
-        if a.machine_injection[i] != own or a.machine_p_share[i] > 0 or _is_out(p, i, a):
+        if a.machine_injection[i] != own or a.machine_p_share[i] > 0 or flow.is_out[i]:
             continue
         slope = _scheduled_slope(p, i, section, own, a)
         if place[a.machine_p_column[i]] >= 0:
@@ -550,19 +570,6 @@ def _move_scheduled(results, k, place, section, own, p, a):  # type: ignore[no-u
                 at = place[a.machine_p_column[other]]
                 if at >= 0:
                     results[at, k] -= a.machine_p_share[other] * slope
-
-
-@compiled_in_place
-def _is_out(p, machine, a):  # type: ignore[no-untyped-def]
-    """Whether a machine is out of service."""
-    unit = a.machine_unit[machine]
-    return unit >= 0 and p[a.sections[UNIT] + unit] == 0
-
-
-@compiled_in_place
-def _is_at_limit(flow, machine, a):  # type: ignore[no-untyped-def]
-    """Whether a machine is at a reactive limit, which its power flow keeps."""
-    return a.machine_limit[machine] >= 0 and not flow.held[a.machine_bus[machine]]
 
 
 @compiled_in_place
@@ -593,6 +600,8 @@ def adjoint_sides(  # type: ignore[no-untyped-def]
         sides: Filled, shape (n_rows, n_sums, n_unknowns).
         a, m, places: `Arrays`, `Structure`, `Places`.
     """
+    angle, of_magnitude = m.angle, m.magnitude
+    slack = m.slack[0] if len(m.slack) else -1
     n_bus, n_branch = len(a.v_start_pu), len(a.branch_from)
     by_v = np.empty(n_bus, dtype=np.complex128)
     by_y = np.empty((n_branch, 4), dtype=np.complex128)
@@ -601,17 +610,18 @@ def adjoint_sides(  # type: ignore[no-untyped-def]
     by_scheduled = np.empty(len(a.machine_bus))
     for row in range(len(parameters)):
         flow = flow_of(parameters[row], v[row], tap_slope[row], a, m)
+        voltage = flow.v
         for k in range(weights.shape[1]):
             w, side = weights[row, k], sides[row, k]
-            _weigh_machines(w, by_power, by_scheduled, parameters[row], flow, a)
+            _weigh_machines(w, by_power, by_scheduled, flow, a)
             _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
             _add_by_model(by_v, by_y, by_shunt, row, k, by_model)
             for b in range(n_bus):
-                slope = np.conj(by_v[b]) * flow.v[b]
-                if m.angle[b] >= 0:
-                    side[m.angle[b]] = 0.0 if is_slack(m, b) else -slope.imag
-                if m.magnitude[b] >= 0:
-                    side[m.magnitude[b]] = slope.real
+                slope = np.conj(by_v[b]) * voltage[b]
+                if angle[b] >= 0:
+                    side[angle[b]] = -slope.imag if b != slack else 0.0
+                if of_magnitude[b] >= 0:
+                    side[of_magnitude[b]] = slope.real
 
 
 @compiled
@@ -639,7 +649,7 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
         flow = flow_of(p, v[row], tap_slope[row], a, m)
         for k in range(weights.shape[1]):
             w, solution, found = weights[row, k], solutions[row, k], slopes[row, k]
-            _weigh_machines(w, by_power, by_scheduled, p, flow, a)
+            _weigh_machines(w, by_power, by_scheduled, flow, a)
             for b in range(n_bus):
                 real = solution[m.angle[b]] if m.angle[b] >= 0 else 0.0
                 imaginary = 0.0
@@ -649,8 +659,9 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
                 by_power[b] -= by_wanted[b]
             _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
             _add_by_model(by_v, by_y, by_shunt, row, k, by_model)
-            for i in range(len(a.setpoint_bus)):
-                if _holds(i, flow, a, m, places):
+            holding = _holding(flow, a, m, places)
+            for i in range(len(holding)):
+                if holding[i]:
                     b = a.setpoint_bus[i]
                     slope = (np.conj(by_v[b]) * flow.v[b]).real
                     if len(flow.more):
@@ -699,23 +710,26 @@ def _add_by_model(by_v, by_y, by_shunt, row, k, by_model):  # type: ignore[no-un
 
 
 @compiled
-def _weigh_machines(w, by_power, by_scheduled, p, flow, a):  # type: ignore[no-untyped-def]
+def _weigh_machines(w, by_power, by_scheduled, flow, a):  # type: ignore[no-untyped-def]
     """Weights of the power of buses (p.u.) and of scheduled powers in results of machines."""
     by_power[:] = 0.0
     by_scheduled[:] = 0.0
-    for i in range(len(a.machine_bus)):
-        bus, share = a.machine_bus[i], a.machine_p_share[i]
-        if _is_out(p, i, a):
+    machine_bus, p_share, q_share = a.machine_bus, a.machine_p_share, a.machine_q_share
+    p_column, q_column = a.machine_p_column, a.machine_q_column
+    is_out, is_at_limit, base_mva = flow.is_out, flow.is_at_limit, a.base_mva
+    for i in range(len(machine_bus)):
+        bus, share = machine_bus[i], p_share[i]
+        if is_out[i]:
             continue
-        if not _is_at_limit(flow, i, a):
-            by_power[bus] += 1j * a.base_mva * a.machine_q_share[i] * w[a.machine_q_column[i]]
-        weight = w[a.machine_p_column[i]]
+        if not is_at_limit[i]:
+            by_power[bus] += 1j * base_mva * q_share[i] * w[q_column[i]]
+        weight = w[p_column[i]]
         if share == 0:
             by_scheduled[i] += weight
         elif weight != 0:
-            by_power[bus] += a.base_mva * share * weight
-            for k in range(len(a.machine_bus)):
-                if a.machine_bus[k] == bus and a.machine_p_share[k] == 0:
+            by_power[bus] += base_mva * share * weight
+            for k in range(len(machine_bus)):
+                if machine_bus[k] == bus and p_share[k] == 0:
                     by_scheduled[k] -= share * weight
 
 
