@@ -7,8 +7,7 @@ machine whose speed drifts does not change them. "runpp" is a plain loop around
 ``pandapower.runpp`` with its defaults, which calls lightsim2grid's solver itself where that is
 installed; "reference" is the same problem with ``engine="reference"``, which is ``runpp`` with
 pandapower's own Newton. "lightsim2grid / population" compares with the same engine where
-lightsim2grid's solver takes all power flows one by one; "one / two threads" is the gain of
-``n_jobs=2``.
+lightsim2grid's solver takes all power flows one by one.
 """
 
 from __future__ import annotations
@@ -43,8 +42,6 @@ def measure(case: str, rounds: int) -> list[str]:
     assert isinstance(problem.engine, NewtonEngine)
     vectors = random_vectors(problem, POPULATION)
     plain = plain_evaluation(problem)
-    threads = ReactivePowerDispatch(case, n_jobs=2)
-    threads.evaluate(vectors[:4])
     reference = ReactivePowerDispatch(case, engine="reference")
     reference.evaluate(vectors[0])
     solver = ReactivePowerDispatch(case)
@@ -60,9 +57,8 @@ def measure(case: str, rounds: int) -> list[str]:
         one = seconds(lambda: [problem.evaluate(x) for x in vectors[:30]]) / 30
         runpp = seconds(lambda: [plain(x) for x in vectors[:N_PLAIN]]) / N_PLAIN
         slow = seconds(reference.evaluate, vectors[:N_PLAIN]) / N_PLAIN
-        two = seconds(threads.evaluate, vectors) / POPULATION
         singly = seconds(solver.evaluate, vectors) / POPULATION
-        samples.append((population, one, runpp, slow, two, singly))
+        samples.append((population, one, runpp, slow, singly))
 
     population, one, runpp, slow, *_ = (statistics.median(c) for c in zip(*samples, strict=True))
 
@@ -79,8 +75,7 @@ def measure(case: str, rounds: int) -> list[str]:
         ratio(2, 0),
         ratio(3, 0),
         ratio(2, 1),
-        ratio(5, 0),
-        f"{statistics.median(sample[0] / sample[4] for sample in samples):.2f}",
+        ratio(4, 0),
     ]
 
 
@@ -100,7 +95,6 @@ def main(
         "reference / population",
         "runpp / one by one",
         "lightsim2grid / population",
-        "one / two threads",
     ]
     rows = [header, ["---"] * len(header)]
     for name in case or ["ieee14", "ieee39", "ieee118", "ieee300"]:
