@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FUZZ_INPUTS ?= 10000
 FUZZ_SEED ?= 1
 
-.PHONY: demo test fuzz bench docs figures clean
+.PHONY: demo test test-slow fuzz bench docs figures clean
 
 # The main job: about two minutes; look at the pictures and the report it leaves in results/.
 demo: $(VENV)/.installed
@@ -20,6 +20,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
+
+# The long forms of tests that `make test` runs in a short form.
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzzing.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED)

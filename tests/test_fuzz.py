@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from fuzzing import TARGETS, Tally, draw, run
 
-INPUTS = 240
 
-
+@pytest.mark.parametrize("n_inputs", [80, pytest.param(240, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [name for name in TARGETS if name != "processes"])
-def test_each_input_works_or_ends_in_one_clear_line(name: str) -> None:
+def test_each_input_works_or_ends_in_one_clear_line(name: str, n_inputs: int) -> None:
     target, strategy, share = TARGETS[name]
     tally = Tally()
-    draw(lambda recipe: tally.add(target, recipe), strategy, max(5, round(share * INPUTS)), 0)
+    draw(lambda recipe: tally.add(target, recipe), strategy, max(5, round(share * n_inputs)), 0)
     shown = [
         f"{key}\n  {message}\n  {recipe!r}" for key, (_, recipe, message) in tally.defects.items()
     ]

@@ -501,7 +501,8 @@ def n_stored(path: Path) -> int:
     return len(outcomes(path)) if path.exists() else 0
 
 
-def test_killed_ten_times_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, n_kills: int) -> None:
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
     whole, killed = tmp_path / "whole.db", tmp_path / "killed.db"
@@ -511,7 +512,7 @@ def test_killed_ten_times_and_resumed_equals_uninterrupted(tmp_path: Path) -> No
     some_runs_s = (time.monotonic() - start) / 40
     rng = random.Random(20)
     stored = [0]
-    for attempt in range(10):
+    for attempt in range(n_kills):
         with driving(script, killed, n_jobs=2 if attempt % 5 == 0 else 1) as process:
             # wait for one new run, so that most kills meet a study at work
             while attempt % 3 and process.poll() is None and n_stored(killed) == stored[-1]:
@@ -520,7 +521,7 @@ def test_killed_ten_times_and_resumed_equals_uninterrupted(tmp_path: Path) -> No
             process.send_signal(signal.SIGKILL)
         stored.append(n_stored(killed))
     assert stored == sorted(stored), "a finished run was lost"
-    assert 6 <= stored[-1] < 132
+    assert n_kills // 2 < stored[-1] < 132
     with driving(script, killed, n_jobs=2) as process:
         assert process.wait() == 0
     expected, resumed = outcomes(whole), outcomes(killed)

@@ -1,4 +1,4 @@
-"""The sweep beside plain ``runpp`` on 500 random configurations of every packaged feeder."""
+"""The sweep beside plain ``runpp`` on random configurations of every packaged feeder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from gridproblems.state import Field, Settings
 FEEDERS = [name for name in CASES if "reconfiguration" in load_case(name).tasks]
 
 
+@pytest.mark.parametrize("n", [120, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FEEDERS)
-def test_sweep_equals_runpp_on_random_configurations(name: str) -> None:
+def test_sweep_equals_runpp_on_random_configurations(name: str, n: int) -> None:
     """Trees; in one of ten a line more is closed, in one of ten a line more is open.
 
     Trees that collapse are no answer for either; loops are none for the sweep.
@@ -25,13 +26,13 @@ def test_sweep_equals_runpp_on_random_configurations(name: str) -> None:
     problem = Reconfiguration(name, coding="spanning_tree")
     net = load_case(name).net()
     rng = np.random.default_rng(3)
-    closed = problem.switching.codec.closed(rng.random((500, problem.n_var)))[:, 0]
+    closed = problem.switching.codec.closed(rng.random((n, problem.n_var)))[:, 0]
     statuses = np.ones((len(closed), len(net.line)))
     for row, tree in zip(statuses, closed, strict=True):
         row[problem.graph.lines[~tree]] = 0.0
         kind = rng.random()
         if kind < 0.2:
-            row[rng.integers(len(row))] = float(kind < 0.1)
+            row[rng.choice(np.flatnonzero(row == float(kind >= 0.1)))] = float(kind < 0.1)
     lines = (Field("line", "in_service", tuple(net.line.index)),)
     state = SweepEngine(net).solve(Settings(lines, statuses[:, np.newaxis]))
 
@@ -64,6 +65,6 @@ def test_sweep_equals_runpp_on_random_configurations(name: str) -> None:
             dead = np.isnan(net.res_bus.vm_pu.reindex(net.load.bus).to_numpy())
             assert state.n_unsupplied[i, 0] == dead.sum()
             n_equal += 1
-    assert n_equal > 100
+    assert n_equal > n / 5
     assert n_meshed > 0
-    assert n_failed > 0 or name == "case16"
+    assert n_failed > 0 or n < 500 or name == "case16"

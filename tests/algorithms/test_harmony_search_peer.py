@@ -64,7 +64,7 @@ def ours(name: str, hmcr: float) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize("name", ["sphere", "rastrigin"])
+@pytest.mark.parametrize("name", ["sphere", pytest.param("rastrigin", marks=pytest.mark.slow)])
 def test_same_distribution_as_pygmo(name: str) -> None:
     same = of_pygmo(name, 0.85)
     assert mannwhitneyu(ours(name, 0.85), same).pvalue > 0.01
