@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -150,6 +151,8 @@ REPRESENTED_OPTIONS: dict[str, Any] = {
     "only_v_results": (False,),
 }
 _STATUS_COLUMNS = ("in_service", "closed")
+_DC_COLUMNS = (BR_X, TAP, SHIFT)  # of pandapower's branch table, what the DC power flow needs
+_MAX_TAP_ROWS = 100_000  # positions of tap changers that pandapower is asked for together
 _INJECTION_SIGN = {"gen": 1.0, "sgen": 1.0, "load": -1.0, "storage": -1.0}
 MAX_TAPS = 20_001
 
@@ -723,28 +726,33 @@ class _Compiler:
         """Branch admittances at every position of the tap changers that settings move.
 
         Returns:
-            Parts of `Arrays`, and pandapower's branch of every row of the table.
+            Parts of `Arrays`, and `_DC_COLUMNS` of pandapower's branch of every row of the table.
         """
-        first, count, branch, changer, row = [], [], [], [], []
+        lowest, highest = (
+            [int(self.net[table].at[element, column]) for table, element in taps]
+            for column in ("tap_min", "tap_max")
+        )
+        positions = [np.arange(a, b + 1) for a, b in zip(lowest, highest, strict=True)]
+        branch, changer, row = [], [], []
         tables: list[ComplexArray] = []
-        branches = [np.zeros((0, self.internal["branch"].shape[1]))]
+        branches = [np.zeros((0, len(_DC_COLUMNS)))]
         n_rows = 0
-        for index, (table, element) in enumerate(taps):
-            lowest, highest = (int(self.net[table].at[element, c]) for c in ("tap_min", "tap_max"))
-            positions = np.arange(lowest, highest + 1)
-            first.append(lowest)
-            count.append(len(positions))
-            admittances, rows = self._tap_admittances(table, element, positions)
+        for some in _alike(taps, [len(p) for p in positions]):
+            table = taps[some[0]][0]
+            elements, own = [taps[i][1] for i in some], [positions[i] for i in some]
+            admittances, rows = self._tap_admittances(table, elements, own)
             branches.append(rows)
-            for k, b in enumerate(self._branches(table, element)):
-                branch.append(b)
-                changer.append(index)
-                row.append(n_rows)
-                tables.append(admittances[k])
-                n_rows += len(positions)
+            at = 0
+            for i, element, n in zip(some, elements, map(len, own), strict=True):
+                for b in self._branches(table, element):
+                    branch.append(b)
+                    changer.append(i)
+                    row.append(n_rows)
+                    tables.append(admittances[at : at + n])
+                    n_rows, at = n_rows + n, at + n
         return {
-            "tap_first": np.array(first, dtype=np.int64),
-            "tap_count": np.array(count, dtype=np.int64),
+            "tap_first": np.array(lowest, dtype=np.int64),
+            "tap_count": np.array([len(p) for p in positions], dtype=np.int64),
             "tap_branch": np.array(branch, dtype=np.int64),
             "tap_changer": np.array(changer, dtype=np.int64),
             "tap_row": np.array(row, dtype=np.int64),
@@ -752,28 +760,34 @@ class _Compiler:
         }, np.concatenate(branches)
 
     def _tap_admittances(
-        self, table: str, element: int, positions: IntArray
+        self, table: str, elements: list[int], positions: list[IntArray]
     ) -> tuple[ComplexArray, FloatArray]:
-        """What pandapower makes of a transformer at each position, (n_windings, n, 4).
+        """What pandapower makes of transformers at their positions, (n, 4).
+
+        Args:
+            table: ``"trafo"``, or ``"trafo3w"`` for a single transformer, whose three windings
+                follow each other.
+            elements: Transformers.
+            positions: Of each.
 
         Returns:
-            The admittances, and pandapower's branch table with n_windings x n rows.
+            The admittances, and `_DC_COLUMNS` of pandapower's branch table, one row each.
         """
-        n = len(positions)
-        repeated = self.net[table].loc[[element] * n].copy()
-        repeated["tap_pos"] = positions
+        counts = [len(own) for own in positions]
+        repeated = self.net[table].loc[np.repeat(elements, counts)].copy()
+        repeated["tap_pos"] = np.concatenate(positions)
         if table == "trafo":
-            net, frame, n_windings = self.net, repeated, 1
+            net, frame = self.net, repeated
         else:
             net = copy.copy(self.net)
             net["trafo3w"] = repeated
-            row = self.net.trafo3w.index.get_loc(element)
+            row = self.net.trafo3w.index.get_loc(elements[0])
             aux = dict(self.net._pd2ppc_lookups["aux"])
-            aux["trafo3w"] = np.repeat(aux["trafo3w"][row], n)
+            aux["trafo3w"] = np.repeat(aux["trafo3w"][row], counts[0])
             net["_pd2ppc_lookups"] = dict(self.net._pd2ppc_lookups, aux=aux)
-            frame, n_windings = _trafo_df_from_trafo3w(net), 3
+            frame = _trafo_df_from_trafo3w(net)
         values = _calc_branch_values_from_trafo_df(net, self.net._ppc, frame)
-        rows = np.zeros((n * n_windings, self.internal["branch"].shape[1]))
+        rows = np.zeros((len(values[0]), self.internal["branch"].shape[1]))
         rows[:, BR_STATUS] = 1.0
         for column, value in zip(
             (BR_R, BR_X, BR_G, BR_B, BR_G_ASYM, BR_B_ASYM, TAP, SHIFT), values, strict=True
@@ -786,7 +800,7 @@ class _Compiler:
         ytt, yff, yft, ytf = branch_vectors(rows, len(rows))
         admittances = np.stack([yff, yft, ytf, ytt], axis=1)
         admittances[impossible] = np.nan
-        return admittances.reshape(n_windings, n, 4), rows
+        return admittances, rows[:, _DC_COLUMNS]
 
     def _dc_branches(self, tap_rows: FloatArray) -> DCBranches | None:
         """What the DC power flow needs; None where ``runpp`` starts otherwise."""
@@ -794,9 +808,10 @@ class _Compiler:
         if not (isinstance(start, str) and start == "dc"):
             return None
         numbers = []
-        for rows in (self.branch, tap_rows):
-            ratio = np.where(rows[:, TAP] == 0, 1.0, rows[:, TAP])
-            numbers += [1.0 / (rows[:, BR_X] * ratio), np.deg2rad(rows[:, SHIFT])]
+        for rows in (self.branch[:, _DC_COLUMNS], tap_rows):
+            x, tap, shift = rows.T
+            ratio = np.where(tap == 0, 1.0, tap)
+            numbers += [1.0 / (x * ratio), np.deg2rad(shift)]
         return DCBranches(*numbers)
 
     def _branch_results(self) -> dict[str, Any]:
@@ -1032,6 +1047,22 @@ class _Compiler:
             "n_machines": sum(int(table.sum()) for table in in_service),
             "mean_start_pu": mean,
         }
+
+
+def _alike(taps: list[tuple[str, int]], counts: list[int]) -> Iterator[list[int]]:
+    """Tap changers that pandapower can be asked for together: of transformers of two windings
+    that follow each other, up to a number of positions; others alone."""
+    some: list[int] = []
+    n_rows = 0
+    for i, (table, _) in enumerate(taps):
+        is_more = table != "trafo" or n_rows + counts[i] > _MAX_TAP_ROWS
+        if some and (is_more or taps[some[0]][0] != table):
+            yield some
+            some, n_rows = [], 0
+        some.append(i)
+        n_rows += counts[i]
+    if some:
+        yield some
 
 
 def _places(elements: list[Any], among: dict[Any, int]) -> IntArray:
