@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandapower as pp
+import pandapower.networks as pn
 import pytest
 
 from gridproblems import ReactivePowerDispatch
 from gridproblems.cases import CASES, DATA, Case, SettingsByElement, load_case
 from gridproblems.cases._build import build_net, frame
 
-DISPATCH_CASES = [name for name in CASES if "orpd" in load_case(name).tasks]
+#: Has a test of its own, which builds it once.
+LARGEST = "pegase9241"
+DISPATCH_CASES = [name for name in CASES if "orpd" in load_case(name).tasks and name != LARGEST]
 PUBLISHED_CASES = ("ieee6", "ieee14", "ieee39")
 
 BASE_LOSS_MW = {
@@ -32,6 +35,7 @@ BASE_LOSS_MW = {
     "ieee118": 132.8629,
     "ieee118-v1.10": 132.8629,
     "ieee300": 408.3156,
+    "pegase1354": 1663.4617,
 }
 
 MEASURED_LINE_LOSS_MW = {
@@ -88,7 +92,7 @@ def test_base_case_converges_to_the_known_loss(case: Case) -> None:
     run(net)
     loss_mw = net.res_line.pl_mw.sum() + net.res_trafo.pl_mw.sum()
     assert loss_mw == pytest.approx(BASE_LOSS_MW[case.name], abs=1e-4)
-    assert net.trafo.tap_changer_type.eq("Ratio").all()
+    assert net.trafo.tap_changer_type[net.trafo.tap_pos.notna()].eq("Ratio").all()
 
 
 def test_net_is_fresh_each_time(case: Case) -> None:
@@ -111,7 +115,8 @@ def test_limits_are_in_the_columns_of_the_net(case: Case) -> None:
         assert (net.bus.max_vm_pu == 1.1).all()
         assert net.gen.min_q_mvar.isna().all()
     else:
-        assert case.controls == ("gen", "ext_grid", "tap", "shunt")
+        shunts = ("shunt",) if "ieee" in case.name else ()
+        assert case.controls == ("gen", "ext_grid", "tap", *shunts)
         for table in (net.gen, net.ext_grid):
             assert np.isfinite(table[["min_q_mvar", "max_q_mvar"]].to_numpy(float)).all()
 
@@ -133,6 +138,32 @@ def test_number_of_controls(name: str, n_gen: int, n_tap: int, n_shunt: int) -> 
     bounded = net.shunt[net.shunt.min_q_mvar.notna()]
     assert len(bounded) == n_shunt
     assert (bounded.min_q_mvar < bounded.max_q_mvar).all()
+
+
+def test_pegase_is_the_shipped_net_with_rounded_ratios() -> None:
+    net, shipped = load_case("pegase1354").net(), pn.case1354pegase()
+    assert len(net.gen) + len(net.ext_grid) == 260
+    assert net.trafo.tap_min.notna().sum() == 234
+    assert net.trafo.tap_pos.min() == -1033  # the range reaches as far as the ratio of the source
+    assert net.trafo.tap_min.min() == -1033
+    assert net.bus.index.tolist() == shipped.bus.name.astype(int).tolist()
+    assert net.line.name.is_unique
+    assert net.trafo.name.is_unique
+    ratio, source = (
+        1.0 + t.tap_pos.fillna(0) * t.tap_step_percent.fillna(0) / 100
+        for t in (net.trafo, shipped.trafo)
+    )
+    np.testing.assert_allclose(ratio, source, atol=0.5001e-4)
+    run(net)
+    run(shipped)
+    np.testing.assert_allclose(net.res_bus.vm_pu.to_numpy(), shipped.res_bus.vm_pu, atol=1e-3)
+    np.testing.assert_allclose(net.res_line.p_from_mw, shipped.res_line.p_from_mw, atol=1.0)
+
+
+def test_the_largest_case() -> None:
+    problem = ReactivePowerDispatch(LARGEST)
+    assert problem.n_var == 1444 + 1 + 1319
+    assert problem.base_values()[0] == pytest.approx(7938.9834, abs=1e-3)
 
 
 def test_limits_of_load_buses_differ_from_those_of_generators() -> None:

@@ -18,6 +18,7 @@ import copy
 import datetime
 import json
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ N_ROUNDED = 3
 SAME_LOSS = 1e-7
 """Relative difference of losses below which two optima are the same."""
 
-DECIMALS = {"vm_pu": 10, "q_mvar": 8, "tap_pos": 0}
+DECIMALS = {"vm_pu": 13, "q_mvar": 8, "tap_pos": 0}
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,17 @@ class Relaxation:
         integer = np.concatenate([np.full(len(c.index), c.integer) for c in self.controls])
         return self._n_state + np.flatnonzero(integer)
 
+    @property
+    def base_start(self) -> FloatArray:
+        """State and controls of the base case."""
+        x = self._start.copy()
+        controls, first = x[self._n_state :], 0
+        for control in self.controls:
+            values = self.net[control.table].loc[control.index, control.column].to_numpy(float)
+            controls[first : first + len(values)] = values
+            first += len(values)
+        return x
+
     def random_start(self, rng: np.random.Generator) -> FloatArray:
         """Controls and voltages uniform within their bounds, angles around those of the base."""
         x = self._start + rng.uniform(-ANGLE_SPREAD_RAD, ANGLE_SPREAD_RAD, len(self._start))
@@ -386,10 +398,15 @@ def _relaxation(name: str, objective: str, groups: tuple[str, ...]) -> Relaxatio
     return Relaxation(load_case(name), objective, groups)
 
 
-def _solve_start(key: Key, seed: int) -> tuple[float, FloatArray] | None:
-    """Relaxed optimum from one random start."""
+def _solve_start(key: Key, seed: int | None) -> tuple[tuple[float, FloatArray] | None, float]:
+    """Relaxed optimum from a random start, without a seed from the base case, and the processor
+    time of Ipopt in seconds."""
     relaxation = _relaxation(*key)
-    return relaxation.solve(relaxation.random_start(np.random.default_rng(seed)))
+    start = relaxation.base_start
+    if seed is not None:
+        start = relaxation.random_start(np.random.default_rng(seed))
+    before = time.process_time()
+    return relaxation.solve(start), time.process_time() - before
 
 
 def _round(key: Key, x: FloatArray, share: float) -> tuple[float, Settings] | None:
@@ -424,8 +441,10 @@ def best_known(
     """
     key = (name, objective, groups)
     with ProcessPoolExecutor(jobs) as pool:
-        solved = [pool.submit(_solve_start, key, seed) for seed in range(starts)]
-        optima = [optimum for future in solved if (optimum := future.result()) is not None]
+        seeds = [*range(starts), None]
+        solved = [pool.submit(_solve_start, key, seed) for seed in seeds]
+        optima = [optimum for future in solved if (optimum := future.result()[0]) is not None]
+        seconds = [future.result()[1] for future in solved]
         candidates = [
             (relaxed, pool.submit(_round, key, x, share))
             for relaxed, x in distinct(optima)[:N_ROUNDED]
@@ -441,6 +460,7 @@ def best_known(
     value, settings, relaxed = min(results, key=lambda result: result[0])
     found = np.array([optimum[0] for optimum in optima])
     net = load_case(name).net()
+    is_shipped = "shipped" in json.loads((DATA / f"{name.split('-')[0]}.json").read_text())
     return {
         "objectives": [objective],
         "controls": list(groups),
@@ -448,20 +468,26 @@ def best_known(
         "status": "best found",
         "relaxation_value": round(relaxed, 8),
         "method": (
-            f"power-flow NLP with continuous taps, Ipopt (casadi {version('casadi')}), {starts} "
-            f"random starts (seeds 0..{starts - 1}): {len(found)} converged, median "
-            f"{np.median(found):.6f}, worst {found.max():.6f} MW; taps of the best rounded at once "
-            f"and in batches with the rest solved again, evaluated with pandapower.runpp; "
+            f"power-flow NLP with continuous taps, Ipopt (casadi {version('casadi')}), the base "
+            f"case and {starts} random starts (seeds 0..): {len(found)} converged, median "
+            f"{np.median(found):.6f}, worst {found.max():.6f} MW, median {np.median(seconds):.2g} "
+            f"s of processor time each; taps of the best rounded at once and in batches with the "
+            f"rest solved again, evaluated with pandapower.runpp; "
             f"{datetime.date.today().isoformat()}"
         ),
         "settings": {
-            f"{table}.{column}": {
-                net[table].name[index]: int(v) if column == "tap_pos" else v
-                for index, v in values.items()
-            }
+            f"{table}.{column}": _written(net[table], column, values, by_name=not is_shipped)
             for (table, column), values in settings.items()
         },
     }
+
+
+def _written(table: pd.DataFrame, column: str, values: dict[int, float], *, by_name: bool) -> Any:
+    """Values as data files have them: by name, or for a net that pandapower ships as a list."""
+    whole = {i: int(v) if column == "tap_pos" else v for i, v in values.items()}
+    if by_name:
+        return {table["name"][i]: v for i, v in whole.items()}
+    return [whole.get(i) for i in table.index]
 
 
 def dumps(entries: list[dict[str, Any]]) -> str:

@@ -50,6 +50,8 @@ CASES: dict[str, str] = {
     "ieee118": "IEEE 118 buses, 77 variables, voltages 0.94 .. 1.06 pu",
     "ieee118-v1.10": "IEEE 118 buses, 77 variables, voltages 0.95 .. 1.10 pu",
     "ieee300": "IEEE 300 buses, 212 variables, voltages 0.94 .. 1.06 pu",
+    "pegase1354": "PEGASE 1,354 buses, 494 variables, voltages 0.9 .. 1.1 pu",
+    "pegase9241": "PEGASE 9,241 buses, 2,764 variables, voltages 0.9 .. 1.1 pu",
     "case16": "Civanlar 16 buses, three feeders with a source each, 3 normally open branches",
     "case33bw": "Baran-Wu 33 buses, 5 normally open branches",
     "case33mg": "33 buses with the other impedance of branch 7-8, 5 normally open branches",
@@ -176,9 +178,12 @@ class Case:
     def net(self) -> pandapowerNet:
         """A fresh net of the base case; bus indices are the published bus numbers."""
         from gridproblems.cases._build import build_feeder, build_net
+        from gridproblems.cases._shipped import build_shipped
         from gridproblems.cases._standard_types import build_from_types
 
         data = _network(self.name)
+        if "shipped" in data:
+            return build_shipped(data, title=self.title)
         if "profiles" in data:
             return build_from_types(data, title=self.title)
         if "normally_open" in data:
@@ -286,16 +291,20 @@ def _settings(
 
     Args:
         data, case: The data file, and what it holds of the case.
-        settings: ``{"trafo.tap_pos": {"4-1": 11100}}``, or ``{"open": [7, 9]}``: the branches of
-            a feeder that are open while all others are closed.
+        settings: ``{"trafo.tap_pos": {"4-1": 11100}}``, of a net that pandapower ships a list with
+            the values of all elements, None for those without; or ``{"open": [7, 9]}``: the
+            branches of a feeder that are open while all others are closed.
     """
     if "open" in settings:
         n_branches = len(data["tables"]["branch"]["rows"])
         closed = {line: float(line + 1 not in settings["open"]) for line in range(n_branches)}
         return {("line", "in_service"): closed}
-    index = _index_by_name(_tables(data, case))
+    index = {} if "shipped" in data else _index_by_name(_tables(data, case))
     result: dict[tuple[str, str], dict[int, float]] = {}
     for name, values in settings.items():
         table, column = name.split(".")
-        result[table, column] = {index[table][e]: value for e, value in values.items()}
+        if isinstance(values, list):
+            result[table, column] = {i: v for i, v in enumerate(values) if v is not None}
+        else:
+            result[table, column] = {index[table][e]: value for e, value in values.items()}
     return result
