@@ -205,7 +205,7 @@ class Evaluation:
             names += one.names
             kinds += one.kinds
         for own, _ in self.of_blocks:
-            measures += [Measure()] * len(own.names)
+            measures += own.measures or (Measure(),) * len(own.names)
             names += own.names
             kinds += own.kinds
         #: The entries of G but the first, before they are aggregated.

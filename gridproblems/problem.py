@@ -28,6 +28,7 @@ from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.controls.block import Shown, concatenated, together
 from gridproblems.controls.direct import checked_mapping
 from gridproblems.controls.joint import DecodedSettings, Joint
+from gridproblems.controls.over_time import limit_over_time, split_limits
 from gridproblems.controls.profiles import ProfileBlock
 from gridproblems.controls.variables import Variable
 from gridproblems.engines import Engine
@@ -84,7 +85,8 @@ class GridProblem(ElementwiseProblem):
             situations otherwise, in words ``"p_loss_kw:cvar:0.95"``, or callables of (settings,
             state) that get one candidate at a time; one or several, all minimised.
         limits: Limits of the grid by name; what is not named holds as in the grid's own tables,
-            None takes a limit away, and `Chance` lets it hold in a share of the situations. For
+            None takes a limit away, and `Chance` lets it hold in a share of the situations.
+            Limits over time (`OVER_TIME`) hold for what the controls set from hour to hour. For
             situations of a group of their own, such as outages, the same limits hold unless
             ``emergency_limits`` overrides them.
         emergency_limits: As ``limits``, for outages.
@@ -150,7 +152,9 @@ class GridProblem(ElementwiseProblem):
         # on the grid as given: situations, then what controls add, then what they set
         self.situations = Situations([axis.bind(self.grid) for axis in axes_of(situations)])
         parts = parts_of(controls)
+        of_grid, in_time = split_limits(limits or {}, emergency_limits or {})
         blocks = blocks_of(parts, periods or {}, self.grid, self.situations)
+        limit_over_time(blocks, in_time, self.situations, self.grid)
         self.joint = Joint(blocks, self.situations, self.grid)
         self._known = self.grid.objectives_in(self.situations)
         self.base_settings = self.grid.present_settings(self.joint)
@@ -167,7 +171,7 @@ class GridProblem(ElementwiseProblem):
                 f"{self.name}: the power flow of the base case {why}; check the net, or pass "
                 "require_base_solution=False if only the candidates have to"
             )
-        self.limits, more = self._limits(limits or {}, emergency_limits or {}, every_situation)
+        self.limits, more = self._limits(of_grid, emergency_limits or {}, every_situation)
         self.objectives: tuple[AnyObjective, ...] = tuple(
             self._objective(given) for given in listed_argument("objectives", objectives)
         )
@@ -191,6 +195,7 @@ class GridProblem(ElementwiseProblem):
             "periods": dict(periods or {}),
             "every_situation": every_situation,
             "constraints": tuple(constraints),
+            **in_time,
         }
         self.constraint_names = self.evaluation.constraint_names
         self.counts = self.evaluation.counts

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridproblems.constraints import Measure
 from gridproblems.controls.variables import Variable
 from gridproblems.situations import Situations
 from gridproblems.state import Field, FloatArray, GridState, Settings, SettingsMapping
@@ -107,12 +108,14 @@ class BlockConstraint:
             where <= 0.
         slopes: Of the entries by the vectors, shape (n, n_entries, n_var); None: differences of
             the function tell.
+        measures: What the entries mean in physical units; without any they count as they are.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     function: Callable[[FloatArray], FloatArray]
     slopes: Callable[[FloatArray], FloatArray] | None = None
+    measures: tuple[Measure, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pandapower.auxiliary import pandapowerNet
 from gridproblems._names import with_nearest
 from gridproblems._warn import warn_user
 from gridproblems.constraints import Chance, Limit
+from gridproblems.controls.over_time import OVER_TIME
 from gridproblems.errors import MissingLimits
 from gridproblems.nets.network import loading_limits, voltage_limits
 
@@ -55,7 +56,7 @@ def check_limits(limits: Any, known: Collection[str]) -> dict[str, Any]:
                 able = ", ".join(n for n in known if n in _OF_QUANTITY)
                 raise ValueError(f"limits: {name}: has no chance; known with one: {able}")
             value = value.limit
-        if value is not None:
+        if value is not None and name not in OVER_TIME:  # of what controls do, checked there
             _check_limit(name, value)
     return dict(limits)
 

@@ -17,6 +17,7 @@ from gridproblems._names import with_nearest
 from gridproblems.cases import Case
 from gridproblems.constraints import Constraint, Limit
 from gridproblems.controls.block import Shown
+from gridproblems.controls.over_time import OVER_TIME
 from gridproblems.engines import Engine
 from gridproblems.engines.choice import choose_engine
 from gridproblems.engines.reference import (
@@ -54,6 +55,7 @@ NET_LIMITS = (
     "ext_grid_p_mw",
     "ext_grid_q_mvar",
     "radial",
+    *OVER_TIME,
 )
 
 #: Tables that controls put into a net that `apply` gives; those of an earlier one are left out.
