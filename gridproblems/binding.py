@@ -11,13 +11,11 @@ import numpy as np
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._arguments import shown
-from gridproblems._names import with_nearest
-from gridproblems.cases import CASES
 from gridproblems.controls import CONTROLS
 from gridproblems.controls.block import Block
 from gridproblems.controls.direct import FixedBlock
-from gridproblems.feeders import FEEDERS, Feeder
-from gridproblems.grids import FeederGrid, NetGrid
+from gridproblems.feeders import FEEDERS, Feeder, check_grid_name
+from gridproblems.grids.net import NetGrid
 from gridproblems.objectives import Objective
 from gridproblems.situations import Situations
 from gridproblems.words import part_of
@@ -37,14 +35,10 @@ def grid_of(given: Any) -> Any:
     if not isinstance(given, (str, Path, Feeder, pandapowerNet)):
         raise ValueError(f"grid: expected a case, feeder, net, file or grid, got {shown(given)}")
     if isinstance(given, Feeder) or str(given) in FEEDERS or str(given).lower().endswith(".dss"):
+        from gridproblems.grids.feeder import FeederGrid
+
         return FeederGrid(given)
-    known = [*CASES, *FEEDERS]
-    is_name = isinstance(given, str) and not Path(given).suffix and not Path(given).exists()
-    if is_name and given not in known:
-        raise ValueError(
-            f"grid: no case or feeder is called {with_nearest(str(given), known)}; or pass a net, "
-            "a Feeder, or the path of a pandapower JSON or OpenDSS file"
-        )
+    check_grid_name(given)
     return NetGrid(given)
 
 

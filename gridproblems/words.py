@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from gridproblems._arguments import check_arguments
-from gridproblems._names import lookup
-from gridproblems.constraints import Chance
+from gridproblems._names import lookup, with_nearest
 
+if TYPE_CHECKING:
+    from gridproblems.constraints import Chance
+
+#: The problem made of parts, for which no task needs to be named.
+GRID = "grid"
+#: Arguments that are lists of words.
+LISTS = ("objectives", "controls", "regulators", "capacitors")
 _OPENING, _CLOSING = "([{", ")]}"
 _NAMED = {"none": None, "true": True, "false": False}
 _LIMIT = "such as vm_pu=0.95,1.05 or loading_percent=100"
@@ -53,6 +58,8 @@ def part_of(kind: str, text: str, registry: Mapping[str, Callable[..., Any]]) ->
     Raises:
         ValueError: An unknown name or argument, or a value that cannot be.
     """
+    from gridproblems._arguments import check_arguments
+
     name, *words = split(text, ":")
     make = lookup(kind, name.strip(), registry)
     args: list[Any] = []
@@ -111,6 +118,8 @@ def limits_of(pairs: Iterable[str], option: str = "limits ") -> dict[str, Any]:
 
 
 def _chance(text: str) -> Chance:
+    from gridproblems.constraints import Chance
+
     _, share, *limit = text.split(":")
     if len(limit) > 1:
         raise ValueError(text)
@@ -122,6 +131,23 @@ def _limit(text: str) -> Any:
         return _NAMED[text.lower()]
     values = [float(part) for part in text.split(",")]
     return values[0] if len(values) == 1 else values
+
+
+def from_words(name: str, text: str) -> Any:
+    """An argument that is a list of words, or limits; other texts stay as they are.
+
+    Args:
+        name: Of the argument.
+        text: ``"switching,units:dg:3"``, or of limits ``"vm_pu=0.95,1.05;loading_percent=100"``.
+
+    Raises:
+        ValueError: Limits that are none.
+    """
+    if name in LISTS:
+        return tuple(listed(text))
+    if name in ("limits", "emergency_limits"):
+        return limits_of(split(text, ";"), f"{name}: ")
+    return text
 
 
 def value_of(text: str) -> Any:
@@ -136,3 +162,60 @@ def value_of(text: str) -> Any:
         return text.strip()
     except RecursionError:
         raise ValueError(f"{text[:40]!r}...: too deep") from None
+
+
+def named_options(spec: str) -> tuple[str, dict[str, Any]]:
+    """``name?key=value&key=value`` as the name and the options.
+
+    Raises:
+        ValueError: An option without a name or an equals sign.
+    """
+    name, _, text = spec.partition("?")
+    options: dict[str, Any] = {}
+    for pair in text.split("&") if text else ():
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"{spec!r}: expected name?option=value&..., got {pair!r}")
+        try:
+            found = value_of(value)
+            options[key] = from_words(key, found) if isinstance(found, str) else found
+        except ValueError as error:
+            raise ValueError(f"{spec[:60]!r}: {key}: {error}") from None
+    return name, options
+
+
+def task_and_case(spec: str) -> tuple[str, str, dict[str, Any]]:
+    """The parts of ``task:case?option=value&...``.
+
+    Raises:
+        ValueError: No task or no case, or what `named_options` refuses.
+    """
+    name, options = named_options(spec)
+    task, colon, case = name.partition(":")
+    if not (task and colon and case):
+        raise ValueError(f"problem {spec!r}: expected task:case, for example orpd:ieee39")
+    return task, case, options
+
+
+def check_options(
+    task: str, arguments: Mapping[str, Any], known: Sequence[str], tasks: Iterable[str]
+) -> None:
+    """Refuses arguments that a task has not, and a problem of parts without controls.
+
+    Args:
+        task: Its name.
+        arguments: What is given to it.
+        known: Its arguments.
+        tasks: Names of all tasks.
+
+    Raises:
+        ValueError: The message has the nearest known name.
+    """
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"{task} has no option {with_nearest(name, known)}")
+    if task == GRID and not arguments.get("controls"):
+        raise ValueError(
+            "controls: a problem without a task needs some, such as switching or units:dg:3; "
+            f"controls and tasks: gridproblems list (tasks: {', '.join(tasks)})"
+        )

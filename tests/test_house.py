@@ -59,7 +59,7 @@ ABOVE = {
     "gridproblems.evaluation": ("gridproblems.grids", "gridproblems.problem", "pymoo"),
     "gridproblems.problem": ("gridproblems.tasks", "gridproblems.study", "gridproblems.cli"),
     "gridproblems.tasks": ("gridproblems.study", "gridproblems.cli", "pymoo"),
-    "gridproblems.study": ("gridproblems.cli", "gridproblems.cli_study"),
+    "gridproblems.study": ("gridproblems.cli",),
 }
 
 

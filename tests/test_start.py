@@ -27,8 +27,8 @@ runpy.run_module("gridproblems", run_name="__main__", alter_sys=True)
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("pandapower", ["list"]),
-        ("gridproblems.cli_study", ["list"]),
+        ("pandapower", ["solve", "orpd", "--case", "ieee14", "--out", "{folder}"]),
+        ("gridproblems.cli.studies", ["list"]),
         ("algorithms", ["solve", "orpd", "--case", "ieee14", "--out", "{folder}"]),
     ],
 )

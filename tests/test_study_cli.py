@@ -26,7 +26,8 @@ from matplotlib.figure import Figure
 from study_files import facts, finished, results
 from typer.testing import CliRunner
 
-from gridproblems import PROBLEMS, GridProblem, cli_study
+from gridproblems import PROBLEMS, GridProblem
+from gridproblems.cli import studies
 from gridproblems.controls import Switching, Units
 from gridproblems.situations import Scenarios
 from gridproblems.study import Results, Study
@@ -41,7 +42,7 @@ from gridproblems.study.store import RunKey, Store
 from gridproblems.study.written import harmless
 
 app = typer.Typer(pretty_exceptions_enable=False)
-for command in (cli_study.compare, cli_study.report, cli_study.export):
+for command in (studies.compare, studies.report, studies.export):
     app.command()(command)
 
 PNG = b"\x89PNG"
@@ -157,7 +158,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_without_plotly_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_study, "find_spec", lambda name: None)
+    monkeypatch.setattr(studies, "find_spec", lambda name: None)
     result = compared(tmp_path)
     assert result.exit_code == 2
     assert "pip install 'gridproblems[report]'" in result.stderr
@@ -189,7 +190,7 @@ def test_runs_that_failed_are_exit_code_1(tmp_path: Path, monkeypatch: pytest.Mo
 def test_ctrl_c_reports_what_is_there_and_is_exit_code_130(tmp_path: Path) -> None:
     script = tmp_path / "cli.py"
     script.write_text(
-        "import typer\nfrom gridproblems.cli_study import compare\ntyper.run(compare)\n"
+        "import typer\nfrom gridproblems.cli.studies import compare\ntyper.run(compare)\n"
     )
     out = tmp_path / "out"
     with subprocess.Popen(

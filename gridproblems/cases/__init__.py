@@ -32,6 +32,7 @@ __all__ = [
     "KnownFront",
     "Published",
     "SettingsByElement",
+    "check_case_name",
     "load_case",
 ]
 
@@ -197,6 +198,24 @@ class Case:
             generator_vm_pu=case["vm_pu"]["gen"],
             load_vm_pu=case["vm_pu"]["load"],
         )
+
+
+def check_case_name(name: Any) -> None:
+    """Refuses a text that is neither a packaged case nor looks like a file.
+
+    Raises:
+        ValueError: The nearest known name is suggested.
+    """
+    if is_bare_name(name) and name not in CASES:
+        raise ValueError(
+            f"case: no case is called {with_nearest(name, CASES)}; or pass a pandapower net or "
+            "the path of its JSON file"
+        )
+
+
+def is_bare_name(given: Any) -> bool:
+    """Whether this is a text that can be no path: without suffix, and no such file is there."""
+    return isinstance(given, str) and not Path(given).suffix and not Path(given).exists()
 
 
 def load_case(name: str) -> Case:

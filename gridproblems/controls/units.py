@@ -367,7 +367,7 @@ class UnitBlock(Block):
     no_periods = "units stay where they are, and storages have a value for every snapshot"
     objective_methods: Mapping[str, str] = {"unit_cost_eur_per_year": "EUR/a"}
     searches: Mapping[str, BlockSearch] = {
-        HOSTING_CAPACITY.name: HOSTING_CAPACITY,
+        "hosting_capacity_mw": HOSTING_CAPACITY,
     }
 
     def __init__(

@@ -40,7 +40,7 @@ def choose_engine(
         return engine, name, "chosen by the caller"
     rows = np.unique(np.linspace(0, len(base.rows) - 1, _MAX_CHECKED).astype(int))
     checked = Settings(base.fields, base.rows[rows])
-    expected = ReferenceEngine(net).solve(checked)
+    expected = ReferenceEngine(net, for_many=False).solve(checked)
     notes = []
     for candidate, engine_class in ENGINES.items():
         try:

@@ -54,10 +54,12 @@ NO_SOLUTION = (LoadflowNotConverged, UserWarning)
 def runpp_options(net: pandapowerNet) -> dict[str, Any]:
     """Options of every power flow of this package: pandapower's own Newton, tight tolerance.
 
-    Other options are those in ``net.user_pf_options``, as in any ``runpp``.
+    Without pandapower's compiled loops, which every process compiles anew (3 to 5 s) to save a
+    fifth of a power flow. Other options are those in ``net.user_pf_options``, as in any ``runpp``.
     """
     return {
         "lightsim2grid": False,
+        "numba": False,
         # pandapower compares it with mismatches in p.u. of sn_mva
         "tolerance_mva": tolerance_mva(net) / float(net.sn_mva),
         "max_iteration": max_iterations(net),
@@ -192,14 +194,17 @@ class ReferenceEngine:
 
     Args:
         net: The base case; it is copied and never changed.
+        for_many: Whether compiling pandapower's loops is worth the time, as for a run.
     """
 
     releases_gil = False
 
-    def __init__(self, net: pandapowerNet) -> None:
+    def __init__(self, net: pandapowerNet, for_many: bool = True) -> None:
         self._net = copy.deepcopy(net)
         self._layout = layout_of(net)
         self._options = runpp_options(net)
+        if for_many:
+            del self._options["numba"]  # as in the net's own options, else compiled
 
     def solve(self, settings: Settings) -> GridState:
         """Solves the base case with these settings, one power flow after the other."""

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gridproblems._names import with_nearest
+from gridproblems.cases import CASES, is_bare_name
 from gridproblems.feeders._script import Command, read_script
 from gridproblems.feeders._tables import commands_of_tables
 
-__all__ = ["FEEDERS", "Command", "Feeder", "load_feeder"]
+__all__ = [
+    "FEEDERS",
+    "Command",
+    "Feeder",
+    "check_feeder_name",
+    "check_grid_name",
+    "load_feeder",
+]
 
 DATA = Path(__file__).parent / "data"
 
@@ -49,6 +58,33 @@ class Feeder:
                 object.__setattr__(self, name, getattr(packaged, name))
 
 
+def check_feeder_name(name: str) -> None:
+    """Refuses what is neither a packaged feeder nor the path of a master file.
+
+    Raises:
+        ValueError: The nearest known name is suggested.
+    """
+    if name not in FEEDERS and Path(name).suffix.lower() != ".dss":
+        raise ValueError(
+            f"feeder: no feeder is called {with_nearest(name, FEEDERS)}; "
+            "or give the path of a .dss file"
+        )
+
+
+def check_grid_name(given: Any) -> None:
+    """Refuses a text that is no packaged case or feeder and does not look like a file.
+
+    Raises:
+        ValueError: The nearest known name is suggested.
+    """
+    known = [*CASES, *FEEDERS]
+    if is_bare_name(given) and given not in known:
+        raise ValueError(
+            f"grid: no case or feeder is called {with_nearest(given, known)}; or pass a net, "
+            "a Feeder, or the path of a pandapower JSON or OpenDSS file"
+        )
+
+
 def load_feeder(feeder: str | Path, trust: bool = False) -> Feeder:
     """A packaged feeder, or that of a master file.
 
@@ -66,10 +102,6 @@ def load_feeder(feeder: str | Path, trust: bool = False) -> Feeder:
     if name in FEEDERS:
         commands_of_file = read_script(DATA / name / "master.dss", trust=False)
         return Feeder(name, FEEDERS[name], commands_of_file, True)
+    check_feeder_name(name)
     path = Path(feeder)
-    if path.suffix.lower() != ".dss":
-        raise ValueError(
-            f"feeder: no feeder is called {with_nearest(name, FEEDERS)}; "
-            "or give the path of a .dss file"
-        )
     return Feeder(path.stem, str(path), read_script(path, trust), trust)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from gridproblems.grids.feeder import FeederGrid
-from gridproblems.grids.net import NetGrid
+from typing import TYPE_CHECKING
+
+from gridproblems._lazy import lazily
+
+if TYPE_CHECKING:
+    from gridproblems.grids.feeder import FeederGrid
+    from gridproblems.grids.net import NetGrid
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "gridproblems.grids.feeder": ("FeederGrid",),
+            "gridproblems.grids.net": ("NetGrid",),
+        },
+    )
 
 __all__ = ["FeederGrid", "NetGrid"]

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
-from gridproblems._names import with_nearest
 from gridproblems._warn import warn_user
-from gridproblems.cases import CASES, Case, load_case
+from gridproblems.cases import CASES, Case, check_case_name, load_case
 from gridproblems.constraints import Limit, Radial
 from gridproblems.nets.net_check import check_net
 from gridproblems.nets.net_json import read_net
@@ -89,11 +88,7 @@ def net_of_case(case: str | Path | pandapowerNet) -> tuple[pandapowerNet, Case |
     if isinstance(case, str) and case in CASES:
         packaged = load_case(case)
         return packaged.net(), packaged
-    if isinstance(case, str) and not Path(case).suffix and not Path(case).exists():
-        raise ValueError(
-            f"case: no case is called {with_nearest(case, CASES)}; or pass a pandapower net or "
-            "the path of its JSON file"
-        )
+    check_case_name(case)
     net = load_net(case)
     check_net(net)
     if not net.name and not isinstance(case, pandapowerNet):

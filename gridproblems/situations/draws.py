@@ -9,9 +9,6 @@ from numbers import Integral, Real
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import stats
-from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 
 from gridproblems._arguments import shown
 from gridproblems.state import FloatArray
@@ -45,17 +42,23 @@ class Named:
 
 
 def _normal(mean: float, std: float) -> Distribution:
+    from scipy import stats
+
     _above("std", std)
     return _of_scipy(stats.norm(mean, std))
 
 
 def _uniform(low: float, high: float) -> Distribution:
+    from scipy import stats
+
     _above("high - low", high - low)
     return _of_scipy(stats.uniform(low, high - low))
 
 
 def _lognormal(mean: float, std: float) -> Distribution:
     """By mean and standard deviation of the value: ``sigma^2 = ln(1 + (std / mean)^2)``."""
+    from scipy import stats
+
     _above("mean", mean)
     _above("std", std)
     variance = math.log1p((std / mean) ** 2)
@@ -63,6 +66,8 @@ def _lognormal(mean: float, std: float) -> Distribution:
 
 
 def _beta(a: float, b: float, low: float = 0.0, high: float = 1.0) -> Distribution:
+    from scipy import stats
+
     _above("a", a)
     _above("b", b)
     _above("high - low", high - low)
@@ -177,6 +182,8 @@ class Draws:
         Raises:
             ValueError: Correlations that no variables can have together.
         """
+        from scipy.special import ndtr, ndtri
+
         correlation = self._matrix(sizes)
         shares = _METHODS[self.method](self.n, len(correlation), self.seed)
         shares = np.clip(shares, _LEAST, 1.0 - _LEAST)
@@ -224,11 +231,15 @@ def _root(correlation: FloatArray) -> FloatArray:
 
 
 def _latin(n: int, n_variables: int, seed: int) -> FloatArray:
+    from scipy.stats import qmc
+
     return np.asarray(qmc.LatinHypercube(n_variables, rng=np.random.default_rng(seed)).random(n))
 
 
 def _sobol(n: int, n_variables: int, seed: int) -> FloatArray:
     """The first n of the next power of two points."""
+    from scipy.stats import qmc
+
     sampler = qmc.Sobol(n_variables, rng=np.random.default_rng(seed))
     return np.asarray(sampler.random_base2(math.ceil(math.log2(n)))[:n])
 

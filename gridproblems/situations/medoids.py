@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from gridproblems.state import FloatArray
 
@@ -40,6 +39,8 @@ def k_medoids(points: FloatArray, weight: FloatArray, k: int) -> tuple[IntArray,
         Rows of the medoids in rising order (k,), and for each point the place of its medoid among
         them (n,).
     """
+    from scipy.spatial.distance import cdist
+
     random = np.random.default_rng(0)
     samples = [np.arange(len(points))]
     if len(points) > _MOST:

@@ -12,8 +12,8 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
 from gridproblems._names import lookup
-from gridproblems.specification import LISTS, NONSENSE, from_words, problem_named
-from gridproblems.words import value_of
+from gridproblems.specification import NONSENSE, problem_named
+from gridproblems.words import LISTS, named_options, task_and_case
 
 MakeProblem = Callable[[], Problem]
 MakeAlgorithm = Callable[[Problem, int], Algorithm]
@@ -41,10 +41,7 @@ def problem_of(spec: str | bytes) -> Problem:
         if not isinstance(made, Problem):
             raise ValueError(f"problems: expected callables that make pymoo problems, got {made!r}")
         return made
-    name, options = _parsed(spec)
-    task, colon, case = name.partition(":")
-    if not (task and colon and case):
-        raise ValueError(f"problem {spec!r}: expected task:case, for example orpd:ieee39")
+    task, case, options = task_and_case(spec)
     try:
         return problem_named(task, case, options)
     except ValueError as error:
@@ -100,7 +97,7 @@ def name_and_parameters(spec: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: A parameter without a name or an equals sign.
     """
-    name, parameters = _parsed(spec)
+    name, parameters = named_options(spec)
     return name, {k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()}
 
 
@@ -137,7 +134,7 @@ def described(spec: ProblemSpec) -> str:
         return OBJECT
     if not isinstance(spec, str):
         return CALLABLE
-    name, options = _parsed(spec)
+    name, options = named_options(spec)
     listed = (f"{key}={_written(key, options[key])}" for key in sorted(options))
     return "&".join([name, *listed]).replace("&", "?", 1)
 
@@ -167,23 +164,3 @@ def by_name(kind: str, specs: Mapping[str, Any] | Iterable[Any]) -> dict[str, An
         if isinstance(spec, Algorithm if kind == "problems" else Problem):
             raise ValueError(f"{kind} {name!r}: expected one of the {kind}, got {spec!r}")
     return {str(name): spec for name, spec in specs.items()}
-
-
-def _parsed(spec: str) -> tuple[str, dict[str, Any]]:
-    """``name?key=value&key=value`` as the name and the options.
-
-    Raises:
-        ValueError: An option without a name or an equals sign.
-    """
-    name, _, text = spec.partition("?")
-    options: dict[str, Any] = {}
-    for pair in text.split("&") if text else ():
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise ValueError(f"{spec!r}: expected name?option=value&..., got {pair!r}")
-        try:
-            found = value_of(value)
-            options[key] = from_words(key, found) if isinstance(found, str) else found
-        except ValueError as error:
-            raise ValueError(f"{spec[:60]!r}: {key}: {error}") from None
-    return name, options

@@ -1,8 +1,7 @@
-"""Command line: ``gridproblems list``, ``solve``, ``compare``, ``report`` and ``export``."""
+"""Command line: ``gridproblems solve``."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -17,21 +16,15 @@ from rich.table import Table
 
 from gridproblems import _start
 from gridproblems._names import lookup
-from gridproblems.cli_errors import one_line_errors
-from gridproblems.cli_study import compare, export, report
+from gridproblems.cli.errors import one_line_errors
+from gridproblems.cli.names import check_algorithm, check_problem
+from gridproblems.words import limits_of, listed, value_of
 
 if TYPE_CHECKING:
     from pymoo.core.algorithm import Algorithm
 
     from gridproblems._results import Run
     from gridproblems.problem import GridProblem
-
-app = typer.Typer(
-    help="Power-grid optimisation problems for pymoo.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
 INTERRUPTED = 130
 MAX_SETTINGS = 40
@@ -52,74 +45,6 @@ WORDS = {
 }
 
 
-_start.loaded()
-app.command()(compare)
-app.command()(report)
-app.command()(export)
-
-
-@app.callback()
-def main() -> None:
-    """Power-grid optimisation problems for pymoo."""
-
-
-@app.command("list")
-def list_everything() -> None:
-    """Tasks, cases, feeders, algorithms, controls, situations, objectives and engines."""
-    from algorithms import ALGORITHMS
-    from gridproblems import PROBLEMS
-    from gridproblems.cases import CASES, load_case
-    from gridproblems.controls import CONTROLS
-    from gridproblems.engines import ENGINES
-    from gridproblems.feeders import FEEDERS
-    from gridproblems.situations import SITUATIONS
-
-    console = Console()
-    console.print(_two_columns("task", {name: _summary(task) for name, task in PROBLEMS.items()}))
-    cases = Table("case", "network", "best known")
-    for name in CASES:
-        case = load_case(name)
-        known = [
-            f"{', '.join(best.objectives)} {best.value:.4f}, {best.status}"
-            for best in case.best_known
-            if set(best.controls) == set(case.controls)
-        ]
-        cases.add_row(name, case.title, "\n".join(known))
-    console.print(cases)
-    console.print(_two_columns("feeder", FEEDERS))
-    console.print(_two_columns("algorithm", {n: _summary(a) for n, a in ALGORITHMS.items()}))
-    console.print(_two_columns("control", {n: _summary(c) for n, c in CONTROLS.items()}))
-    console.print(_two_columns("situation", {n: _summary(s) for n, s in SITUATIONS.items()}))
-    console.print(_two_columns("objective", _objectives()))
-    console.print(_two_columns("engine", {n: _summary(e) for n, e in ENGINES.items()}))
-
-
-def _objectives() -> dict[str, str]:
-    """What every objective is, its unit, how it is reduced over time, and who has it."""
-    from gridproblems.controls.switching import SwitchingBlock
-    from gridproblems.controls.units import UnitBlock
-    from gridproblems.grids.feeder import OF_FEEDERS, FeederQuantities
-    from gridproblems.objectives import OBJECTIVES
-
-    found = {}
-    for name, objective in OBJECTIVES.items():
-        unit = f" [{objective.unit}]" if objective.unit else ""
-        what = f"{_without_unit(_summary(objective.quantity))}{unit}, {objective.over_time} in time"
-        found[name] = f"{what} (nets{' and feeders' if name in OF_FEEDERS else ''})"
-    for block in (SwitchingBlock, UnitBlock):
-        own = {name: getattr(block, name) for name in block.objective_methods}
-        own |= {name: search.function for name, search in block.searches.items()}
-        found |= {name: f"{_summary(f)} ({block.kind})" for name, f in own.items()}
-    for name, method in OF_FEEDERS.items():
-        found.setdefault(name, f"{_summary(getattr(FeederQuantities, method))} (feeders)")
-    return found
-
-
-def _without_unit(text: str) -> str:
-    return text.partition(" [")[0]
-
-
-@app.command()
 def solve(
     case: Annotated[
         str,
@@ -186,7 +111,7 @@ def solve(
 
     Ctrl-C ends the run early; everything is written for the best so far.
     """
-    with one_line_errors(debug), _Interrupt() as interrupt:
+    with one_line_errors(debug):
         options = {
             "objectives": _words(objectives),
             "controls": _words(controls),
@@ -196,21 +121,25 @@ def solve(
         }
         options = {name: value for name, value in options.items() if value is not None}
         further = _options(option or [])
-        problem = _problem(task, case, options, further, jobs)
-        optimiser = _algorithm(algorithm, problem, population)
+        check_problem(task, case, options, further)
+        check_algorithm(algorithm)
         from gridproblems._results import new_folder, write
         from gridproblems.outlook import outlook
 
-        case_name = Path(case).stem if Path(case).is_file() else case
-        folder = new_folder(out, f"{task}-{case_name}-{algorithm}-seed{seed}")
-        console = Console(quiet=quiet)
-        before = outlook(problem).lines
-        for line in before:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        run = _run(problem, optimiser, console, interrupt, task, case, algorithm, evals, seed)
-        run = replace(run, before=before, options={**options, **further})
-        with _no_interrupt():
-            result = write(run, folder)
+        _start.loaded()
+        with _Interrupt() as interrupt:
+            problem = _problem(task, case, options, further, jobs)
+            optimiser = _algorithm(algorithm, problem, population)
+            case_name = Path(case).stem if Path(case).is_file() else case
+            folder = new_folder(out, f"{task}-{case_name}-{algorithm}-seed{seed}")
+            console = Console(quiet=quiet)
+            before = outlook(problem).lines
+            for line in before:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            run = _run(problem, optimiser, console, interrupt, task, case, algorithm, evals, seed)
+            run = replace(run, before=before, options={**options, **further})
+            with _no_interrupt():
+                result = write(run, folder)
     _report(console, run, result)
     if quiet:
         typer.echo(folder)
@@ -235,9 +164,9 @@ def _problem(
     Raises:
         ValueError: The task is unknown, has no such option, or cannot use its value.
     """
-    from gridproblems import PROBLEMS
     from gridproblems.problem import arguments_of
     from gridproblems.specification import check_names, problem_named
+    from gridproblems.tasks.registry import PROBLEMS
 
     check_names(task, {**given, **further})
     parameters = arguments_of(PROBLEMS[task])
@@ -269,8 +198,6 @@ def _text(value: Any) -> str:
 
 def _limits(pairs: list[str]) -> dict[str, Any] | None:
     """What ``--limit`` says as the argument limits, None without."""
-    from gridproblems.words import limits_of
-
     return limits_of(pairs, "--limit ") or None
 
 
@@ -280,8 +207,6 @@ def _options(pairs: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: A pair without a name and an equals sign.
     """
-    from gridproblems.words import value_of
-
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -448,20 +373,7 @@ def _cell(value: Any) -> str:
 
 
 def _words(texts: list[str] | None) -> tuple[str, ...] | None:
-    from gridproblems.words import listed
-
     return tuple(listed(texts)) if texts else None
-
-
-def _summary(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
-
-
-def _two_columns(kind: str, rows: Mapping[str, str]) -> Table:
-    table = Table(kind, "")
-    for name, text in rows.items():
-        table.add_row(name, text.replace("[", r"\["))
-    return table
 
 
 class _Interrupt:

@@ -6,13 +6,17 @@ import re
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from gridproblems.cli_errors import one_line_errors
+from gridproblems import _start
+from gridproblems._names import lookup
+from gridproblems.cli.errors import one_line_errors
+from gridproblems.cli.names import check_study
+from gridproblems.study.ready import STUDIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,11 +113,9 @@ def report(
     """Write the report of a study from its stored runs: one HTML file."""
     with one_line_errors(debug):
         _check_plotly()
-        from gridproblems.study import Results
+        results = _results_of(folder)
         from gridproblems.study.report import write_report
 
-        results = Results(folder)
-        _tell(results)
         typer.echo(write_report(results, out or results.path.parent / REPORT, figures=figures))
 
 
@@ -129,11 +131,9 @@ def export(
 ) -> None:
     """Write the runs of a study for other programs."""
     with one_line_errors(debug):
-        from gridproblems.study import Results
+        results = _results_of(folder)
         from gridproblems.study.export import export_csv, export_ioh
 
-        results = Results(folder)
-        _tell(results)
         target = out or results.path.parent / format.value
         paths = (export_csv if format is Format.csv else export_ioh)(results, target)
         for path in paths:
@@ -154,19 +154,35 @@ def _study(
     Raises:
         ValueError: Neither problems nor a ready study, or both; an unknown name.
     """
-    from gridproblems._names import lookup
-    from gridproblems.study import Study
-    from gridproblems.study.ready import STUDIES
-
     if (ready is None) == (not problems):
         raise ValueError("expected problems, such as orpd:ieee39, or --study, not both")
     if ready is None:
         outside_brackets = r",(?![^\[]*\])"
         names = [name.strip() for name in re.split(outside_brackets, algorithms) if name.strip()]
-        return Study(path, problems, names, seeds, evals, timeout_s)
+        check_study(problems, names)
+        return _study_of(path, problems, names, seeds, evals, timeout_s)
     made = lookup("study", ready, STUDIES)
     limit_s = made.timeout_s if timeout_s is None else timeout_s
-    return Study(path, made.problems, made.algorithms, made.seeds, made.n_evals, limit_s)
+    return _study_of(path, made.problems, made.algorithms, made.seeds, made.n_evals, limit_s)
+
+
+def _study_of(path: Path, *arguments: Any) -> Study:
+    from gridproblems.study import Study
+
+    _start.loaded()
+    return Study(path, *arguments)
+
+
+def _results_of(folder: Path) -> Results:
+    path = folder / FILE if folder.is_dir() else folder
+    if not path.is_file():
+        raise FileNotFoundError(f"no study in {path}")
+    from gridproblems.study import Results
+
+    _start.loaded()
+    results = Results(folder)
+    _tell(results)
+    return results
 
 
 def _tell(results: Results) -> None:

@@ -1,0 +1,189 @@
+"""Names on the command line, checked before anything is loaded that takes seconds.
+
+The messages are those of the problems and studies themselves, which check again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gridproblems._declared import arguments, calls_in, names_in, places_in, takes_others, text_of
+from gridproblems._names import lookup, with_nearest
+from gridproblems.cases import check_case_name
+from gridproblems.feeders import FEEDERS, check_feeder_name, check_grid_name
+from gridproblems.words import GRID, check_options, named_options, split, task_and_case
+
+TASKS = "gridproblems.tasks.registry:PROBLEMS"
+ALGORITHMS = "algorithms.registry:ALGORITHMS"
+CONTROLS = "gridproblems.controls:CONTROLS"
+SITUATIONS = "gridproblems.situations:SITUATIONS"
+ENGINES = "gridproblems.engines:ENGINES"
+OBJECTIVES = "gridproblems.objectives:OBJECTIVES"
+#: What a control of that name becomes, where it has objectives of its own.
+BLOCKS = {
+    "switching": "gridproblems.controls.switching:SwitchingBlock",
+    "units": "gridproblems.controls.units:UnitBlock",
+    "placed_capacitors": "gridproblems.controls.placed_capacitors:PlacedCapacitorBlock",
+}
+#: Controls of tasks, where they have objectives of their own.
+OF_TASK = {"reconfiguration": ("switching",), "placement": ("units",)}
+
+
+def check_problem(
+    task: str, case: str, given: Mapping[str, Any], further: Mapping[str, Any]
+) -> None:
+    """Checks all names in a problem.
+
+    Args:
+        task: Its name.
+        case: Of a case or feeder, or a path.
+        given: Arguments in words: controls, situations, objectives, limits and engine.
+        further: Other arguments by name.
+
+    Raises:
+        ValueError: The message has the nearest known name.
+    """
+    tasks = places_in(TASKS)
+    known = arguments(lookup("task", task, tasks))[1:]
+    if "options" in known:
+        shared = arguments("gridproblems.problem:Options")
+        known = (*(name for name in known if name != "options"), *shared)
+    check_options(task, {**given, **further}, known, tasks)
+    {"regulators": check_feeder_name, GRID: check_grid_name}.get(task, check_case_name)(case)
+    is_feeder = task == "regulators" or case in FEEDERS or Path(case).suffix.lower() == ".dss"
+    _check_controls(task, given.get("controls") or ())
+    situations = given.get("situations")
+    if isinstance(situations, str):
+        for text in split(situations, "*"):
+            _check_part("situation", text, SITUATIONS)
+    _check_engine(given.get("engine", "auto"), is_feeder)
+    _check_objectives(task, given, is_feeder)
+    _check_limits(task, given.get("limits") or {}, is_feeder)
+    if "coding" in further:
+        encodings = names_in("gridproblems.controls.encodings:ENCODINGS")
+        if isinstance(further["coding"], str) and further["coding"] not in encodings:
+            named = with_nearest(further["coding"], encodings)
+            raise ValueError(f"encoding: unknown encoding {named}")
+
+
+def check_algorithm(name: str) -> None:
+    """Checks the name of an algorithm.
+
+    Raises:
+        ValueError: The message has the nearest known name.
+    """
+    lookup("algorithm", name, places_in(ALGORITHMS))
+
+
+def check_study(problems: Sequence[str], algorithms: Sequence[str]) -> None:
+    """Checks the names in specifications of problems and algorithms.
+
+    Raises:
+        ValueError: The message has the specification and the nearest known name.
+    """
+    for spec in problems:
+        task, case, options = task_and_case(spec)
+        try:
+            check_problem(task, case, options, options)
+        except ValueError as error:
+            raise ValueError(f"problem {spec!r}: {error}") from error
+    for spec in algorithms:
+        check_algorithm(named_options(spec)[0])
+
+
+def feeder_objectives() -> dict[str, str]:
+    """Objectives of feeders, and where they are declared."""
+    quantities = "gridproblems.grids.feeder:FeederQuantities"
+    table = "gridproblems.grids.feeder:OF_FEEDERS"
+    return {name: f"{quantities}.{text_of(table, name)}" for name in names_in(table)}
+
+
+def own_objectives(block: str) -> dict[str, str]:
+    """Objectives of a control itself, and where they are declared."""
+    found: dict[str, str] = {}
+    with suppress(ValueError):  # it has none of this kind
+        found |= {name: f"{block}.{name}" for name in names_in(f"{block}.objective_methods")}
+    with suppress(ValueError):
+        for name, search in places_in(f"{block}.searches").items():
+            _, _, function, *_ = calls_in(search)[0]
+            found[name] = function
+    return found
+
+
+def kind_of(block: str) -> str:
+    """What a block is called."""
+    return text_of(f"{block}.kind")
+
+
+def _check_part(kind: str, text: str, registry: str) -> None:
+    """Checks a part in words, see `gridproblems.words.part_of`."""
+    name, *words = split(text, ":")
+    place = lookup(kind, name.strip(), places_in(registry))
+    if takes_others(place):
+        return
+    known = arguments(place)
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if equals and key.strip().isidentifier() and key.strip() not in known:
+            raise ValueError(
+                f"{kind} {text!r}: got an unexpected keyword argument {key.strip()!r}; arguments: "
+                f"{', '.join(known) or 'none'}"
+            )
+
+
+def _check_controls(task: str, controls: Any) -> None:
+    words = (controls,) if isinstance(controls, str) else controls
+    groups = names_in("gridproblems.tasks.orpd:CONTROL_GROUPS")
+    for text in words:
+        if not isinstance(text, str):
+            continue
+        if task == GRID:
+            _check_part("control", text, CONTROLS)
+        elif task == "orpd" and text not in groups:
+            raise ValueError(f"controls: unknown group {with_nearest(text, groups)}")
+
+
+def _check_engine(name: Any, is_feeder: bool) -> None:
+    if not isinstance(name, str) or name == "auto":
+        return
+    known = ("auto", *places_in(ENGINES))
+    if is_feeder and name != "opendss":
+        raise ValueError(f"engine: {name!r} is none for feeders; known: auto, opendss")
+    if not is_feeder and name not in known:
+        raise ValueError(f"engine: unknown engine {with_nearest(name, known)}")
+
+
+def _check_objectives(task: str, given: Mapping[str, Any], is_feeder: bool) -> None:
+    objectives = given.get("objectives") or ()
+    if isinstance(objectives, str):
+        objectives = (objectives,)
+    controls = given.get("controls") or ()
+    words = [c.partition(":")[0].strip() for c in controls if isinstance(c, str)]
+    of_controls = words if task == GRID else OF_TASK.get(task, ())
+    known = list(feeder_objectives() if is_feeder else names_in(OBJECTIVES))
+    for control in of_controls:
+        known += own_objectives(BLOCKS[control]) if control in BLOCKS else ()
+    for text in objectives:
+        if isinstance(text, str) and text.partition(":")[0].strip() not in known:
+            named = with_nearest(text.partition(":")[0].strip(), known)
+            raise ValueError(f"objectives: unknown objective {named}")
+
+
+def _check_limits(task: str, limits: Any, is_feeder: bool) -> None:
+    if not isinstance(limits, Mapping):
+        return
+    known = names_in(
+        "gridproblems.grids.feeder:FEEDER_LIMITS"
+        if is_feeder
+        else "gridproblems.grids.net:NET_LIMITS"
+    )
+    if task == "reconfiguration":
+        known = tuple(name for name in known if name != "radial")
+    if task == "orpd":
+        known += names_in("gridproblems.tasks.orpd:SET_POINT_LIMITS")
+    for name in limits:
+        if name not in known:
+            raise ValueError(f"limits: unknown {with_nearest(str(name), known)}")
