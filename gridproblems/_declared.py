@@ -18,6 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
+
+class NotDeclared(Exception):
+    """A module declares no such thing, or not in a form that can be read here."""
+
+
 Definition: TypeAlias = ast.ClassDef | ast.FunctionDef
 
 
@@ -25,21 +30,27 @@ def names_in(where: str) -> tuple[str, ...]:
     """Keys of a dict, elements of a list or tuple, or first arguments of calls, as written.
 
     Raises:
-        ValueError: There is no such table, or its names are no plain text.
+        NotDeclared: There is no such table, or its names are no plain text.
     """
-    return tuple(_text(where, node) for node in _keys(where))
+    found: list[str] = []
+    for node in _keys(where):
+        if isinstance(node, ast.Starred):
+            found += names_in(_place_of(_split(where)[0], node.value))
+        else:
+            found.append(_text(where, node))
+    return tuple(found)
 
 
 def places_in(where: str) -> dict[str, str]:
     """Names of a dict of classes or functions, and where each is declared.
 
     Raises:
-        ValueError: There is no such dict.
+        NotDeclared: There is no such dict.
     """
     module, _ = _split(where)
     table = _assigned(where)
     if not isinstance(table, ast.Dict):
-        raise ValueError(f"{where}: expected a dict")
+        raise NotDeclared(f"{where}: expected a dict")
     pairs = zip(_keys(where), table.values, strict=True)
     return {_text(where, key): _place_of(module, value) for key, value in pairs}
 
@@ -50,7 +61,7 @@ def calls_in(where: str) -> list[tuple[str, ...]]:
     Texts as they are, names as places.
 
     Raises:
-        ValueError: There is no such table.
+        NotDeclared: There is no such table.
     """
     module, _ = _split(where)
     return [
@@ -65,7 +76,7 @@ def text_of(where: str, key: str | None = None) -> str:
     """A text as it is assigned, or that of a key in a dict.
 
     Raises:
-        ValueError: There is none.
+        NotDeclared: There is none.
     """
     node = _assigned(where)
     if key is None:
@@ -74,14 +85,14 @@ def text_of(where: str, key: str | None = None) -> str:
         for found, value in zip(node.keys, node.values, strict=True):
             if isinstance(found, ast.Constant) and found.value == key:
                 return _text(where, value)
-    raise ValueError(f"{where}: no {key!r}")
+    raise NotDeclared(f"{where}: no {key!r}")
 
 
 def summary(where: str) -> str:
     """The first paragraph of a docstring, in one line; empty without one.
 
     Raises:
-        ValueError: There is no such class or function.
+        NotDeclared: There is no such class or function.
     """
     text = inspect.cleandoc(ast.get_docstring(_defined(where)) or "")
     return text.split("\n\n")[0].replace("\n", " ")
@@ -91,7 +102,7 @@ def arguments(where: str) -> tuple[str, ...]:
     """Names of the arguments of a function, or of the constructor of a class.
 
     Raises:
-        ValueError: There is no such class or function.
+        NotDeclared: There is no such class or function.
     """
     node = _constructor(where)
     if isinstance(node, ast.ClassDef):  # a dataclass
@@ -111,7 +122,7 @@ def takes_others(where: str) -> bool:
     """Whether further arguments may have any name.
 
     Raises:
-        ValueError: There is no such class or function.
+        NotDeclared: There is no such class or function.
     """
     node = _constructor(where)
     return isinstance(node, ast.FunctionDef) and node.args.kwarg is not None
@@ -132,13 +143,13 @@ def _tree(module: str) -> ast.Module:
     top, *parts = module.split(".")
     spec = find_spec(top)
     if spec is None or spec.origin is None:
-        raise ValueError(f"{module}: no such module")
+        raise NotDeclared(f"{module}: no such module")
     path = Path(spec.origin).parent.joinpath(*parts)
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     except OSError:
-        raise ValueError(f"{module}: no such module") from None
+        raise NotDeclared(f"{module}: no such module") from None
 
 
 def _split(where: str) -> tuple[str, str]:
@@ -174,7 +185,7 @@ def _found(where: str) -> ast.AST:
         if isinstance(found, ast.ImportFrom):
             found = _found(_place_of_import(found, name))
         if found is None:
-            raise ValueError(f"{where}: {module} has no {name}")
+            raise NotDeclared(f"{where}: {module} has no {name}")
         body = getattr(found, "body", [])
     assert found is not None
     return found
@@ -183,21 +194,21 @@ def _found(where: str) -> ast.AST:
 def _defined(where: str) -> Definition:
     found = _found(where)
     if not isinstance(found, (ast.ClassDef, ast.FunctionDef)):
-        raise ValueError(f"{where}: no class or function")
+        raise NotDeclared(f"{where}: no class or function")
     return found
 
 
 def _assigned(where: str) -> ast.AST:
     found = _found(where)
     if isinstance(found, (ast.ClassDef, ast.FunctionDef)):
-        raise ValueError(f"{where}: no table")
+        raise NotDeclared(f"{where}: no table")
     return found
 
 
 def _place_of(module: str, node: ast.AST) -> str:
     """Where the class or function is declared that a name in a module stands for."""
     if not isinstance(node, ast.Name):
-        raise ValueError(f"{module}: expected a name, got {ast.dump(node)}")
+        raise NotDeclared(f"{module}: expected a name, got {ast.dump(node)}")
     found = _named(_tree(module).body, node.id)
     if isinstance(found, ast.ImportFrom):
         return _place_of_import(found, node.id)
@@ -223,16 +234,18 @@ def _calls(node: ast.AST) -> list[ast.Call]:
 def _keys(where: str) -> list[ast.AST]:
     node = _assigned(where)
     if isinstance(node, ast.Dict):
+        if None in node.keys:
+            raise NotDeclared(f"{where}: expected no other dict inside")
         return [key for key in node.keys if key is not None]
     calls = _calls(node)
     if calls:
         return [call.args[0] for call in calls]
     if isinstance(node, (ast.List, ast.Tuple)):
         return list(node.elts)
-    raise ValueError(f"{where}: no dict, list or tuple")
+    raise NotDeclared(f"{where}: no dict, list or tuple")
 
 
 def _text(where: str, node: ast.AST) -> str:
     if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
-        raise ValueError(f"{where}: expected text, got {ast.dump(node)}")
+        raise NotDeclared(f"{where}: expected text, got {ast.dump(node)}")
     return node.value

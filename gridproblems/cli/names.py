@@ -10,7 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gridproblems._declared import arguments, calls_in, names_in, places_in, takes_others, text_of
+from gridproblems._declared import (
+    NotDeclared,
+    arguments,
+    calls_in,
+    names_in,
+    places_in,
+    takes_others,
+    text_of,
+)
 from gridproblems._names import lookup, with_nearest
 from gridproblems.cases import check_case_name
 from gridproblems.feeders import FEEDERS, check_feeder_name, check_grid_name
@@ -46,6 +54,13 @@ def check_problem(
     Raises:
         ValueError: The message has the nearest known name.
     """
+    with suppress(NotDeclared):  # the problem itself checks again
+        _check_problem(task, case, given, further)
+
+
+def _check_problem(
+    task: str, case: str, given: Mapping[str, Any], further: Mapping[str, Any]
+) -> None:
     tasks = places_in(TASKS)
     known = arguments(lookup("task", task, tasks))[1:]
     if "options" in known:
@@ -104,9 +119,9 @@ def feeder_objectives() -> dict[str, str]:
 def own_objectives(block: str) -> dict[str, str]:
     """Objectives of a control itself, and where they are declared."""
     found: dict[str, str] = {}
-    with suppress(ValueError):  # it has none of this kind
+    with suppress(NotDeclared):  # it has none of this kind
         found |= {name: f"{block}.{name}" for name in names_in(f"{block}.objective_methods")}
-    with suppress(ValueError):
+    with suppress(NotDeclared):
         for name, search in places_in(f"{block}.searches").items():
             _, _, function, *_ = calls_in(search)[0]
             found[name] = function
