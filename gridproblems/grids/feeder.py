@@ -187,6 +187,17 @@ class FeederGrid:
 
     # -- situations ---------------------------------------------------------------------------
 
+    def shapes(self, name: str) -> tuple[tuple[Delta, ...], dict[str, FloatArray]]:
+        """None: a feeder has load shapes of its own.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"situations: Hours({name!r}): a feeder has no series of that name; give "
+            'Hours({"loads": ..., "irradiance": ...}), values or the name of a load shape'
+        )
+
     def series(self, tables: Mapping[Any, Any] | Settings | None) -> tuple[Delta, ...]:
         """Multipliers of all loads (``"loads"``) and of the irradiance (``"irradiance"``) in time.
 

@@ -38,8 +38,9 @@ from gridproblems.nets.network import (
     radial_constraint,
     set_zip,
 )
+from gridproblems.nets.synthetic import load_shapes, pv_shape
 from gridproblems.objectives import OBJECTIVES, Objective
-from gridproblems.situations import Delta, Situations, split_key
+from gridproblems.situations import SCALE, Delta, Situations, split_key
 from gridproblems.stability import LoadingMargin
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings, SettingsMapping
 
@@ -151,6 +152,29 @@ class NetGrid:
             return tuple(Delta(field, values) for field, values in tables)
         settings = case_series(self.given, self.case, tables)
         return tuple(Delta(field, values) for field, values in settings or ())
+
+    def shapes(self, name: str) -> tuple[tuple[Delta, ...], dict[str, FloatArray]]:
+        """The synthetic day or year of a packaged case, see `gridproblems.nets.synthetic`.
+
+        Raises:
+            ValueError: There is none.
+        """
+        case = self.case.name if self.case else self.name
+        p_mw, q_mvar = self.loads()
+        factors = load_shapes(name, case, len(p_mw.elements))
+        sun = pv_shape(name)
+        packaged = {d.field: d.values.max(axis=0) for d in self.series(None)}
+        if packaged:  # powers come from profiles, whose peaks they keep
+            of = {"load": factors, "sgen": sun[:, np.newaxis]}
+            set_by = [Delta(f, of[f.table] * peak) for f, peak in packaged.items()]
+            return tuple(set_by), {"pv": sun}
+        found = [Delta(p_mw, factors, SCALE), Delta(q_mvar, factors, SCALE)]
+        present = self.present(p_mw)
+        generators = self.whole("gen", "p_mw")
+        if generators.elements:
+            total = (factors @ present / present.sum())[:, np.newaxis]
+            found.append(Delta(generators, np.tile(total, len(generators.elements)), SCALE))
+        return tuple(found), {"pv": sun}
 
     def secure_branches(self, asked: Any) -> tuple[Field, ...]:
         """Lines, transformers and generators that can go out one at a time."""

@@ -114,6 +114,10 @@ class SituationGrid(Protocol):
         """Tables over time as deltas of equal length; ValueError names what is wrong."""
         ...
 
+    def shapes(self, name: str) -> tuple[tuple[Delta, ...], dict[str, FloatArray]]:
+        """What a packaged series of a name scales, and its drivers; ValueError where none is."""
+        ...
+
     def loads(self) -> tuple[Field, ...]:
         """The columns that hold the powers of all loads."""
         ...

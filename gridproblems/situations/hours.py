@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gridproblems.situations.axis import Axis, Multiplies, SituationGrid
+from gridproblems._arguments import shown
+from gridproblems.situations.axis import (
+    SCALE,
+    Axis,
+    Delta,
+    Multiplies,
+    SituationGrid,
+    numbers,
+)
 from gridproblems.situations.chosen import Bootstrap, Typical
-from gridproblems.state import Settings
+from gridproblems.state import Field, Settings
+
+#: Keys of series that stand for no table.
+_SHORT = ("load", "pv")
 
 
 @dataclass(frozen=True)
@@ -20,24 +31,39 @@ class Hours(Multiplies):
     Attributes:
         series: Tables over time, ``{("load", "p_mw"): table, ...}`` or with keys like
             ``"load.p_mw"``; DataFrames with elements as columns, arrays with one column per
-            element of the table, or paths of CSV files. On a feeder: multipliers of all loads,
-            ``{"loads": values}``, and of the irradiance, ``{"irradiance": values}``. None: those
-            of the packaged case. Empty: one snapshot of the grid as it is.
+            element of the table, or paths of CSV files. ``"load"`` multiplies the powers of all
+            loads, by one number per snapshot or one column per load, and ``"pv"`` is a driver.
+            On a feeder: multipliers of all loads, ``{"loads": values}``, and of the irradiance,
+            ``{"irradiance": values}``. ``"day"`` or ``"year"``: the synthetic one of some packaged
+            cases (`gridproblems.nets.synthetic`). None: those of the packaged case. Empty: one
+            snapshot of the grid as it is.
         hours: Duration of a snapshot. [h]
         drivers: Series that controls follow, such as ``{"pv": output over rating}``.
         n: Number of snapshots; where it is given and ``series`` is not, nothing is set over time
             but what controls do.
+        load, pv: Short for these two in ``series``, ``Hours(load=[0.5, 1.0])``.
 
     Raises:
-        ValueError: A duration that is not positive, no snapshot.
+        ValueError: A duration that is not positive, no snapshot, a short form given twice.
     """
 
-    series: Mapping[Any, Any] | Settings | None = None
+    series: Mapping[Any, Any] | Settings | str | None = None
     hours: float = 1.0
     drivers: Mapping[str, Any] = field(default_factory=dict)
     n: int | None = None
+    load: InitVar[Any] = None
+    pv: InitVar[Any] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, load: Any, pv: Any) -> None:
+        short = {name: v for name, v in (("load", load), ("pv", pv)) if v is not None}
+        if short:
+            given = {} if self.series is None else self.series
+            if not isinstance(given, Mapping) or short.keys() & given.keys():
+                raise ValueError(
+                    f"{next(iter(short))}: expected it in series or by itself, not beside "
+                    f"{shown(self.series)}"
+                )
+            object.__setattr__(self, "series", {**given, **short})
         if not 0 < self.hours < np.inf:
             raise ValueError(f"hours: expected a positive duration, got {self.hours}")
         if self.n is not None and self.n < 1:
@@ -65,8 +91,20 @@ class Hours(Multiplies):
     def bind(self, grid: SituationGrid) -> Axis:
         """One situation per row of the tables."""
         series = {} if self.series is None and self.n else self.series
-        deltas = grid.series(series)
+        deltas: tuple[Delta, ...] = ()
         drivers = {name: np.asarray(v, dtype=float) for name, v in self.drivers.items()}
+        if isinstance(series, str):
+            deltas, shapes = grid.shapes(series)
+            drivers = {**shapes, **drivers}
+        elif isinstance(series, Mapping):
+            tables = {key: v for key, v in series.items() if key not in _SHORT}
+            deltas = grid.series(tables)
+            if "load" in series:
+                deltas += tuple(_scaled(f, series["load"]) for f in grid.loads())
+            if "pv" in series:
+                drivers["pv"] = numbers("series pv", series["pv"])
+        else:
+            deltas = grid.series(series)
         lengths = {f"series {d.field}": len(d.values) for d in deltas}
         lengths |= {f"drivers {name}": len(v) for name, v in drivers.items()}
         if not lengths and series is None:
@@ -85,10 +123,25 @@ class Hours(Multiplies):
         )
 
 
+def _scaled(field: Field, given: Any) -> Delta:
+    """Factors of the elements of a column over time, one for all or one each."""
+    n = len(field.elements)
+    if np.ndim(given) != 2:
+        values = np.tile(numbers(f"series {field}", given)[:, np.newaxis], n)
+        return Delta(field, values, SCALE)
+    values = np.asarray(given, dtype=float)
+    if values.shape[1] != n or not len(values) or not np.isfinite(values).all():
+        raise ValueError(
+            f"series {field}: expected finite numbers of shape (n_snapshots, {n}), one column per "
+            f"element in service, got {shown(given)}"
+        )
+    return Delta(field, values, SCALE)
+
+
 def typical_hours(
     n: int,
     snapshots: int = 1,
-    series: Mapping[Any, Any] | None = None,
+    series: Mapping[Any, Any] | str | None = None,
     hours: float = 1.0,
     drivers: Mapping[str, Any] | None = None,
 ) -> Typical:
@@ -100,7 +153,7 @@ def bootstrap(
     n: int,
     snapshots: int = 24,
     seed: int = 0,
-    series: Mapping[Any, Any] | None = None,
+    series: Mapping[Any, Any] | str | None = None,
     hours: float = 1.0,
     drivers: Mapping[str, Any] | None = None,
 ) -> Bootstrap:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gridproblems.grids import NetGrid
@@ -35,6 +35,25 @@ def over_time(
     """
     in_time = Hours({} if series is None else series, hours, drivers or {})
     return Product((in_time,)) if outages is None else Outages(outages) * in_time
+
+
+def situations_or(given: Any, made: Callable[[], Product], **others: Any) -> Any:
+    """An argument ``situations``, or what the older arguments of a task make.
+
+    Args:
+        given: The argument.
+        made: Gives the situations without it.
+        **others: Arguments that say the same, None where they are not given.
+
+    Raises:
+        ValueError: Both.
+    """
+    if given is None:
+        return made()
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(f"{name}: cannot go with situations, which say it already")
+    return given
 
 
 def pv_driver(grid: NetGrid, profile: Any, series: Settings | None, needed: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.situations import Outages, Product
 from gridproblems.state import FloatArray, Settings, SettingsMapping
-from gridproblems.tasks._over_time import grid_limits
+from gridproblems.tasks._over_time import grid_limits, situations_or
 
 
 class DERAllocation(GridProblem):
@@ -36,6 +36,8 @@ class DERAllocation(GridProblem):
             and limit.
         outages: Limits also hold when one of these lines is out: ``"lines"`` for all that can be,
             or lines by index.
+        situations: See `GridProblem`, with as many snapshots in time as the profiles have rows;
+            instead of ``hours`` and ``outages``.
         zip_percent: Constant-impedance and constant-current shares of all loads as pandapower
             models them; the rest is constant power. None: as in the net. [%]
         **options: How it is evaluated, see `GridProblem`.
@@ -59,23 +61,28 @@ class DERAllocation(GridProblem):
         every_snapshot: bool = False,
         outages: str | Sequence[int] | None = None,
         zip_percent: tuple[float, float] | None = None,
+        situations: Any = None,
         **options: Unpack[Options],
     ) -> None:
         check_task_arguments(DERAllocation.__init__, locals(), options)
         grid = NetGrid(case, zip_percent)
         self.case = grid.case
         profiles = Profiles(generation, load)
-        in_time = profiles.hours(grid, hours)
+
+        def made() -> Product:
+            in_time = profiles.hours(grid, hours)
+            return Product((in_time,)) if outages is None else Outages(outages) * in_time
+
         super().__init__(
             grid,
             [profiles],
-            Product((in_time,)) if outages is None else Outages(outages) * in_time,
+            situations_or(situations, made, hours=None if hours == 1.0 else hours, outages=outages),
             objectives,
             grid_limits(limits),
             every_situation=every_snapshot,
             **options,
         )
-        given = (generation, load, limits, zip_percent, outages)
+        given = (generation, load, limits, zip_percent, outages, situations)
         if self.case and all(argument is None for argument in given):
             for best in self.case.best_known:
                 if best.objectives == self.objective_names:

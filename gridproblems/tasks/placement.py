@@ -18,8 +18,15 @@ from gridproblems.controls.unit_codec import Range
 from gridproblems.controls.units import HOSTING_CAPACITY, Hosting, UnitBlock, Units, hosting_of
 from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem, Options, check_task_arguments
+from gridproblems.situations import Product
 from gridproblems.state import FloatArray, Settings, SettingsMapping
-from gridproblems.tasks._over_time import grid_limits, over_time, pv_driver, series_of
+from gridproblems.tasks._over_time import (
+    grid_limits,
+    over_time,
+    pv_driver,
+    series_of,
+    situations_or,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +54,8 @@ class DERPlacement(GridProblem):
             and limit.
         outages: Limits also hold when one of these lines is out: ``"lines"`` for all that can be,
             or lines by index.
+        situations: See `GridProblem`; instead of ``series``, ``profile``, ``hours`` and
+            ``outages``.
         zip_percent: Constant-impedance and constant-current shares of all loads as pandapower
             models them; the rest is constant power. None: as in the net. [%]
         **options: How it is evaluated, see `GridProblem`.
@@ -82,6 +91,7 @@ class DERPlacement(GridProblem):
         max_hosting_mw: float | None = None,
         repair: bool = True,
         sort: bool = True,
+        situations: Any = None,
         **options: Unpack[Options],
     ) -> None:
         check_task_arguments(DERPlacement.__init__, locals(), options)
@@ -102,12 +112,24 @@ class DERPlacement(GridProblem):
             repair,
             sort,
         )
-        in_time = series_of(grid, series)
         has_pv = "pv" in ((kind,) if isinstance(kind, str) else kind)
+
+        def made() -> Product:
+            in_time = series_of(grid, series)
+            pv = pv_driver(grid, profile, in_time, has_pv)
+            return over_time(in_time, hours, outages, pv)
+
         super().__init__(
             grid,
             [units],
-            over_time(in_time, hours, outages, pv_driver(grid, profile, in_time, has_pv)),
+            situations_or(
+                situations,
+                made,
+                series=series,
+                profile=profile,
+                hours=None if hours == 1.0 else hours,
+                outages=outages,
+            ),
             objectives,
             grid_limits(limits),
             every_situation=every_snapshot,

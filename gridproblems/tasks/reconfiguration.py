@@ -21,7 +21,7 @@ from gridproblems.nets.series import series_settings
 from gridproblems.nets.topology import SwitchingGraph
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.state import FloatArray
-from gridproblems.tasks._over_time import grid_limits, over_time
+from gridproblems.tasks._over_time import grid_limits, over_time, situations_or
 
 #: Limits of the grid; that it is radial is no limit, for every configuration is.
 LIMITS = tuple(name for name in NET_LIMITS if name != "radial")
@@ -44,6 +44,7 @@ class Reconfiguration(GridProblem):
         series: Tables over time, ``{("load", "p_mw"): table, ...}``, one row per snapshot and one
             column per element, as DataFrame or array.
         hours: Duration of a snapshot. [h]
+        situations: See `GridProblem`; instead of ``series`` and ``hours``.
         periods: Number of configurations over the series, one after the other; 1 for one
             configuration at all times.
         **options: How it is evaluated, see `GridProblem`.
@@ -67,23 +68,28 @@ class Reconfiguration(GridProblem):
         hours: float = 1.0,
         periods: int = 1,
         max_switching_actions: int | None = None,
+        situations: Any = None,
         **options: Unpack[Options],
     ) -> None:
         check_task_arguments(Reconfiguration.__init__, locals(), options)
         grid = NetGrid(case)
         self.case = grid.case
-        in_time = series_settings(grid.given, series) if series else None
         super().__init__(
             grid,
             [Switching(coding, switchable, max_switching_actions, periods)],
-            over_time(in_time, hours),
+            situations_or(
+                situations,
+                lambda: over_time(series_settings(grid.given, series) if series else None, hours),
+                series=series or None,
+                hours=None if hours == 1.0 else hours,
+            ),
             objectives,
             grid_limits(check_limits(limits, LIMITS)),
             **options,
         )
         restricted = max_switching_actions is not None or switchable is not None
         restricted = restricted or bool(self.limits[0][1].limits or self.evaluation.constraints)
-        if self.case and not restricted and series is None:
+        if self.case and not restricted and series is None and situations is None:
             self._find_known(self.case)
 
     def _find_known(self, case: Case) -> None:

@@ -21,6 +21,7 @@ from gridproblems.grids.feeder import FeederGrid, VoltageFitness
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.situations import Disturbances, Hours, Product, Situations
 from gridproblems.state import FloatArray, GridState
+from gridproblems.tasks._over_time import situations_or
 
 COMBINATIONS = {"worst": "max", "mean": "mean"}
 
@@ -71,6 +72,8 @@ class RegulatorControl(GridProblem):
             from one snapshot to the next; objectives are means over time.
         irradiance_shape: Multipliers of the irradiance of all PV systems, as long as
             ``load_shape``, or the name of a load shape.
+        situations: See `GridProblem`; instead of ``disturbance``, ``load_shape`` and
+            ``irradiance_shape``.
         limits: Constraints: ``vm_pu`` (low, high) of every phase of every bus,
             ``loading_percent`` of every line and transformer. A feeder of the user's has the band
             of ``fitness`` as ``vm_pu`` unless another is given, or None for no limit.
@@ -99,6 +102,7 @@ class RegulatorControl(GridProblem):
         combine: str = "worst",
         load_shape: str | Sequence[float] | None = None,
         irradiance_shape: str | Sequence[float] | None = None,
+        situations: Any = None,
         vreg_span_v: float = 6.0,
         vreg_v: Band = (110.0, 130.0),
         limits: Mapping[str, Any] | None = None,
@@ -125,10 +129,22 @@ class RegulatorControl(GridProblem):
         in_time = load_shape is not None or irradiance_shape is not None
         if in_time and several and len(disturbance) > 1:
             raise ValueError("disturbance: a list of them cannot go with shapes over time")
-        situations = Product((disturbances,))
-        if in_time:
-            shapes = {"loads": load_shape, "irradiance": irradiance_shape}
-            situations *= Hours({k: v for k, v in shapes.items() if v is not None})
+        shapes = {"loads": load_shape, "irradiance": irradiance_shape}
+
+        def made() -> Product:
+            found = Product((disturbances,))
+            if in_time:
+                found *= Hours({k: v for k, v in shapes.items() if v is not None})
+            return found
+
+        is_given = situations is not None
+        situations = situations_or(
+            situations,
+            made,
+            disturbance=disturbance,
+            load_shape=load_shape,
+            irradiance_shape=irradiance_shape,
+        )
         capacitor_names = None if isinstance(capacitors, bool) else capacitors
         asked: list[tuple[Any, Any]] = [
             (Regulators(variables, regulators, vreg_span_v, vreg_v), regulators),
@@ -152,7 +168,7 @@ class RegulatorControl(GridProblem):
             and self.objective_names == ("voltage_fitness",)
             and variables == "taps"
             and self.n_var == len(grid.circuit.regulators)
-            and not (limits or in_time or capacitors)
+            and not (limits or in_time or capacitors or is_given)
         )
         if is_published:
             self.best_known = BEST_TAPS_123

@@ -17,7 +17,7 @@ from gridproblems.controls.storages import SCHEDULE
 from gridproblems.grids import NetGrid
 from gridproblems.problem import GridProblem, Options, check_task_arguments
 from gridproblems.state import FloatArray, Settings, SettingsMapping
-from gridproblems.tasks._over_time import grid_limits, over_time, series_of
+from gridproblems.tasks._over_time import grid_limits, over_time, series_of, situations_or
 
 
 class StorageSchedule(GridProblem):
@@ -38,6 +38,7 @@ class StorageSchedule(GridProblem):
             and limit.
         outages: Limits also hold when one of these lines is out: ``"lines"`` for all that can be,
             or lines by index.
+        situations: See `GridProblem`; instead of ``series``, ``hours`` and ``outages``.
         zip_percent: Constant-impedance and constant-current shares of all loads as pandapower
             models them; the rest is constant power. None: as in the net. [%]
         **options: How it is evaluated, see `GridProblem`.
@@ -62,6 +63,7 @@ class StorageSchedule(GridProblem):
         outages: str | Sequence[int] | None = None,
         zip_percent: tuple[float, float] | None = None,
         repair: bool = True,
+        situations: Any = None,
         **options: Unpack[Options],
     ) -> None:
         check_task_arguments(StorageSchedule.__init__, locals(), options)
@@ -70,7 +72,13 @@ class StorageSchedule(GridProblem):
         super().__init__(
             grid,
             [Schedules(storages, battery, repair)],
-            over_time(series_of(grid, series), hours, outages),
+            situations_or(
+                situations,
+                lambda: over_time(series_of(grid, series), hours, outages),
+                series=series,
+                hours=None if hours == 1.0 else hours,
+                outages=outages,
+            ),
             objectives,
             grid_limits(limits),
             every_situation=every_snapshot,
