@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from gridproblems.cases import BestKnown
 from gridproblems.controls.joint import Joint
-from gridproblems.evaluation import Evaluation
+from gridproblems.evaluation import AnyObjective, Evaluation
+from gridproblems.objectives import Objective
 from gridproblems.situations import Situations
 
 _SHOWN = 6  # names of one kind in a summary
@@ -46,10 +47,11 @@ class Summarised(Protocol):
 
 def summary(problem: Summarised) -> dict[str, str]:
     """Variables, objectives, limits, situations and engine of a problem, each as a line."""
-    units = zip(problem.objective_names, problem.objective_units, strict=True)
     rows = {
         "variables": _variables(problem),
-        "objectives": ", ".join(f"{name} [{unit}]" if unit else name for name, unit in units),
+        "objectives": "; ".join(
+            _objective(objective, problem.situations) for objective in problem.evaluation.objectives
+        ),
         "limits": _limits(problem),
         "situations": _situations(problem),
         "engine": problem.engine_name or type(problem.engine).__name__,
@@ -95,6 +97,22 @@ def _variables(problem: Summarised) -> str:
     kinds = Counter(v.kind for v in variables)
     by_kind = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
     return f"{len(variables)} ({by_kind}): {_first([v.name for v in variables])}"
+
+
+def _objective(objective: AnyObjective, situations: Situations) -> str:
+    """Name, unit, and how the situations are reduced where there are several."""
+    text = f"{objective.name} [{objective.unit}]" if objective.unit else objective.name
+    if not isinstance(objective, Objective):
+        return text
+    if situations.n_time > 1:
+        text += f", {_reduction(objective.over_time)} in time"
+    if len(situations.rest_weight) > 1:
+        text += f", {_reduction(objective.over_rest)} over the other situations"
+    return text
+
+
+def _reduction(how: Any) -> str:
+    return how if isinstance(how, str) else " ".join(map(str, how))
 
 
 def _limits(problem: Summarised) -> str:

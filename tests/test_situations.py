@@ -10,6 +10,7 @@ import pytest
 from nets import feeder, two_bus
 
 from gridproblems import Control, GridProblem, Hours, Outages, Profiles, Scenarios, Units
+from gridproblems.disturbances import LoadMultiplier
 from gridproblems.objectives import Objective
 from gridproblems.reductions import reduction
 from gridproblems.situations import Axis, Delta, Situations
@@ -109,7 +110,9 @@ def test_situations_set_and_scale_what_reaches_the_engine() -> None:
     each = problem.engine.solve(settings).p_loss_mw
     f = problem.evaluate([1.0])[0][0]
     assert f == pytest.approx((3 * each[:2].mean() + each[2:].mean()) / 4, rel=1e-14)
-    with pytest.raises(ValueError, match=r"load.p_mw\[0\] is set by the situations twice"):
+    with pytest.raises(
+        ValueError, match=r"is set by both the situations \(axis 1\) and the .*\(hours\)"
+    ):
         GridProblem(net, [slack], [Hours({"load.p_mw": [[1.0]]}), LoadOf(2.0)])
 
 
@@ -168,3 +171,18 @@ def test_pv_over_time_follows_the_case_or_has_to_be_told() -> None:
     two_hours = Hours({"load.scaling": np.ones((2, 32))})
     with pytest.raises(ValueError, match=r"units: pv over 2 snapshots: expected Hours\(.*drivers"):
         GridProblem("case33bw", [Units("pv", 1)], two_hours)
+
+
+def test_the_summary_says_how_situations_are_reduced() -> None:
+    net = two_bus(p_mw=2.0)
+    slack = Control("ext_grid", "vm_pu", (0,), "real", 0.95, 1.05)
+    series = Hours({"load.p_mw": [[1.0], [3.0]]})
+    drawn = Scenarios({"load.q_mvar": [2.0, 1.0]})
+    given = ["p_loss_kw", ("loading_percent", "cvar", 0.9)]
+    both = GridProblem(net, [slack], drawn * series, given, limits={"vm_pu": None})
+    assert "p_loss_kw [kW], mean in time, mean over the other situations;" in str(both)
+    assert "loading_percent [%], max in time, cvar 0.9 over the other situations" in str(both)
+    plain = GridProblem(net, [slack], None, ["p_loss_kw"], limits={"vm_pu": None})
+    assert "p_loss_kw [kW]\n" in str(plain)
+    feeder = GridProblem("ieee123", ["regulators"], [None, LoadMultiplier(1.1)], ["p_loss_kw"])
+    assert "p_loss_kw [kW], max over the other situations" in str(feeder)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from gridproblems.controls.block import Block, Moves, PeriodBlock, PlacedBlock
 from gridproblems.controls.direct import Control, DirectBlock
 from gridproblems.controls.variables import Variable, bounds
-from gridproblems.situations import SCALE, SET, Situations
+from gridproblems.situations import SCALE, SET, Delta, Situations
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
 
 _KEPT_VALUES = 1_000_000  # of situations, expanded once; more are looked up each time
@@ -96,10 +96,11 @@ class Joint:
         self._set: list[tuple[NDArray[np.int64], FloatArray, NDArray[np.int64]]] = []
         self._scaled: list[tuple[NDArray[np.int64], FloatArray, NDArray[np.int64]]] = []
         for how in (SET, SCALE):
-            for axis, rows in zip(situations.axes, situations.index, strict=True):
+            for k, axis in enumerate(situations.axes):
+                owner = f"the situations ({axis.kind or f'axis {k + 1}'})"
                 for delta in axis.deltas:
                     if delta.how == how:
-                        fields += self._change(delta.field, delta.values, rows, how, grid)
+                        fields += self._change(delta, situations.index[k], owner, grid)
         self.fields = tuple(fields)
         self.n_values = len(self._owner)
         self._by_column = [self._expanded(*change) for change in self._set]
@@ -138,20 +139,16 @@ class Joint:
             self._owner[key] = (owner, len(self._owner))
 
     def _change(
-        self,
-        f: Field,
-        values: FloatArray,
-        rows: NDArray[np.int64],
-        how: str,
-        grid: PresentValues,
+        self, delta: Delta, rows: NDArray[np.int64], owner: str, grid: PresentValues
     ) -> list[Field]:
         """Notes what an axis does to a column; gives the fields that this adds."""
+        f, values, how = delta.field, delta.values, delta.how
         new = tuple(e for e in f.elements if (f.table, f.column, e) not in self._owner)
         added = [Field(f.table, f.column, new)] if new else []
         if how == SET:
-            self._take(f, "the situations")
+            self._take(f, owner)
         elif new:
-            self._take(added[0], "the situations")
+            self._take(added[0], owner)
             present = np.asarray(grid.present(added[0]), dtype=float)[np.newaxis]
             everywhere = np.zeros(self.situations.n, dtype=np.int64)
             self._set.append((self._columns(added[0]), present, everywhere))

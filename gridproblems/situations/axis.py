@@ -77,6 +77,7 @@ class Axis:
             chains, one after the other (typical days); None for one of all.
         stands_for: Number of chains that those of the axis stand for; energies count by it.
         reduced: What is lost where they stand for more, None where nothing is.
+        kind: What a reader calls the axis, empty for no name of its own.
     """
 
     names: tuple[str, ...]
@@ -90,6 +91,7 @@ class Axis:
     chain: int | None = None
     stands_for: float = 1.0
     reduced: Reduced | None = None
+    kind: str = ""
 
     def __len__(self) -> int:
         return len(self.names)

@@ -118,6 +118,7 @@ class Hours(Multiplies):
             tuple(f"hour {t}" for t in range(n)),
             deltas,
             is_time=True,
+            kind="hours",
             hours=float(self.hours),
             drivers=drivers,
         )

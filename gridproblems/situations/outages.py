@@ -73,6 +73,7 @@ class Outages(Multiplies):
             weight=is_whole.astype(float),
             must_solve=is_whole,
             group=("", *["n-1"] * (n - 1)),
+            kind="outages",
         )
 
 
@@ -109,4 +110,4 @@ class Disturbances(Multiplies):
                 for i, element in enumerate(f.elements):
                     table[row, i] = change.get(key, {}).get(element, table[row, i])
             deltas.append(Delta(f, table))
-        return Axis(tuple(name for name, _ in named), tuple(deltas))
+        return Axis(tuple(name for name, _ in named), tuple(deltas), kind="disturbances")

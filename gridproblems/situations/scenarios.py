@@ -136,7 +136,7 @@ class Scenarios(Multiplies):
             raise ValueError("weights: expected numbers of 0 or more, at least one above 0")
         names = tuple(f"scenario {i}" for i in range(n))
         deltas = tuple(Delta(field, values, SCALE) for _, field, values in changes)
-        return Axis(names, deltas, weights, drivers=drivers)
+        return Axis(names, deltas, weights, drivers=drivers, kind="scenarios")
 
 
 def _fields(key: Any, grid: SituationGrid) -> tuple[Field, ...]:
