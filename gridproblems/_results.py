@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from pymoo.core.algorithm import Algorithm
 
+from gridproblems._answer import answer
 from gridproblems._progress import Recorder, gap_percent
 from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.plotting import (
@@ -131,7 +132,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
 
     ``net.json`` is left out when the power flow of the chosen settings does not converge.
     """
-    from gridproblems.study.written import write_csv  # which needs this module
+    from gridproblems.study.written import write_csv, write_text  # which need this module
 
     result = figures(run)
     text = json.dumps(result, indent=2, allow_nan=False, default=asdict)
@@ -161,8 +162,13 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
             knee=run.chosen,
             title=run.title,
         )
+    pictures = {name: folder / f"{name}.png" for name in plots}
     for name, figure in plots.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure.savefig(pictures[name], dpi=150)
+    write_csv(folder / "settings.csv", pd.DataFrame(result["settings"]))
+    found = answer(run.title, run.problem, run.x, result, run.recorder.F * signs)
+    write_text(folder / "summary.md", found.markdown())
+    write_text(folder / "report.html", found.html(pictures))
     return result
 
 

@@ -30,6 +30,8 @@ from gridproblems.objectives import OBJECTIVES
 from gridproblems.situations import SITUATIONS
 
 PNG = b"\x89PNG"
+#: What a run leaves for a person to read.
+ANSWER = ("report.html", "settings.csv", "summary.md")
 
 
 def invoke(*arguments: str | Path) -> Any:
@@ -71,7 +73,11 @@ def test_list_names_everything_there_is() -> None:
 def test_run_leaves_every_file(finished: Path) -> None:
     plots = ["convergence.png", "loading.png", "voltage.png"]
     assert sorted(path.name for path in finished.iterdir()) == sorted(
-        [*plots, "history.csv", "net.json", "result.json"]
+        [
+            *plots,
+            *("history.csv", "net.json", "result.json"),
+            *ANSWER,
+        ]
     )
     for plot in plots:
         assert (finished / plot).read_bytes().startswith(PNG)
@@ -174,6 +180,54 @@ def test_hosting_capacity_is_positive_with_sizes_and_what_binds(tmp_path: Path) 
     with (folder / "history.csv").open() as file:
         assert float(list(csv.DictReader(file))[-1]["best"]) == pytest.approx(capacity_mw)
     assert (folder / "units_at_capacity.png").read_bytes().startswith(PNG)
+
+
+def test_code_of_the_summary_gives_the_net_of_the_run(finished: Path) -> None:
+    text = (finished / "summary.md").read_text(encoding="utf-8")
+    code = [line.strip() for line in text.splitlines() if line.startswith("    net.")]
+    net = load_case("ieee14").net()
+    for line in code:
+        exec(line, {"net": net})
+    pandapower.runpp(net, tolerance_mva=1e-8)
+    expected = pandapower.from_json(str(finished / "net.json"))
+    pandapower.runpp(expected, tolerance_mva=1e-8)
+    np.testing.assert_allclose(net.res_bus.vm_pu, expected.res_bus.vm_pu, atol=1e-9)
+    (lowest,) = [line for line in text.splitlines() if line.startswith("| lowest voltage")]
+    assert float(lowest.split("|")[3]) == pytest.approx(expected.res_bus.vm_pu.min(), abs=1e-5)
+    settings = pd.read_csv(finished / "settings.csv")
+    told = strict_json(finished / "result.json")["settings"]
+    assert list(settings.control) == [row["control"] for row in told]
+    np.testing.assert_allclose(settings["new"], [row["new"] for row in told])
+
+
+def test_page_of_a_run_holds_its_pictures_and_runs_nothing(tmp_path: Path) -> None:
+    net = load_case("ieee14").net()
+    net.gen["name"] = "<script>alert(1)</script>|"
+    path = tmp_path / "<b>.json"
+    pandapower.to_json(net, str(path))
+    result = solve(
+        tmp_path,
+        *("--case", path, "--algorithm", "nsga2", "--evals", "60", "--population", "20"),
+        *("--objectives", "p_loss_mw,voltage_deviation_pu"),
+    )
+    assert result.exit_code == 0, result.output
+    folder = Path(result.stdout.strip())
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "default-src 'none'; img-src data:" in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert page.count('src="data:image/png;base64,') == len(list(folder.glob("*.png")))
+    with (folder / "front.csv").open() as file:
+        n_points = len(list(csv.DictReader(file)))
+    _, _, table = page.partition("<h2>All trade-offs</h2>")
+    table, _, _ = table.partition("</table>")
+    assert table.count("<tr>") == n_points + 1
+    assert table.count("<td>applied</td>") == 1
+    assert "p_loss_mw [MW]" in table
+    summary = (folder / "summary.md").read_text(encoding="utf-8")
+    assert "<script" not in summary
 
 
 def test_history_ends_at_the_result_and_never_rises(finished: Path) -> None:
@@ -395,6 +449,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert result["interrupted"] is True
     assert 0 < result["evaluations"] < 10_000_000
     assert {path.name for path in folder.iterdir()} == {
+        *ANSWER,
         *("convergence.png", "loading.png", "voltage.png"),
         *("history.csv", "net.json", "result.json"),
     }
@@ -468,7 +523,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_problem_of_parts_leaves_every_file(joint: Path) -> None:
     plots = {"convergence.png", "feeder.png", "loading.png", "units.png", "voltage.png"}
-    others = {"history.csv", "net.json", "result.json", "units.csv"}
+    others = {"history.csv", "net.json", "result.json", "units.csv", *ANSWER}
     assert {path.name for path in joint.iterdir()} == plots | others
     for plot in plots:
         assert (joint / plot).read_bytes().startswith(PNG)

@@ -1,0 +1,315 @@
+"""The answer of one run for a person, as Markdown and as one page that holds its pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridproblems.controls.direct import FixedBlock
+from gridproblems.problem import GridProblem
+from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
+
+#: Entries of constraints from here to 0 are limits that bind: one percent of the band or rating.
+_BINDS = -0.01
+_MOST_ROWS = 200
+#: What the columns hold that are no plain numbers.
+_PLAIN: dict[str, type] = {"in_service": bool, "closed": bool, "tap_pos": int, "step": int}
+_BEFORE_AFTER = ("", "before", "after")
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #8886; text-align: left; }
+pre { overflow-x: auto; padding: .6rem; border: 1px solid #8886; }
+img { max-width: 100%; height: auto; background: #fff; }
+"""
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under a head."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, sentences, a table and code, each where there is one."""
+
+    title: str
+    lines: Sequence[str] = ()
+    table: Table | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run found, for a person.
+
+    Attributes:
+        title: Of the run.
+        sections: In the order of reading.
+    """
+
+    title: str
+    sections: Sequence[Section]
+
+    def markdown(self) -> str:
+        """The answer as Markdown."""
+        parts = [f"# {_in_cell(self.title)}"]
+        for section in self.sections:
+            parts.append(f"## {section.title}")
+            parts += [_in_cell(line) for line in section.lines]
+            if section.table and section.table.rows:
+                rows = [section.table.head, ["---"] * len(section.table.head), *section.table.rows]
+                parts.append("\n".join(f"| {' | '.join(map(_in_cell, row))} |" for row in rows))
+            if section.code:
+                parts.append("\n".join(f"    {line}" for line in section.code.splitlines()))
+        return "\n\n".join(parts) + "\n"
+
+    def html(self, pictures: Mapping[str, Path]) -> str:
+        """The answer as a page that loads nothing and runs nothing.
+
+        Args:
+            pictures: PNG files by what they show.
+        """
+        title = escape(self.title)
+        parts = [_HEAD, f"<title>{title}</title><style>{_STYLE}</style></head><body>"]
+        parts.append(f"<h1>{title}</h1>")
+        for section in self.sections:
+            parts.append(f"<h2>{escape(section.title)}</h2>")
+            parts += [f"<p>{escape(line)}</p>" for line in section.lines]
+            if section.table and section.table.rows:
+                parts.append(_html_table(section.table))
+            if section.code:
+                parts.append(f"<pre>{escape(section.code)}</pre>")
+        for name, path in pictures.items():
+            data = base64.b64encode(path.read_bytes()).decode("ascii")
+            alt = escape(name.replace("_", " "), quote=True)
+            parts.append(f'<h2>{alt}</h2><img alt="{alt}" src="data:image/png;base64,{data}">')
+        return "\n".join([*parts, "</body></html>\n"])
+
+
+def answer(
+    title: str, problem: GridProblem, x: Any, result: Mapping[str, Any], F: FloatArray
+) -> Answer:
+    """The answer of a run.
+
+    Args:
+        title: Of the run.
+        problem: What was solved.
+        x: The chosen vector.
+        result: What ``result.json`` holds.
+        F: Nondominated points as they are shown, shape (n, n_obj).
+    """
+    sections = [Section("Result", _headline(result), _objectives(result))]
+    if result["converged"]:
+        sections.append(Section("Grid before and after", result["before"], _grid(problem, x)))
+        sections.append(Section("Limits", _limits(result), _binding(problem, x)))
+    sections.append(_settings(result))
+    if result["converged"]:
+        sections.append(_how_to_apply(problem, x))
+    sections.append(Section("How sure this is", _how_sure(result)))
+    if result["front"] is not None:
+        sections.append(_front(problem, F, result["front"]["knee"]))
+    return Answer(title, sections)
+
+
+def _headline(result: Mapping[str, Any]) -> list[str]:
+    words = "All limits that were checked hold."
+    if not result["converged"]:
+        words = "No settings were found whose power flow solves and supplies every load."
+    elif not result["feasible"]:
+        words = f"NOT FEASIBLE: {len(result['violated_limits'])} limits do not hold."
+    front = result["front"]
+    more = (
+        [] if front is None else [f"{front['points']} trade-offs in front.csv; this is the knee."]
+    )
+    return [words, *more, *result["remarks"]]
+
+
+def _objectives(result: Mapping[str, Any]) -> Table:
+    head = ("objective", "unit", "before", "after", "change", "best known", "gap")
+    return Table(
+        head,
+        [
+            (
+                entry["name"],
+                entry["unit"],
+                _number(entry["base"]),
+                _number(entry["best"]),
+                _number(entry["change_percent"], "+.2f", " %"),
+                _number(entry["best_known"]),
+                _number(entry["gap_percent"], "+.3f", " %"),
+            )
+            for entry in result["objectives"]
+        ],
+    )
+
+
+def _grid(problem: GridProblem, x: Any) -> Table:
+    before, after = _figures(problem.base_state), _figures(problem.solve(x))
+    return Table(
+        _BEFORE_AFTER, [(name, before.get(name, ""), text) for name, text in after.items()]
+    )
+
+
+def _figures(state: GridState) -> dict[str, str]:
+    """Lowest and highest voltage and worst loading over all situations."""
+    known = {
+        "lowest voltage [p.u.]": ("vm_pu", np.min),
+        "highest voltage [p.u.]": ("vm_pu", np.max),
+        "worst line loading [%]": ("line_loading_percent", np.max),
+        "worst transformer loading [%]": ("trafo_loading_percent", np.max),
+    }
+    found = {}
+    for name, (quantity, reduce) in known.items():
+        values = state[quantity] if quantity in state.layout.slices else np.zeros(0)
+        values = values[np.isfinite(values)]
+        if values.size and (values != 0).any():
+            found[name] = _number(float(reduce(values)))
+    return found
+
+
+def _limits(result: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if result["not_limited"]:
+        lines.append(f"Not limited, so not checked: {', '.join(result['not_limited'])}.")
+    for broken in result["violated_limits"]:
+        lines.append(
+            f"Broken: {broken['name']} by {broken['beyond']:.3g} {broken['unit']}".rstrip()
+        )
+    return lines
+
+
+def _binding(problem: GridProblem, x: Any) -> Table:
+    """Limits within one percent of their band or rating, the nearest first."""
+    vector = problem.encode(problem.decode(x))
+    G = np.asarray(problem.evaluate(vector, return_values_of=["G"])).ravel()
+    near = [i for i in np.argsort(-G, kind="stable") if _BINDS <= G[i] <= 0]
+    names = problem.constraint_names
+    rows = [(names[i], f"{-100 * G[i] + 0.0:.3f} %") for i in near if names[i] != "power flow"]
+    return Table(("limit that binds", "room, of its band or rating"), rows[:_MOST_ROWS])
+
+
+def _front(problem: GridProblem, F: FloatArray, knee: int) -> Section:
+    """All trade-offs by the first objective, the one that is applied marked."""
+    names = zip(problem.objective_names, problem.objective_units, strict=True)
+    head = ["", *(f"{name} [{unit}]" if unit else name for name, unit in names)]
+    rows = [
+        ["applied" if row == knee else "", *(_number(float(value)) for value in F[row])]
+        for row in np.argsort(F[:, 0], kind="stable")
+    ]
+    return Section("All trade-offs", ["The settings of each are in front.csv."], Table(head, rows))
+
+
+def _settings(result: Mapping[str, Any]) -> Section:
+    rows = result["settings"]
+    head = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name)) for name in head] for row in rows[:_MOST_ROWS]]
+    more = len(rows) - len(cells)
+    lines = [f"The first {len(cells)} rows; {more} more are in settings.csv."] if more > 0 else []
+    return Section("What to set", lines, Table(head, cells))
+
+
+def _how_to_apply(problem: GridProblem, x: Any) -> Section:
+    controlled = problem.controlled(x)
+    if problem.grid.kind == "feeder":
+        return Section(
+            "How to apply it",
+            ["In OpenDSS, after the master file; also in settings.dss:"],
+            code=problem.grid.script(controlled),
+        )
+    given = problem.grid.given
+    known = {
+        key: {e: value for e, value in values.items() if e in given[key[0]].index}
+        for key, values in {**controlled, **_fixed(problem, x, controlled)}.items()
+    }
+    lines = ["net.json is the solved net with these settings. In pandapower, for your own net:"]
+    if any(len(known[key]) < len(values) for key, values in controlled.items()):
+        lines.append("What is added to the grid is in net.json only, the code leaves it out.")
+    if len(problem.situations.names) > 1:
+        lines.append("The code holds the first situation; the tables beside this page hold all.")
+    return Section("How to apply it", lines, code=pandapower_code(known))
+
+
+def _fixed(problem: GridProblem, x: Any, controlled: SettingsMapping) -> SettingsMapping:
+    """What all candidates have in common, together with what is controlled of the same columns."""
+    settings = problem.decode(x)
+    first = Settings(settings.fields, settings.rows[0]).as_mapping()
+    found: dict[tuple[str, str], Mapping[Any, float]] = {}
+    for placed in problem.joint.placed:
+        if isinstance(placed.block, FixedBlock):
+            for f in placed.block.fields:
+                key = (f.table, f.column)
+                values = {e: first[key][e] for e in f.elements}
+                found[key] = {**values, **found.get(key, controlled.get(key, {}))}
+    return found
+
+
+def pandapower_code(settings: SettingsMapping) -> str:
+    """Python that gives a pandapower net these settings."""
+    lines = []
+    for (table, column), values in settings.items():
+        kind = _PLAIN.get(column, float)
+        for element, value in values.items():
+            text = repr(kind(value) if kind is bool or value == kind(value) else float(value))
+            lines.append(f"net.{table}.loc[{element!r}, {column!r}] = {text}")
+    return "\n".join(lines) + "\n"
+
+
+def _how_sure(result: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"One run of {result['algorithm']['name']} with seed {result['seed']}: "
+        f"{result['evaluations']} evaluations, {result['failed_evaluations']} failed power flows."
+    ]
+    (first, *others) = result["objectives"]
+    if not others and first["gap_percent"] is not None:
+        lines.append(
+            f"{first['gap_percent']:+.3g} % from the best value known, "
+            f"which is {first['best_known_status']}."
+        )
+    else:
+        lines.append("No best value is known for this problem.")
+    if result["interrupted"]:
+        lines.append("The run was interrupted; this is the best so far.")
+    lines.append("Other seeds may end elsewhere: compare several with gridproblems compare.")
+    return lines
+
+
+def _number(value: float | None, form: str = ".6g", unit: str = "") -> str:
+    return "" if value is None else f"{value:{form}}{unit}"
+
+
+def _cell(value: Any) -> str:
+    return _number(value) if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _in_cell(text: str) -> str:
+    """Text that stays in its cell of a Markdown table, and is no HTML."""
+    escaped = escape(str(text), quote=False).replace("|", "\\|")
+    return " ".join(escaped.split())
+
+
+def _html_table(table: Table) -> str:
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in table.head)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in table.rows
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
