@@ -196,6 +196,7 @@ class GridProblem(ElementwiseProblem):
             "every_situation": every_situation,
             "constraints": tuple(constraints),
             **in_time,
+            **({"constraints of the grid": tuple(more)} if more else {}),
         }
         self.constraint_names = self.evaluation.constraint_names
         self.counts = self.evaluation.counts

@@ -139,6 +139,21 @@ def test_what_cannot_be_limited_over_time_is_refused() -> None:
     assert not [name for name in plain.constraint_names if name.endswith(TAPS)]
 
 
+def test_limits_of_the_grid_that_are_no_quantities_tell_problems_apart() -> None:
+    given: list[dict[str, object]] = [
+        {},
+        {"radial": True},
+        {"loading_margin_percent": 5},
+        {"loading_margin_percent": 10},
+    ]
+    prints = [
+        GridProblem("ieee14", [Taps([0, 1])], limits=limits).fingerprint() for limits in given
+    ]
+    again = GridProblem("ieee14", [Taps([0, 1])], limits=given[1]).fingerprint()
+    assert len(set(prints)) == len(given)
+    assert again == prints[1]
+
+
 def test_limits_over_time_tell_problems_apart_and_come_in_words() -> None:
     one, other = dispatch(day_of(4), 4, 3), dispatch(day_of(4), 4, 4)
     assert one.fingerprint() != other.fingerprint()
