@@ -10,6 +10,7 @@ import pytest
 from nets import feeder, two_bus
 
 from gridproblems import Control, GridProblem, Hours, Outages, Profiles, Scenarios, Units
+from gridproblems.cases import load_case
 from gridproblems.disturbances import LoadMultiplier
 from gridproblems.objectives import Objective
 from gridproblems.reductions import reduction
@@ -186,3 +187,25 @@ def test_the_summary_says_how_situations_are_reduced() -> None:
     assert "p_loss_kw [kW]\n" in str(plain)
     feeder = GridProblem("ieee123", ["regulators"], [None, LoadMultiplier(1.1)], ["p_loss_kw"])
     assert "p_loss_kw [kW], max over the other situations" in str(feeder)
+
+
+def test_units_that_follow_scenarios_are_the_same_bits_in_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sun = np.array([0.0, 0.4, 0.9, 0.3])
+    series = {"load.p_mw": np.outer([0.5, 0.8, 1.0, 0.9], load_case("case33bw").net().load.p_mw)}
+    situations = Scenarios(5, load=0.1, pv=0.3, seed=1) * Hours(series, drivers={"pv": sun})
+
+    def answers() -> tuple[list[slice], np.ndarray, np.ndarray]:
+        controls = [Units("pv", 2), Units("storage", 1)]
+        problem = GridProblem("case33bw", controls, situations, ["p_loss_kw"])
+        X = np.random.default_rng(1).uniform(problem.xl, problem.xu, (6, problem.n_var))
+        return problem.evaluation.chunks, *problem.evaluate(X)
+
+    whole, F, G = answers()
+    monkeypatch.setattr("gridproblems.evaluation.MAX_SITUATIONS", 8)
+    chunks, F_in_chunks, G_in_chunks = answers()
+    assert (len(whole), len(chunks)) == (1, 3)
+    assert np.unique(F).size == 6
+    np.testing.assert_array_equal(F_in_chunks, F)
+    np.testing.assert_array_equal(G_in_chunks, G)

@@ -205,6 +205,18 @@ class Block:
         """
         raise NotImplementedError
 
+    def values_in(self, x: FloatArray, situations: Situations, rows: slice) -> FloatArray | None:
+        """`values` in some situations alone, shape (n, n_rows, n_values).
+
+        Args:
+            x, situations: As of `values`.
+            rows: Situations that follow each other.
+
+        Returns:
+            None where they are best taken from all values.
+        """
+        return None
+
     # -- gradients ---------------------------------------------------------------------------
 
     #: Whether all that the block sets and says is piecewise constant: its slopes are 0.

@@ -294,7 +294,13 @@ class Joint:
         values[:] = self._template
         values[..., self._places] = X[:, np.newaxis, self._entries]
         for placed in self._computed:
-            own = placed.block.values(X[:, placed.part], s)
+            x = X[:, placed.part]
+            if values.shape[1] < s.n:
+                some = placed.block.values_in(x, s, rows)
+                if some is not None:
+                    values[..., placed.columns] = some
+                    continue
+            own = placed.block.values(x, s)
             self._put(values[..., placed.columns], own, rows)
         self._situate(values, rows)
         return Settings(self.fields, values)

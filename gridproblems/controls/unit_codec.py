@@ -223,13 +223,23 @@ class UnitCodec:
         soc = self.battery.soc(np.swapaxes(self.shares(x), -1, -2), duration, self.hours)
         return np.swapaxes(soc, -1, -2)
 
-    def powers(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    @property
+    def n_steps(self) -> int:
+        """Number of values that the units have: one per entry of the profile."""
+        return len(self._profile)
+
+    def powers(self, x: FloatArray, rows: slice = slice(None)) -> tuple[FloatArray, FloatArray]:
         """Active and reactive power that the units inject, each (..., n_snapshots, n_units).
 
         A storage that charges injects a negative power. [MW, Mvar]
+
+        Args:
+            x: Vectors.
+            rows: Which entries of the profile.
         """
+        profile, time = self._profile[rows], self._time[rows]
         size = self.sizes(x)[..., np.newaxis, :]
-        p = np.zeros((*x.shape[:-1], len(self._profile), len(self.units)))
+        p = np.zeros((*x.shape[:-1], len(profile), len(self.units)))
         q = np.zeros_like(p)
         factor = self.power_factors(x)
         shares = self.shares(x)
@@ -238,20 +248,25 @@ class UnitCodec:
                 q[..., i] = size[..., i]
                 continue
             if unit.kind == "storage":
-                p[..., i] = -size[..., i] * shares[..., self._time, self.storages.index(i)]
+                p[..., i] = -size[..., i] * shares[..., time, self.storages.index(i)]
                 continue
-            p[..., i] = size[..., i] * (self._profile if unit.kind == "pv" else 1.0)
+            p[..., i] = size[..., i] * (profile if unit.kind == "pv" else 1.0)
             reactive = np.sign(factor[..., i]) * np.sqrt(1.0 / factor[..., i] ** 2 - 1.0)
             q[..., i] = p[..., i] * reactive[..., np.newaxis]
         return p, q
 
-    def decode(self, x: FloatArray) -> Settings:
-        """Settings of snapped vectors, of one or of a batch; units at one bus add up."""
-        p, q = self.powers(x)
+    def decode(self, x: FloatArray, rows: slice = slice(None)) -> Settings:
+        """Settings of snapped vectors, of one or of a batch; units at one bus add up.
+
+        Args:
+            x: Vectors.
+            rows: Which entries of the profile.
+        """
+        p, q = self.powers(x, rows)
         n_buses, n_units = len(self.buses), self.n_unit_values
-        n_steps = len(self._profile)
+        n_steps = p.shape[-2]
         values = np.zeros((*x.shape[:-1], n_steps, n_units + self.series.values.shape[-1]))
-        values[..., n_units:] = self.series.values
+        values[..., n_units:] = self.series.values[rows]
         places = self.places(x)
         for k, power in enumerate(p if c == "p_mw" else q for c in self._columns_set):
             for i in range(len(self.units)):

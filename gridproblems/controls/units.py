@@ -413,6 +413,12 @@ class UnitBlock(Block):
         """Powers at the candidate buses, shape (n, n_time, n_values). [MW, Mvar]"""
         return self.codec.decode(x).values
 
+    def values_in(self, x: FloatArray, situations: Situations, rows: slice) -> FloatArray | None:
+        """Powers in some situations, where units have values of their own in each."""
+        if self.codec.n_steps != situations.n:
+            return None
+        return self.codec.decode(x, rows).values
+
     settings_tell = False
 
     def encode(self, settings: SettingsMapping) -> FloatArray:
