@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridproblems.constraints import ChanceTails, Constraint, Measure, StateLimits
-from gridproblems.controls.block import BlockObjective, BlockSearch, PlacedBlock
+from gridproblems.controls.block import BlockConstraint, BlockObjective, BlockSearch, PlacedBlock
 from gridproblems.controls.joint import Joint
 from gridproblems.engines import Engine
 from gridproblems.objectives import OF_BUS_BRANCH, Objective
@@ -155,6 +155,7 @@ class Evaluation:
         objectives: What is minimised.
         limits: Limits by group of situations; every group of the situations has its own.
         constraints: Further functions of (settings, state), feasible where <= 0.
+        over_time: Constraints of single blocks besides their own, with the place of the block.
         every_situation: Limits have entries of every situation instead of the worst one.
         aggregate: One constraint per kind instead of one per element and limit.
 
@@ -174,6 +175,7 @@ class Evaluation:
         objectives: Sequence[AnyObjective],
         limits: Sequence[tuple[str, StateLimits]],
         constraints: Sequence[Constraint] = (),
+        over_time: Sequence[tuple[BlockConstraint, slice]] = (),
         *,
         aggregate: bool = False,
     ) -> None:
@@ -187,7 +189,7 @@ class Evaluation:
             (constraint, placed.part)
             for placed in joint.placed
             for constraint in placed.block.constraints
-        ]
+        ] + list(over_time)
         names: list[str] = []
         kinds: list[str] = []
         measures: list[Measure] = []

@@ -28,7 +28,7 @@ from gridproblems.constraints import Constraint, StateLimits
 from gridproblems.controls.block import Shown, concatenated, together
 from gridproblems.controls.direct import checked_mapping
 from gridproblems.controls.joint import DecodedSettings, Joint
-from gridproblems.controls.over_time import limit_over_time, split_limits
+from gridproblems.controls.over_time import limits_over_time, split_limits
 from gridproblems.controls.profiles import ProfileBlock
 from gridproblems.controls.variables import Variable
 from gridproblems.engines import Engine
@@ -154,7 +154,6 @@ class GridProblem(ElementwiseProblem):
         parts = parts_of(controls)
         of_grid, in_time = split_limits(limits or {}, emergency_limits or {})
         blocks = blocks_of(parts, periods or {}, self.grid, self.situations)
-        limit_over_time(blocks, in_time, self.situations, self.grid)
         self.joint = Joint(blocks, self.situations, self.grid)
         self._known = self.grid.objectives_in(self.situations)
         self.base_settings = self.grid.present_settings(self.joint)
@@ -181,6 +180,7 @@ class GridProblem(ElementwiseProblem):
             self.objectives,
             self.limits,
             (*more, *constraints),
+            limits_over_time(self.joint.placed, in_time, self.situations, self.grid),
             aggregate=aggregate,
         )
         settings, state = _batch_of_one(self.base_settings, self.base_state)

@@ -10,6 +10,7 @@ from gridproblems import (
     Hours,
     Outages,
     ReactivePowerDispatch,
+    Reconfiguration,
     Scenarios,
     StorageSchedule,
 )
@@ -161,3 +162,21 @@ def test_limits_over_time_tell_problems_apart_and_come_in_words() -> None:
     assert TAPS in str(one)
     aggregated = dispatch(day_of(4), 4, 3, aggregate=True)
     assert TAPS in aggregated.constraint_names
+
+
+def test_switch_operations_by_hand() -> None:
+    problem = Reconfiguration(
+        "case33bw",
+        situations=Hours(load=[1.0, 0.9, 0.8, 0.9]),
+        periods=4,
+        limits={"switch_operations_per_day": 2, "vm_pu": None, "loading_percent": None},
+    )
+    base = [32, 33, 34, 35, 36]
+    one, other = (problem.encode_open_lines(lines) for lines in (base, [6, *base[1:]]))
+    quarter = len(one) // 4
+    x = np.concatenate([one[:quarter], other[:quarter], one[:quarter], other[:quarter]])
+    _, g = problem.evaluate(x)
+    entries = dict(zip(problem.constraint_names, g, strict=True))
+    moved = {name for name, value in entries.items() if value > -1.0 and "switch" in name}
+    assert len(moved) == 2  # lines 6 and 32, thrice each: (3 - 2) / 2
+    assert all(entries[name] == 0.5 for name in moved)

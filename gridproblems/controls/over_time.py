@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridproblems.constraints import Measure
-from gridproblems.controls.block import Block, BlockConstraint
+from gridproblems.controls.block import Block, BlockConstraint, PlacedBlock
 from gridproblems.situations import Situations
 from gridproblems.state import FloatArray
 
@@ -44,6 +44,12 @@ OVER_TIME: dict[str, OverTime] = {
     "shunt_operations_per_day": OverTime(
         (("shunt", "step"),), "operations per day", "steps of shunts", True
     ),
+    "switch_operations_per_day": OverTime(
+        (("line", "in_service"), ("switch", "closed")),
+        "operations per day",
+        "lines or switches that open and close",
+        True,
+    ),
     "ramp_mw_per_h": OverTime(
         tuple((table, "p_mw") for table in ("gen", "sgen", "storage")),
         "MW/h",
@@ -75,20 +81,24 @@ def split_limits(
     return of_grid, {name: float(value) for name, value in asked.items()}
 
 
-def limit_over_time(
-    blocks: Sequence[Block], limits: Mapping[str, float], situations: Situations, grid: Any
-) -> None:
-    """Adds limits over time to the constraints of the blocks whose settings they look at.
+def limits_over_time(
+    placed: Sequence[PlacedBlock], limits: Mapping[str, float], situations: Situations, grid: Any
+) -> list[tuple[BlockConstraint, slice]]:
+    """Limits over time as constraints of the blocks whose settings they look at.
 
     Args:
-        blocks: The controls on the grid.
+        placed: The blocks of a problem.
         limits: By name, see `OVER_TIME`.
         situations: With a series in time.
         grid: Says what a reader calls its elements.
 
+    Returns:
+        The constraints, each with the place of its block in ``x``.
+
     Raises:
         ValueError: No series in time, or no control of what is limited.
     """
+    found = []
     for name, limit in limits.items():
         kind = OVER_TIME[name]
         if situations.n_time < 2:
@@ -97,15 +107,13 @@ def limit_over_time(
                 f"situations=Hours(...); got {situations.n} situation"
                 f"{'' if situations.n == 1 else 's'} without time"
             )
-        found = False
-        for block in blocks:
-            columns = _columns(block, kind)
-            if len(columns):
-                found = True
-                own = Changes(block, name, limit, columns, situations)
-                block.constraints = (*block.constraints, own.constraint(grid))
-        if not found:
+        concerned = [(p, c) for p in placed if len(c := _columns(p.block, kind))]
+        if not concerned:
             raise ValueError(f"limits: {name}: no control sets {kind.what}")
+        for p, columns in concerned:
+            changes = Changes(p.block, name, limit, columns, situations)
+            found.append((changes.constraint(grid), p.part))
+    return found
 
 
 def _columns(block: Block, kind: OverTime) -> NDArray[np.int64]:
