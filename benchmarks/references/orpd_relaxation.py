@@ -169,11 +169,20 @@ class Relaxation:
         return net
 
     def _build(self) -> None:
+        values = [ca.SX.sym(c.column, len(c.index)) for c in self.controls]
+        net = self._compile()
+        state, equal, loss = self._situation(net, values)
+        self._solver = self._programme([*state, *values], loss, equal)
+        self._set_bounds(net, self._bus_of[net.bus.index], self._n_bus, self._base_mva)
+
+    def _compile(self) -> Any:
+        """Takes the admittances from pandapower's model, which it gives back."""
         net = self._compiled()
-        ppc, lookup = net._ppc["internal"], net._pd2ppc_lookups
-        base_mva = ppc["baseMVA"]
-        bus_of = lookup["bus"]
-        n_bus = len(ppc["bus"])
+        ppc, self._lookup = net._ppc["internal"], net._pd2ppc_lookups
+        self._base_mva = ppc["baseMVA"]
+        self._bus_of = self._lookup["bus"]
+        self._n_bus = len(ppc["bus"])
+        self._demand = ppc["bus"][:, PD], ppc["bus"][:, QD]
         branch = ppc["branch"]
         f, t = branch[:, F_BUS].real.astype(int), branch[:, T_BUS].real.astype(int)
         rows = np.arange(len(branch))
@@ -184,16 +193,32 @@ class Relaxation:
         y_shunt = np.asarray(ppc["Ybus"].diagonal()).ravel()
         np.subtract.at(y_shunt, f, y_ff)
         np.subtract.at(y_shunt, t, y_tt)
+        self._ends, self._admittances, self._y_shunt = (f, t), (y_ff, y_ft, y_tf, y_tt), y_shunt
+        return net
 
+    def _situation(self, net: Any, values: list[Any], out: int | None = None) -> Any:
+        """Unknowns, equations and losses of one power flow.
+
+        Args:
+            net: The compiled net.
+            values: Symbols of the controls.
+            out: Row of a branch that is out.
+
+        Returns:
+            Lists of symbols and of expressions that are 0, and the losses in MW.
+        """
+        lookup, bus_of, n_bus = self._lookup, self._bus_of, self._n_bus
+        base_mva = self._base_mva
+        (f, t), (y_ff, y_ft, y_tf, y_tt) = self._ends, self._admittances
+        rows = np.arange(len(f))
         vm, va = ca.SX.sym("vm", n_bus), ca.SX.sym("va", n_bus)
         machine_q = {
             table: ca.SX.sym(f"q_{table}", len(net[table])) for table in ("gen", "ext_grid")
         }
         slack_p = ca.SX.sym("p_slack", len(net.ext_grid))
-        values = [ca.SX.sym(c.column, len(c.index)) for c in self.controls]
 
-        ratio_f, ratio_t = [ca.SX.ones(len(branch)) for _ in range(2)]
-        p_pu, q_pu = ca.SX(-ppc["bus"][:, PD] / base_mva), ca.SX(-ppc["bus"][:, QD] / base_mva)
+        ratio_f, ratio_t = [ca.SX.ones(len(f)) for _ in range(2)]
+        p_pu, q_pu = (ca.SX(-demand / base_mva) for demand in self._demand)
         equal = [va[bus_of[net.ext_grid.bus]]]
         for control, value in zip(self.controls, values, strict=True):
             table = net[control.table].loc[control.index]
@@ -229,20 +254,25 @@ class Relaxation:
         q_f = -b(y_ff) * vf**2 + vf * vt * (g(y_ft) * sin - b(y_ft) * cos)
         p_t = g(y_tt) * vt**2 + vf * vt * (g(y_tf) * cos - b(y_tf) * sin)
         q_t = -b(y_tt) * vt**2 - vf * vt * (g(y_tf) * sin + b(y_tf) * cos)
-        p_pu -= ca.DM(y_shunt.real) * vm**2
-        q_pu += ca.DM(y_shunt.imag) * vm**2
-        at_f = ca.DM.triplet(list(f), list(rows), ca.DM.ones(len(f)), n_bus, len(f))
-        at_t = ca.DM.triplet(list(t), list(rows), ca.DM.ones(len(t)), n_bus, len(t))
+        p_pu -= ca.DM(self._y_shunt.real) * vm**2
+        q_pu += ca.DM(self._y_shunt.imag) * vm**2
+        closed = ca.DM((rows != (-1 if out is None else out)).astype(float))
+        at_f = ca.DM.triplet(list(f), list(rows), closed, n_bus, len(f))
+        at_t = ca.DM.triplet(list(t), list(rows), closed, n_bus, len(t))
         equal += [p_pu - at_f @ p_f - at_t @ p_t, q_pu - at_f @ q_f - at_t @ q_t]
 
         loss = (p_f + p_t) * base_mva
         if self.objective == "line_loss_mw":
             loss = loss[slice(*lookup["branch"]["line"])]
         state = [vm, va, machine_q["gen"], machine_q["ext_grid"], slack_p]
-        self._solver = ca.nlpsol(
+        return state, equal, ca.sum1(loss)
+
+    def _programme(self, symbols: list[Any], loss: Any, equal: list[Any]) -> Any:
+        """Ipopt on a nonlinear programme."""
+        return ca.nlpsol(
             "orpd",
             "ipopt",
-            {"x": ca.vertcat(*state, *values), "f": ca.sum1(loss), "g": ca.vertcat(*equal)},
+            {"x": ca.vertcat(*symbols), "f": loss, "g": ca.vertcat(*equal)},
             {
                 "print_time": False,
                 "ipopt": {
@@ -256,7 +286,6 @@ class Relaxation:
                 },
             },
         )
-        self._set_bounds(net, bus_of[net.bus.index], n_bus, base_mva)
 
     def _set_bounds(self, net: Any, bus: NDArray[np.int64], n_bus: int, base_mva: float) -> None:
         vm_lower, vm_upper = np.zeros(n_bus), np.full(n_bus, 2.0)
