@@ -39,6 +39,7 @@ BoolArray = NDArray[np.bool_]
 
 #: Steps of differences, as shares of a variable's range.
 DIFFERENCE = 1e-4
+_MAX_MOVED = 500_000  # movements of limited values that are found together
 
 
 class Gradient(NamedTuple):
@@ -90,10 +91,23 @@ class Gradients:
         if self._linearise is not None:
             self._values.engine = _Between(evaluation.engine, self._linearise)
 
-    def __call__(self, X: FloatArray) -> Gradient:
-        """Of relaxed vectors, shape (n, n_var)."""
+    def __call__(
+        self, X: FloatArray, *, with_dG: bool = True, near: float | None = None
+    ) -> Gradient:
+        """Of relaxed vectors, shape (n, n_var).
+
+        Args:
+            X: The vectors.
+            with_dG: Whether slopes of constraints are asked for, which cost one solution per
+                setting that moves; without, ``dG`` has no rows.
+            near: Find slopes of those limits of the grid only that are violated or as near as
+                this to be; those of others are then 0. None for all.
+        """
         n_together = max(1, MAX_TOGETHER // self._e.situations.n)
-        parts = [self._some(X[i : i + n_together]) for i in range(0, len(X), n_together)]
+        rows = [slice(i, i + n_together) for i in range(0, len(X), n_together)]
+        parts = [self._some(X[some], with_dG, near) for some in rows]
+        if len(parts) == 1:
+            return parts[0]
         F, G, dF, dG = map(np.concatenate, zip(*parts, strict=True))
         return Gradient(F, G, dF, dG)
 
@@ -112,21 +126,24 @@ class Gradients:
         G[failed, 0] = entries[failed, 0]
         return G
 
-    def _some(self, X: FloatArray) -> Gradient:
+    def _some(self, X: FloatArray, with_dG: bool, near: float | None) -> Gradient:
         e, n, n_var = self._e, len(X), X.shape[1]
         states = self._states(X)
         F, entries = self._values(X) if states is None else states.values()
         solved = entries[:, 0] <= 0.0
-        dF, dG = np.zeros((n, F.shape[1], n_var)), np.zeros((n, self._n_entries, n_var))
-        self._of_settings(X, dF, dG)
+        n_entries = self._n_entries if with_dG else 0
+        dF, dG = np.zeros((n, F.shape[1], n_var)), np.zeros((n, n_entries, n_var))
+        self._of_settings(X, dF, dG, with_dG)
         rough = self._rough()
         if states is None:
             known, rough_variables = ~solved, np.ones(n_var, dtype=bool)
         else:
-            known, rough_variables = states.add_slopes(solved, dF, dG)
+            wanted = entries >= -np.inf if near is None else entries >= -near
+            known, rough_variables = states.add_slopes(solved, wanted, dF, dG)
         self._add_differences(X, solved, known, rough, rough_variables, dF, dG)
-        dF[~solved] = dG[~solved] = 0.0
-        if e.aggregate:
+        if not solved.all():
+            dF[~solved] = dG[~solved] = 0.0
+        if e.aggregate and with_dG:
             dG = self._aggregated(entries, dG)
         return Gradient(F, self._constraints(entries), dF, dG)
 
@@ -144,13 +161,15 @@ class Gradients:
             entries[part] = not getattr(constraint, "is_stepwise", False)
         return np.array(objectives), entries
 
-    def _of_settings(self, X: FloatArray, dF: FloatArray, dG: FloatArray) -> None:
+    def _of_settings(self, X: FloatArray, dF: FloatArray, dG: FloatArray, with_dG: bool) -> None:
         """Slopes of objectives and constraints of settings alone, put in place."""
         e = self._e
         for i, objective in enumerate(e.objectives):
             if isinstance(objective, OfBlocks):
                 for own, part in objective.parts:
                     dF[:, i, part] += self._own_slopes(own, X, part)
+        if not with_dG:
+            return
         for rows, (constraint, part) in zip(self._block_entries, e.of_blocks, strict=True):
             dG[:, rows, part] = self._own_slopes(constraint, X, part)
 
@@ -205,20 +224,25 @@ class Gradients:
         for part in self._block_entries:
             of_state_G[part] = False
         of_state_G[0] = False
+        with_dG = dG.shape[1] > 0
+        of_state_G &= with_dG
         everything = np.ones(X.shape[1], dtype=bool)
         jobs = [
             (solved & ~known, self._of_state_F, of_state_G, everything),
-            (solved & known, *rough, everything),
+            (solved & known, rough[0], rough[1] & with_dG, everything),
             (solved & known, self._of_state_F, of_state_G, rough_variables),
         ]
         for which, objectives, entries, variables in jobs:
             own = np.flatnonzero(which)
+            if not (len(own) and variables.any() and (objectives.any() or entries.any())):
+                continue
             moved = np.flatnonzero(variables & self._can_move())
-            if len(own) and len(moved) and (objectives.any() or entries.any()):
+            if len(moved):
                 by_F, by_G = self._differences(X[own], moved)
                 f, g = np.flatnonzero(objectives), np.flatnonzero(entries)
                 dF[np.ix_(own, f, moved)] = by_F[:, f]
-                dG[np.ix_(own, g, moved)] = by_G[:, g]
+                if with_dG:
+                    dG[np.ix_(own, g, moved)] = by_G[:, g]
 
     def _can_move(self) -> BoolArray:
         """Variables that differences are taken by."""
@@ -342,13 +366,14 @@ class _States:
         return F, G
 
     def add_slopes(
-        self, solved: BoolArray, dF: FloatArray, dG: FloatArray
+        self, solved: BoolArray, wanted: BoolArray, dF: FloatArray, dG: FloatArray
     ) -> tuple[BoolArray, BoolArray]:
         """Adds the slopes of what depends on states.
 
         Args:
             solved: Which vectors have values.
-            dF, dG: Slopes of objectives and of every entry of the constraints.
+            wanted: Entries of the constraints whose slopes are asked for, shape (n, n_entries).
+            dF, dG: Slopes of objectives and of every entry of the constraints, or of none.
 
         Returns:
             Which vectors have all their slopes, shape (n,), and variables whose effect on the
@@ -358,7 +383,8 @@ class _States:
         smooth = [
             (i, o) for i, o in enumerate(e.objectives) if isinstance(o, Objective) and _has_slope(o)
         ]
-        known, slopes, limits = self._weights(solved, [o for _, o in smooth])
+        with_dG = dG.shape[1] > 0
+        known, slopes, limits = self._weights(solved, [o for _, o in smooth], with_dG)
         lacking = np.zeros(self._X.shape[1], dtype=bool)
         which = solved & known
         for rows, settings, linear in self._chunks():
@@ -368,11 +394,12 @@ class _States:
             part = _Part(e, rows, settings, linear, moves, which)
             part.add_objectives(smooth, slopes, dF)
             for k, found in enumerate(limits):
-                part.add_limits(found, dG[:, self._limit_entries[k]])
+                own = self._limit_entries[k]
+                part.add_limits(found, wanted[:, own], dG[:, own])
         return known, lacking
 
     def _weights(
-        self, solved: BoolArray, objectives: list[Objective]
+        self, solved: BoolArray, objectives: list[Objective], with_limits: bool
     ) -> tuple[BoolArray, list[FloatArray], list[StateLimitSlopes]]:
         """Which vectors have linearised states, the weights of the counted situations in every
         objective, and the situations that decide every limit."""
@@ -390,7 +417,7 @@ class _States:
             for own, objective in zip(values, objectives, strict=True):
                 at = np.searchsorted(s.counted, here)
                 own[:, at] = objective.quantity(of_counted, counted)
-            for k, (_, limit) in enumerate(e.limits):
+            for k, (_, limit) in enumerate(e.limits if with_limits else ()):
                 own_rows = _within(e.limit_rows[k], rows)
                 if len(own_rows):
                     if len(limit.chance) and len(e.chunks) > 1:
@@ -470,15 +497,16 @@ class _Part:
         places = np.array([i for i, _ in smooth])
         _chain_backward(by_settings, rows, vector, places, *self._moves, dF)
 
-    def add_limits(self, limits: StateLimitSlopes, dG: FloatArray) -> None:
+    def add_limits(self, limits: StateLimitSlopes, asked: BoolArray, dG: FloatArray) -> None:
         """Adds slopes of limits, one forward solution per setting that moves and power flow.
 
         Args:
             limits: The situations that decide the entries.
-            dG: Slopes of these entries, shape (n, n_entries, n_var).
+            asked: Which of these entries, shape (n, n_entries).
+            dG: Their slopes, shape (n, n_entries, n_var).
         """
         inside = (limits.snapshot >= self._rows.start) & (limits.snapshot < self._rows.stop)
-        vector, entry = np.nonzero(inside & limits.moves & self._which[:, np.newaxis])
+        vector, entry = np.nonzero(inside & limits.moves & asked & self._which[:, np.newaxis])
         if not len(entry):
             return
         flow = vector * self._n_rows + limits.snapshot[vector, entry] - self._rows.start
@@ -487,21 +515,28 @@ class _Part:
         rows, first = np.unique(flow, return_index=True)
         columns = np.unique(self._moves.column)
         wanted, place = np.unique(limits.columns[entry], return_inverse=True)
-        moved = self._linear.forward(rows, columns, wanted)
-        _chain_forward(
-            moved,
-            rows,
-            np.append(first, len(flow)),
-            vector,
-            entry,
-            place,
-            limits.factor[entry],
-            np.searchsorted(columns, self._moves.column),
-            self._moves.start,
-            self._moves.variable,
-            self._moves.slope,
-            dG,
-        )
+        first = np.append(first, len(flow))
+        column = np.searchsorted(columns, self._moves.column)
+        factor = limits.factor[entry]
+        n_together = max(1, _MAX_MOVED // max(1, len(columns) * len(wanted)))
+        n_together = max(8, n_together // 8 * 8)  # engines solve eight at a time
+        for at in range(0, len(rows), n_together):  # few, so that they stay near the processor
+            own = rows[at : at + n_together]
+            moved = self._linear.forward(own, columns, wanted)
+            _chain_forward(
+                moved,
+                own,
+                first[at : at + n_together + 1],
+                vector,
+                entry,
+                place,
+                factor,
+                column,
+                self._moves.start,
+                self._moves.variable,
+                self._moves.slope,
+                dG,
+            )
 
 
 def _has_slope(objective: AnyObjective) -> bool:
@@ -559,7 +594,24 @@ def _chain_forward(  # type: ignore[no-untyped-def]
     ``first[r]`` to ``first[r + 1]``.
     """
     for r in range(len(rows)):
+        begin, end = start[rows[r]], start[rows[r] + 1]
+        in_a_row = True
+        for e in range(begin + 1, end):
+            if variable[e] != variable[e - 1] + 1 or column[e] != column[e - 1] + 1:
+                in_a_row = False
+                break
         for k in range(first[r], first[r + 1]):
-            row = dG[vector[k], entry[k]]
-            for e in range(start[rows[r]], start[rows[r] + 1]):
-                row[variable[e]] += factor[k] * moved[r, place[k], column[e]] * slope[e]
+            row, own, by = dG[vector[k], entry[k]], moved[r, place[k]], factor[k]
+            if in_a_row and end > begin:
+                n, v, c = end - begin, variable[begin], column[begin]
+                _add_products(row[v : v + n], by, own[c : c + n], slope[begin:end])
+            else:
+                for e in range(begin, end):
+                    row[variable[e]] += by * own[column[e]] * slope[e]
+
+
+@compiled
+def _add_products(found, factor, moved, slope):  # type: ignore[no-untyped-def]
+    """``found += factor * moved * slope``."""
+    for i in range(len(found)):
+        found[i] += factor * moved[i] * slope[i]

@@ -660,7 +660,7 @@ class GridProblem(ElementwiseProblem):
             and self.elementwise_func is ElementwiseEvaluationFunction
         )
 
-    def gradients(self, x: ArrayLike | Mapping[str, Any]) -> Gradient:
+    def gradients(self, x: ArrayLike | Mapping[str, Any], near: float | None = None) -> Gradient:
         """Objectives and constraints of ``x``, and their slopes by its entries.
 
         Whole numbers count as real between whole values: positions of tap changers and steps of
@@ -671,6 +671,8 @@ class GridProblem(ElementwiseProblem):
 
         Args:
             x: Shape (n_var,), or a dict of variables.
+            near: Find slopes of those limits of the grid only that are violated or as near as
+                this to be (``G >= -near``); those of others are then 0. None for all.
 
         Returns:
             F (n_obj,), G (n_ieq,), dF (n_obj, n_var) and dG (n_ieq, n_var); slopes are 0 where
@@ -679,21 +681,23 @@ class GridProblem(ElementwiseProblem):
         Raises:
             ValueError: Wrong length, NaN, or out of bounds.
         """
-        found = self._gradients(self._within_bounds(x)[np.newaxis])
+        found = self._gradients(self._within_bounds(x)[np.newaxis], near=near)
         return Gradient(*(part[0] for part in found))
 
-    def _gradients(self, X: FloatArray) -> Gradient:
+    def _gradients(
+        self, X: FloatArray, with_dG: bool = True, near: float | None = None
+    ) -> Gradient:
         """Of vectors within bounds, shape (n, n_var)."""
         self.counts.add(len(X))
-        return Gradients(self.evaluation)(self.joint.relaxed(X))
+        return Gradients(self.evaluation)(self.joint.relaxed(X), with_dG=with_dG, near=near)
 
     def do(self, X: Any, return_values_of: Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """pymoo's hook behind `evaluate`; with slopes where they are asked for."""
         if not {"dF", "dG"} & set(return_values_of):
             return super().do(X, return_values_of, *args, **kwargs)
         flat = np.array([self._flat(x) for x in X])
-        found = self._gradients(flat)
-        out = found._asdict()
+        found = self._gradients(flat, "dG" in return_values_of)
+        out = {k: v for k, v in found._asdict().items() if k in {"F", "G", *return_values_of}}
         if not any(isinstance(x, Mapping) for x in X):
             out["X"] = self.joint.relaxed(flat)
         return self._format_dict(out, len(X), return_values_of)

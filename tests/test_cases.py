@@ -164,6 +164,18 @@ def test_the_largest_case() -> None:
     problem = ReactivePowerDispatch(LARGEST)
     assert problem.n_var == 1444 + 1 + 1319
     assert problem.base_values()[0] == pytest.approx(7938.9834, abs=1e-3)
+    best = problem.best_known
+    assert best is not None
+    F, G = problem.evaluate(problem.encode(best.settings))
+    assert F[0] == pytest.approx(best.value, abs=1e-6)
+    assert G.max() < 1e-9
+    assert best.relaxation_value == pytest.approx(best.value, rel=5e-5)
+    net = load_case(LARGEST).net()
+    set_values(net, best.settings)
+    pp.runpp(net, init="auto", lightsim2grid=False, tolerance_mva=1e-6, max_iteration=50)
+    assert net.res_line.pl_mw.sum() + net.res_trafo.pl_mw.sum() == pytest.approx(
+        best.value, abs=1e-4
+    )
 
 
 def test_limits_of_load_buses_differ_from_those_of_generators() -> None:

@@ -16,7 +16,7 @@ from pymoo.core.population import Population
 
 from gridproblems import GridProblem, ReactivePowerDispatch, evaluation, gradients
 from gridproblems.controls import CONTROLS, Control, Setpoints, Taps
-from gridproblems.engines import ENGINES, NewtonEngine
+from gridproblems.engines import ENGINES, Linearised, NewtonEngine
 from gridproblems.evaluation import FAILED_F
 from gridproblems.objectives import MODEL_SLOPES, OBJECTIVES, SLOPES
 from gridproblems.reductions import REDUCTIONS, reduction, slope_of
@@ -249,6 +249,35 @@ def test_pymoo_gets_slopes_where_it_asks_for_them() -> None:
     assert np.array_equal(problem.gradients(by_name).dF, dF[0])
     population = Evaluator(evaluate_values_of=wanted).eval(problem, Population.new(X=X))
     assert np.array_equal(population.get("dF"), dF)
+
+
+def test_slopes_of_constraints_cost_nothing_where_nobody_asks(monkeypatch: Any) -> None:
+    problem = ReactivePowerDispatch("ieee14")
+    dG = problem.gradients(problem.base_x).dG
+    assert dG.any()
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("forward solutions that nobody asked for")
+
+    monkeypatch.setattr(Linearised, "forward", refuse)
+    F, dF = problem.evaluate(problem.base_x, return_values_of=["F", "dF"])
+    assert dF.shape == (1, problem.n_var)
+    assert dF.any()
+    with pytest.raises(AssertionError, match="nobody"):
+        problem.gradients(problem.base_x)
+
+
+def test_slopes_of_near_limits_are_those_of_all() -> None:
+    problem = ReactivePowerDispatch("ieee30")
+    x = problem.xl + 0.6 * (problem.xu - problem.xl)
+    every, some = problem.gradients(x), problem.gradients(x, near=0.3)
+    near = every.G >= -0.3
+    assert near.any()
+    assert not near.all()
+    assert np.array_equal(some.dG[near], every.dG[near])
+    assert not some.dG[~near].any()
+    assert np.array_equal(some.dF, every.dF)
+    assert np.array_equal(some.G, every.G)
 
 
 def test_counts_see_gradients() -> None:

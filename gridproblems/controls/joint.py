@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -189,12 +190,12 @@ class Joint:
             snapped[..., placed.part] = placed.block.snap(x[..., placed.part])
         return snapped
 
-    @property
+    @cached_property
     def counts_as_real(self) -> NDArray[np.bool_]:
         """Variables that gradients move by any amount, see `Block.counts_as_real`, (n_var,)."""
         return self._of_variables("counts_as_real")
 
-    @property
+    @cached_property
     def counts_in_steps(self) -> NDArray[np.bool_]:
         """Variables whose slope is a difference of whole values, (n_var,)."""
         return self._of_variables("counts_in_steps")

@@ -209,10 +209,6 @@ class Linearised:
         state: Of the batch; tap changers may stand between whole positions.
         parts: The power flows with known slopes.
         has_slope: Which values of the settings the slopes can be asked for, shape (n_values,).
-
-    Attributes:
-        known: Which power flows have slopes, shape (n_rows,); others did not converge, have a
-            Jacobian that is nearly singular, or settings off the range of the model.
     """
 
     def __init__(
@@ -220,13 +216,20 @@ class Linearised:
     ) -> None:
         self.state, self._parts, self.has_slope = state, tuple(parts), has_slope
         n = state.converged.size
-        self.known = np.zeros(n, dtype=np.bool_)
         self._part = np.full(n, -1, dtype=np.int64)
         self._place = np.zeros(n, dtype=np.int64)
         for i, part in enumerate(self._parts):
-            self.known[part.rows] = part.is_regular
             self._part[part.rows] = i
             self._place[part.rows] = np.arange(len(part.rows))
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Which power flows have slopes, shape (n_rows,); others did not converge, have a Jacobian
+        that is nearly singular, or settings off the range of the model."""
+        known = np.zeros(len(self._part), dtype=np.bool_)
+        for part in self._parts:
+            known[part.rows] = part.is_regular
+        return known
 
     def of_rows(self, state: GridState, which: IntArray) -> Linearised:
         """The same slopes, for some power flows of a larger batch.

@@ -266,7 +266,7 @@ def right_sides(parameters, v, tap_slope, wanted, sides, a, m, places):  # type:
                 _add(side, m.angle[bus], of_power[bus], power)
 
 
-@compiled
+@compiled_in_place
 def _raise_setpoint(side, bus, flow, of_power, a, m, places):  # type: ignore[no-untyped-def]
     """Power that the buses around a raised voltage lack."""
     v, y, of_active = flow.v, flow.y, m.angle
@@ -287,7 +287,7 @@ def _raise_setpoint(side, bus, flow, of_power, a, m, places):  # type: ignore[no
         _add(side, of_active[t], of_power[t], -v[t] * np.conj(y_to * dv))
 
 
-@compiled
+@compiled_in_place
 def _raise_tap(side, changer, flow, of_power, a, m):  # type: ignore[no-untyped-def]
     """Power that the ends of the branches of a tap changer lack as its position grows."""
     for c in range(len(a.tap_branch)):
@@ -376,6 +376,10 @@ def movements(  # type: ignore[no-untyped-def]
     results[:] = 0.0
     n_bus = len(a.v_start_pu)
     turn, growth = np.empty((n_bus, len(wanted))), np.empty((n_bus, len(wanted)))
+    asks = np.zeros(n_bus, dtype=np.bool_)  # buses with machines whose results are asked for
+    for i in range(len(a.machine_bus)):
+        if place[a.machine_p_column[i]] >= 0 or place[a.machine_q_column[i]] >= 0:
+            asks[a.machine_bus[i]] = True
     for row in range(len(parameters)):
         p = parameters[row]
         flow = flow_of(p, v[row], tap_slope[row], a, m)
@@ -386,20 +390,23 @@ def movements(  # type: ignore[no-untyped-def]
         for k in range(len(wanted)):
             section = places.section[wanted[k]]
             own = wanted[k] - a.sections[section]
-            _move_directly(results[row], k, place, section, own, flow, p, a)
+            _move_directly(results[row], k, place, section, own, flow, p, a, asks)
 
 
 @compiled
 def _read_solutions(turn, growth, solutions, wanted, flow, a, m, places):  # type: ignore[no-untyped-def]
     """How voltages move: angles, and logarithms of magnitudes, shape (n_buses, n_wanted)."""
     slack = m.slack[0] if len(m.slack) else -1
-    for b in range(len(m.angle)):
-        at, of = m.angle[b], m.magnitude[b]
-        if b == slack:
-            at = -1
-        for k in range(len(wanted)):
-            turn[b, k] = solutions[k, at] if at >= 0 else 0.0
-            growth[b, k] = solutions[k, of] if of >= 0 else 0.0
+    n = len(wanted)
+    for first in range(0, n, 8):  # lines of memory are read once
+        last = min(n, first + 8)
+        for b in range(len(m.angle)):
+            at, of = m.angle[b], m.magnitude[b]
+            if b == slack:
+                at = -1
+            for k in range(first, last):
+                turn[b, k] = solutions[k, at] if at >= 0 else 0.0
+                growth[b, k] = solutions[k, of] if of >= 0 else 0.0
     holding = _holding(flow, a, m, places)
     for k in range(len(wanted)):
         if places.section[wanted[k]] == SETPOINT:
@@ -498,16 +505,15 @@ def _move_machines(results, place, turn, growth, flow, p, a, places):  # type: i
             _add_moved(found, own, v, turn[bus], growth[bus])
 
 
-@compiled
-def _move_directly(results, k, place, section, own, flow, p, a):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _move_directly(results, k, place, section, own, flow, p, a, asks):  # type: ignore[no-untyped-def]
     """What a parameter moves apart from the voltages, of the k-th parameter."""
+    bus, power = -1, 0j
     if section == TAP:
         for c in range(len(a.tap_branch)):
             if a.tap_changer[c] == own:
-                _move_tap_branch(results, k, place, c, flow, p, a)
-        return
-    bus, power = -1, 0j
-    if section in (SHUNT_P, SHUNT_Q, STEP):
+                _move_tap_branch(results, k, place, c, flow, p, a, asks)
+    elif section in (SHUNT_P, SHUNT_Q, STEP):
         bus = a.shunt_bus[own]
         square = (flow.v[bus] * np.conj(flow.v[bus])).real
         power = a.base_mva * square * np.conj(shunt_slope(p, section, own, a))
@@ -517,12 +523,12 @@ def _move_directly(results, k, place, section, own, flow, p, a):  # type: ignore
         else:
             bus = a.injection_bus[own]
             power = -injection_slope(p, section, own, a)
-    if bus >= 0:
+    if bus >= 0 and asks[bus]:
         _move_power(results, k, place, bus, power, flow, p, a)
 
 
-@compiled
-def _move_tap_branch(results, k, place, c, flow, p, a):  # type: ignore[no-untyped-def]
+@compiled_in_place
+def _move_tap_branch(results, k, place, c, flow, p, a, asks):  # type: ignore[no-untyped-def]
     """What a tap changer's position does to a branch that follows it, at given voltages."""
     b = a.tap_branch[c]
     f, t = a.branch_from[b], a.branch_to[b]
@@ -539,11 +545,13 @@ def _move_tap_branch(results, k, place, c, flow, p, a):  # type: ignore[no-untyp
             current, moved = flow.i_to[b], d_to
         grown = (np.conj(current) * moved).real / magnitude(current)
         results[place[loading], k] += a.branch_loading[b, flow.loaded[b] - 1] * grown
-    _move_power(results, k, place, f, a.base_mva * s_from, flow, p, a)
-    _move_power(results, k, place, t, a.base_mva * s_to, flow, p, a)
+    if asks[f]:
+        _move_power(results, k, place, f, a.base_mva * s_from, flow, p, a)
+    if asks[t]:
+        _move_power(results, k, place, t, a.base_mva * s_to, flow, p, a)
 
 
-@compiled
+@compiled_in_place
 def _move_power(results, k, place, bus, power, flow, p, a):  # type: ignore[no-untyped-def]
     """Power that a bus's machines have to give more, in their results. [MVA]"""
     for i in range(len(a.machine_bus)):
@@ -556,7 +564,7 @@ def _move_power(results, k, place, bus, power, flow, p, a):  # type: ignore[no-u
             results[p_place, k] += a.machine_p_share[i] * power.real
 
 
-@compiled
+@compiled_in_place
 def _move_scheduled(results, k, place, section, own, flow, p, a):  # type: ignore[no-untyped-def]
     """Scheduled power of a machine, and what a slack at its bus gives less."""
     for i in range(len(a.machine_bus)):
