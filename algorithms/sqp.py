@@ -9,10 +9,11 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
 from algorithms._base import MixedVariableAlgorithm, check_range
+from algorithms._largest import LargestOf, Pieces
 from algorithms._trust_region import Point, TrustRegion
 
 COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
-VALUES = ("F", "G", "H", "dF", "dG")
+VALUES = ("F", "G", "H", "dF", "dG", "F_pieces", "dF_pieces")
 
 
 class SQP(MixedVariableAlgorithm):
@@ -22,6 +23,10 @@ class SQP(MixedVariableAlgorithm):
     variables between whole numbers, which count as real at first. A share of those left is then
     rounded and held, the nearest first, and the rest is solved again, until all are whole. Nominal
     variables stay as they are at the start. Values with slopes count as one evaluation.
+
+    An objective that is the largest of several functions is better served with all of them: a
+    problem may give their values as ``F_pieces`` (n_pieces,) and their slopes as ``dF_pieces``
+    (n_pieces, n_var) where pymoo asks for them.
 
     Only whole vectors are members of ``pop``.
     """
@@ -58,7 +63,7 @@ class SQP(MixedVariableAlgorithm):
         super().__init__(**kwargs)
         self.rounding, self.radius, self.margin = rounding, radius, margin
         self.tolerance, self.n_starts, self.pop_size = tolerance, n_starts, int(pop_size)
-        self._search: TrustRegion
+        self._search: TrustRegion | LargestOf
         self._held: np.ndarray
         self._asked: np.ndarray | None = None
         self._starts: list[np.ndarray] = []
@@ -89,13 +94,29 @@ class SQP(MixedVariableAlgorithm):
     def _advance(self, infills: Population | None = None, **kwargs: Any) -> None:
         assert infills is not None
         (found,) = infills
-        self._search.tell(_point_of(found))
+        self._tell(_point_of(found), _pieces_of(found))
         x = np.asarray(found.X, dtype=float)
         if np.array_equal(self.variables.snap(x[np.newaxis])[0], x):
             self._keep(found)
         is_last = self.n_starts is not None and self._n_started >= self.n_starts
         if self._next_x() is None and is_last:
             self.termination.force_termination = True
+
+    def _tell(self, point: Point, pieces: Pieces | None) -> None:
+        """Takes values; the first ones say whether the objective has pieces."""
+        if isinstance(self._search, LargestOf):
+            self._search.tell(point, pieces)
+        elif pieces is not None and point.is_known:
+            low, high = self._bounds(point.x)
+            how = (self.radius, self.margin, self._needed())
+            self._search = LargestOf(point, pieces, low, high, self._span(), *how)
+        else:
+            self._search.tell(point)
+
+    def _span(self) -> np.ndarray:
+        """What a step of 1 is for each variable."""
+        span: np.ndarray = np.where(self.variables.span > 0, self.variables.span, 1.0)
+        return span
 
     def _next(self) -> Population:
         """The next point of the search, or of a new one from another start."""
@@ -122,10 +143,10 @@ class SQP(MixedVariableAlgorithm):
         x = self._starts.pop(0) if self._starts else drawn
         self._held = self.variables.nominal.copy()
         self._asked = None
-        v = self.variables
         low, high = self._bounds(x)
-        span = np.where(v.span > 0, v.span, 1.0)
-        self._search = TrustRegion(x, low, high, span, self.radius, self.margin, self._needed())
+        self._search = TrustRegion(
+            x, low, high, self._span(), self.radius, self.margin, self._needed()
+        )
 
     def _needed(self) -> float:
         """Tolerance of a search: a coarse one while there are variables to be rounded."""
@@ -171,3 +192,11 @@ def _point_of(found: Individual) -> Point:
     if df.shape != (1, len(x)) or np.isinf(df).any() or np.isinf(dg).any():
         raise ValueError("sqp: expected a problem that gives dF and dG where it is asked for them")
     return Point(x, float(found.F[0]), np.asarray(found.G, float), df[0], dg.reshape(-1, len(x)))
+
+
+def _pieces_of(found: Individual) -> Pieces | None:
+    """The functions that the objective is the largest of, None where the problem gives none."""
+    f, df = (np.asarray(found.get(name), dtype=float) for name in ("F_pieces", "dF_pieces"))
+    if f.ndim != 1 or df.ndim != 2 or np.isinf(df).any():
+        return None
+    return Pieces(f, df)

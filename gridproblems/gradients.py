@@ -39,6 +39,8 @@ BoolArray = NDArray[np.bool_]
 
 #: Steps of differences, as shares of a variable's range.
 DIFFERENCE = 1e-4
+#: Situations of which all pieces of an objective are found.
+MAX_PIECES = 1_000
 _MAX_MOVED = 500_000  # movements of limited values that are found together
 
 
@@ -56,6 +58,18 @@ class Gradient(NamedTuple):
     G: FloatArray
     dF: FloatArray
     dG: FloatArray
+
+
+class Pieces(NamedTuple):
+    """The situations of an objective that is the largest of them.
+
+    Attributes:
+        F: Value of each, shape (n, n_pieces); the objective is the largest.
+        dF: Its slopes, shape (n, n_pieces, n_var); 0 where the power flow fails.
+    """
+
+    F: FloatArray
+    dF: FloatArray
 
 
 class Gradients:
@@ -110,6 +124,30 @@ class Gradients:
             return parts[0]
         F, G, dF, dG = map(np.concatenate, zip(*parts, strict=True))
         return Gradient(F, G, dF, dG)
+
+    def pieces(self, X: FloatArray) -> Pieces | None:
+        """Every situation's value and slopes of the one objective that is the largest of them.
+
+        Args:
+            X: Relaxed vectors, shape (n, n_var).
+
+        Returns:
+            None where the problem has several objectives or its objective is something else, where
+            slopes are not known, or with more than `MAX_PIECES` situations.
+        """
+        e = self._e
+        objective = e.objectives[0]
+        if (
+            len(e.objectives) > 1
+            or not isinstance(objective, Objective)
+            or not _has_slope(objective)
+            or not objective.is_largest_of(e.situations)
+            or not 1 < len(e.situations.counted) <= MAX_PIECES
+            or len(e.chunks) > 1
+        ):
+            return None
+        states = self._states(X)
+        return None if states is None else states.pieces(objective)
 
     def values(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Objectives and constraints of relaxed vectors alone, without slopes."""
@@ -398,6 +436,30 @@ class _States:
                 part.add_limits(found, wanted[:, own], dG[:, own])
         return known, lacking
 
+    def pieces(self, objective: Objective) -> Pieces | None:
+        """Values and slopes of all counted situations; None where they are not known.
+
+        Args:
+            objective: The largest of them.
+        """
+        e, (n, n_var) = self._e, self._X.shape
+        assert self._whole is not None
+        rows, settings, linear = self._whole
+        state, counted = linear.state, e.situations.counted
+        moves, unknown = e.joint.slopes(self._X, rows)
+        unknown[moves.variable[~linear.has_slope[moves.column]]] = True
+        solved = e.solves(state)
+        good = state.converged & (state.n_unsupplied == 0)
+        known = (linear.known.reshape(good.shape) | ~good).all(axis=1)
+        if unknown.any() or not known[solved].all():
+            return None
+        of_counted = Settings(settings.fields, settings.values[:, counted])
+        values = objective.quantity(of_counted, some_situations(state, counted))
+        dF = np.zeros((n, len(counted), n_var))
+        part = _Part(e, rows, settings, linear, moves, solved)
+        part.add_pieces(objective, dF)
+        return Pieces(objective.factor * values, dF)
+
     def _weights(
         self, solved: BoolArray, objectives: list[Objective], with_limits: bool
     ) -> tuple[BoolArray, list[FloatArray], list[StateLimitSlopes]]:
@@ -477,14 +539,51 @@ class _Part:
         at = np.searchsorted(self._e.situations.counted, here)
         weight = np.stack([own[:, at] for own in weights], axis=2)  # (n, n_here, n_smooth)
         vector, place = np.nonzero((weight != 0.0).any(axis=2) & self._which[:, np.newaxis])
-        situation = here[place] - self._rows.start
+        rows, by_settings = self._backward(
+            [o for _, o in smooth], weight[vector, place], vector, here[place] - self._rows.start
+        )
+        places = np.array([i for i, _ in smooth])
+        _chain_backward(by_settings, rows, vector, places, *self._moves, dF)
+
+    def add_pieces(self, objective: Objective, dF: FloatArray) -> None:
+        """Adds slopes of every counted situation of an objective.
+
+        Args:
+            objective: The largest of them.
+            dF: Slopes, shape (n, n_counted, n_var).
+        """
+        counted = self._e.situations.counted
+        vector, place = np.nonzero(np.repeat(self._which[:, np.newaxis], len(counted), axis=1))
+        weight = np.full((len(vector), 1), objective.factor)
+        situation = counted[place] - self._rows.start
+        rows, by_settings = self._backward([objective], weight, vector, situation)
+        each = dF.reshape(-1, 1, dF.shape[-1])
+        own = vector * len(counted) + place
+        _chain_backward(by_settings, rows, own, np.zeros(1, np.int64), *self._moves, each)
+
+    def _backward(
+        self,
+        objectives: list[Objective],
+        weight: FloatArray,
+        vector: IntArray,
+        situation: IntArray,
+    ) -> tuple[IntArray, FloatArray]:
+        """Slopes of weighted objectives by the settings in some power flows.
+
+        Args:
+            objectives: Their quantities.
+            weight: Shape (n_flows, n_objectives).
+            vector, situation: Which power flows, situations of the chunk.
+
+        Returns:
+            Where these stand in the batch, and the slopes, (n_flows, n_objectives, n_values).
+        """
         rows = vector * self._n_rows + situation
         settings = Settings(self._settings.fields, self._settings.values[vector, situation])
         state = _some_rows(self._linear.state, rows)
-        weight = weight[vector, place]
-        slopes = np.zeros((len(rows), len(smooth), state.values.shape[-1]))
+        slopes = np.zeros((len(rows), len(objectives), state.values.shape[-1]))
         of_model: dict[int, list[ModelSlope]] = {}
-        for k, (_, objective) in enumerate(smooth):
+        for k, objective in enumerate(objectives):
             quantity = objective.quantity
             if quantity in SLOPES:
                 slopes[:, k] = SLOPES[quantity](settings, state) * weight[:, k, np.newaxis]
@@ -493,9 +592,7 @@ class _Part:
                     MODEL_SLOPES[quantity](self._linear.state.bus_branch(int(row))) * factor
                     for row, factor in zip(rows, weight[:, k], strict=True)
                 ]
-        by_settings = self._linear.adjoint(rows, slopes, of_model)
-        places = np.array([i for i, _ in smooth])
-        _chain_backward(by_settings, rows, vector, places, *self._moves, dF)
+        return rows, self._linear.adjoint(rows, slopes, of_model)
 
     def add_limits(self, limits: StateLimitSlopes, asked: BoolArray, dG: FloatArray) -> None:
         """Adds slopes of limits, one forward solution per setting that moves and power flow.

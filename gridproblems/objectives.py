@@ -271,6 +271,12 @@ class Objective:
             slope *= slope_of(self.over_rest, values, situations.rest_weight)[..., np.newaxis]
         return factor * slope.reshape(*slope.shape[:-2], n)
 
+    def is_largest_of(self, situations: Situations) -> bool:
+        """Whether it is the largest of the values of counted situations, times its factor."""
+        n, n_time = len(situations.counted), situations.n_time
+        reductions = [self.over_time] * (n_time > 1) + [self.over_rest] * (n > n_time)
+        return self.factor > 0 and all(how == "max" for how in reductions)
+
     def over(self, time: Reduced | None = None, rest: Reduced | None = None) -> Objective:
         """The same quantity with other reductions."""
         return replace(self, over_time=time or self.over_time, over_rest=rest or self.over_rest)

@@ -42,7 +42,7 @@ from gridproblems.evaluation import (
     solve_in_time,
 )
 from gridproblems.fingerprint import derived, fingerprint_of
-from gridproblems.gradients import Gradient, Gradients
+from gridproblems.gradients import Gradient, Gradients, Pieces
 from gridproblems.objectives import Objective
 from gridproblems.parallel import PopulationRunner
 from gridproblems.situations import Situations, axes_of
@@ -684,6 +684,26 @@ class GridProblem(ElementwiseProblem):
         found = self._gradients(self._within_bounds(x)[np.newaxis], near=near)
         return Gradient(*(part[0] for part in found))
 
+    def pieces(self, x: ArrayLike | Mapping[str, Any]) -> Pieces | None:
+        """Every situation's value and slopes, where the objective is the largest of them.
+
+        A method that knows all of them does not follow one from kink to kink. pymoo's
+        ``evaluate`` gives them as ``"F_pieces"`` and ``"dF_pieces"`` where they are asked for.
+
+        Args:
+            x: Shape (n_var,), or a dict of variables.
+
+        Returns:
+            F (n_pieces,) and dF (n_pieces, n_var); None where the objective is something else, or
+            slopes are not known (see `Gradients.pieces`).
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+        """
+        relaxed = self.joint.relaxed(self._within_bounds(x)[np.newaxis])
+        found = Gradients(self.evaluation).pieces(relaxed)
+        return None if found is None else Pieces(*(part[0] for part in found))
+
     def _gradients(
         self, X: FloatArray, with_dG: bool = True, near: float | None = None
     ) -> Gradient:
@@ -693,11 +713,15 @@ class GridProblem(ElementwiseProblem):
 
     def do(self, X: Any, return_values_of: Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """pymoo's hook behind `evaluate`; with slopes where they are asked for."""
-        if not {"dF", "dG"} & set(return_values_of):
+        if not {"dF", "dG", "F_pieces", "dF_pieces"} & set(return_values_of):
             return super().do(X, return_values_of, *args, **kwargs)
         flat = np.array([self._flat(x) for x in X])
         found = self._gradients(flat, "dG" in return_values_of)
         out = {k: v for k, v in found._asdict().items() if k in {"F", "G", *return_values_of}}
+        if {"F_pieces", "dF_pieces"} & set(return_values_of):
+            pieces = Gradients(self.evaluation).pieces(self.joint.relaxed(flat))
+            if pieces is not None:
+                out |= {"F_pieces": pieces.F, "dF_pieces": pieces.dF}
         if not any(isinstance(x, Mapping) for x in X):
             out["X"] = self.joint.relaxed(flat)
         return self._format_dict(out, len(X), return_values_of)

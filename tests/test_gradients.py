@@ -173,6 +173,28 @@ def test_slopes_go_through_situations(situations: Any, over: Any, no_differences
     check_gradients(problem)
 
 
+def test_pieces_are_the_situations_of_a_largest_value(no_differences: None) -> None:
+    problem = make("storage-lv18")
+    x = problem.xl + 0.4 * (problem.xu - problem.xl)
+    found = problem.pieces(x)
+    assert found is not None
+    F, _, dF, _ = problem.gradients(x)
+    assert found.F.shape == (24,)
+    assert found.F.max() == pytest.approx(F[0], rel=1e-12)
+    np.testing.assert_allclose(found.dF[found.F.argmax()], dF[0], rtol=1e-9, atol=1e-12)
+    for v in (0, 7, 20):
+        step = np.zeros(problem.n_var)
+        step[v] = 1e-4 * (problem.xu - problem.xl)[v]
+        sides = [problem.pieces(x + sign * step)[0] for sign in (1.0, -1.0)]
+        expected = (sides[0] - sides[1]) / (2.0 * step[v])
+        np.testing.assert_allclose(found.dF[:, v], expected, atol=1e-6 * np.abs(expected).max())
+    values, slopes = problem.evaluate(x, return_values_of=["F_pieces", "dF_pieces"])
+    assert np.array_equal(values, found.F)
+    assert np.array_equal(slopes, found.dF)
+    other = GridProblem("ieee30", ["setpoints"])
+    assert other.pieces(other.base_x) is None
+
+
 def test_periods_have_slopes_of_their_own(no_differences: None) -> None:
     hours = Hours({"load.q_mvar": np.linspace(1.0, 6.0, 4)[:, None] * np.ones((1, 5))})
     controls = [Setpoints(band_pu=(0.95, 1.05)), Taps()]

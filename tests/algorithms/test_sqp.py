@@ -163,3 +163,32 @@ def test_dispatch_comes_to_a_ten_thousandth_of_the_best_known(case: str, n_evals
     f, g = problem.evaluate(result.X)
     assert f[0] == result.F[0]
     assert (g <= 0).all()
+
+
+class LargestOfThree(Problem):
+    """CB2 of Charalambous and Bandler (1976): the smallest largest value is 1.9522245."""
+
+    def __init__(self, has_pieces: bool) -> None:
+        super().__init__(n_var=2, n_obj=1, xl=-3.0, xu=3.0)
+        self.has_pieces = has_pieces
+
+    def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        x, y = X.T
+        tail = 2.0 * np.exp(y - x)
+        f = np.stack([x**2 + y**4, (2 - x) ** 2 + (2 - y) ** 2, tail], axis=1)
+        slopes = [(2 * x, 4 * y**3), (2 * x - 4, 2 * y - 4), (-tail, tail)]
+        df = np.stack([np.stack(slope, axis=1) for slope in slopes], axis=1)
+        each = np.arange(len(X))
+        out["F"] = f.max(axis=1, keepdims=True)
+        out["dF"] = df[each, f.argmax(axis=1)][:, np.newaxis]
+        if self.has_pieces:
+            out["F_pieces"], out["dF_pieces"] = f, df
+
+
+def test_all_pieces_of_a_largest_value_are_better_than_the_slope_of_one() -> None:
+    found = [
+        minimize(LargestOfThree(has), SQP(n_starts=1), ("n_eval", 40), seed=1).F[0]
+        for has in (True, False)
+    ]
+    assert found[0] == pytest.approx(1.9522245, abs=1e-5)
+    assert found[1] > found[0] + 1e-3
