@@ -18,6 +18,7 @@ from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
 #: Entries of constraints from here to 0 are limits that bind: one percent of the band or rating.
 _BINDS = -0.01
 _MOST_ROWS = 200
+_MOST_BROKEN = 10
 #: What the columns hold that are no plain numbers.
 _PLAIN: dict[str, type] = {"in_service": bool, "closed": bool, "tap_pos": int, "step": int}
 _BEFORE_AFTER = ("", "before", "after")
@@ -191,10 +192,11 @@ def _limits(result: Mapping[str, Any]) -> list[str]:
     lines = []
     if result["not_limited"]:
         lines.append(f"Not limited, so not checked: {', '.join(result['not_limited'])}.")
-    for broken in result["violated_limits"]:
-        lines.append(
-            f"Broken: {broken['name']} by {broken['beyond']:.3g} {broken['unit']}".rstrip()
-        )
+    broken = result["violated_limits"][::-1]  # the farthest beyond first
+    for one in broken[:_MOST_BROKEN]:
+        lines.append(f"Broken: {one['name']} by {one['beyond']:.3g} {one['unit']}".rstrip())
+    if len(broken) > _MOST_BROKEN:
+        lines.append(f"And {len(broken) - _MOST_BROKEN} more, see result.json.")
     return lines
 
 

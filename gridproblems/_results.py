@@ -194,7 +194,7 @@ def figures(run: Run) -> dict[str, Any]:
             strict=True,
         )
     ]
-    solved = problem.solve(run.x).solved
+    solved = problem.solves(run.x)
     broken = problem.violations(run.x) if solved and not recorder.feasible else []
     result = {
         "task": run.task,

@@ -425,6 +425,18 @@ class GridProblem(ElementwiseProblem):
         values = self.evaluation.values_of_entries(own, settings, state)[0]
         return violations(self.evaluation.entries, values)
 
+    def solves(self, x: ArrayLike | Mapping[str, Any]) -> bool:
+        """Whether the power flow of ``x`` solves and supplies all wherever it must.
+
+        An outage that cannot be survived is a broken limit instead.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+        """
+        settings = self.joint.decode(self._checked(x)[np.newaxis])
+        state = solve_in_time(self.engine, settings, self.situations)
+        return bool(self.evaluation.solves(state)[0])
+
     def remarks(self, x: ArrayLike | Mapping[str, Any]) -> list[str]:
         """What else a reader should know of the settings of ``x``, as sentences."""
         own = self._checked(x)

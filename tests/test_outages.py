@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,21 @@ def test_outages_that_cannot_be_are_refused() -> None:
         Outages("trafos").bind(GridProblem(feeder(), ["switching"], limits=BAND).grid)
     with pytest.raises(ValueError, match="a feeder is radial"):
         Outages(None, pairs=[(1, 2)]).bind(FeederGrid("village"))
+
+
+@pytest.mark.filterwarnings("ignore:outages. lines .37. are left out")
+def test_an_outage_without_solution_is_a_broken_limit_of_a_candidate_that_solves(
+    tmp_path: Path,
+) -> None:
+    problem = GridProblem("ieee57", ["taps", "setpoints"], Outages("lines"))
+    x = problem.base_x
+    state = problem.solve(x)
+    assert not state.solved
+    assert problem.solves(x)
+    broken = {violation.name: violation for violation in problem.violations(x)}
+    assert broken["n-1 power_flow"].beyond == np.count_nonzero(~state.converged)
+    problem.write(x, tmp_path)  # the most loaded of those that solve
+    written = pp.from_json(str(tmp_path / "net.json"))
+    worst = float(np.nanmax(state["branch_loading_percent"]))
+    found = [written[f"res_{t}"].loading_percent.max() for t in ("line", "trafo")]
+    assert max(found) == pytest.approx(worst, abs=1e-5)

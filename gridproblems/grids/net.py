@@ -349,8 +349,9 @@ class NetGrid:
         return {}
 
     def worst_situation(self, state: GridState) -> int:
-        """The situation of the most loaded branch."""
-        return int(np.asarray(state["branch_loading_percent"]).max(axis=-1, initial=0.0).argmax())
+        """The situation of the most loaded branch, of those that are solved."""
+        loading = np.nan_to_num(np.asarray(state["branch_loading_percent"]), nan=-1.0)
+        return int(loading.max(axis=-1, initial=-1.0).argmax())
 
 
 def _column(net: pandapowerNet, field: Field) -> dict[int, float]:
