@@ -652,10 +652,13 @@ def test_wrong_words_are_one_line_with_the_known_ones(
     assert not list(tmp_path.iterdir())
 
 
-def test_tasks_have_no_situations_that_they_do_not_know(tmp_path: Path) -> None:
-    result = solve(tmp_path, "--case", "case33bw", "--situations", "hours", task="placement")
+def test_tasks_take_situations_but_no_controls_of_others(tmp_path: Path) -> None:
+    result = solve(tmp_path, "--case", "case69", "--situations", "hours", task="placement")
     assert result.exit_code == 2
-    assert "placement has no option 'situations'" in result.stderr
+    assert "situations: Hours needs series, and the case has none" in result.stderr
+    result = solve(tmp_path, "--case", "case69", "--control", "switching", task="placement")
+    assert result.exit_code == 2
+    assert "placement has no option 'controls'" in result.stderr
 
 
 def test_list_says_what_objectives_are_in_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
