@@ -255,7 +255,7 @@ def test_engine_says_which_nets_it_cannot_solve(name: str, net_name: str) -> Non
 
 @pytest.mark.parametrize("name", [name for name in FAST_ENGINES if name not in SUPPORTED])
 @pytest.mark.parametrize("case_name", NETWORKS)
-@pytest.mark.parametrize("n", [50, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_engine_equals_runpp_on_every_case(name: str, case_name: str, n: int) -> None:
     """Random vectors of every case; in every fifth the loads grow until most diverge."""
     net = load_case(case_name).net()

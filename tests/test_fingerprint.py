@@ -181,7 +181,7 @@ class Own(ElementwiseProblem):
         out["F"] = self.factor * x.sum()
 
 
-@pytest.mark.parametrize("seed", ["0", "77"])
+@pytest.mark.parametrize("seed", [pytest.param("0", marks=pytest.mark.slow), "77"])
 def test_the_same_in_every_process(seed: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(folder=str(Path(__file__).parent))],

@@ -8,7 +8,7 @@ import pytest
 from fuzzing import TARGETS, Tally, draw, run
 
 
-@pytest.mark.parametrize("n_inputs", [80, pytest.param(240, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_inputs", [40, pytest.param(240, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [name for name in TARGETS if name != "processes"])
 def test_each_input_works_or_ends_in_one_clear_line(name: str, n_inputs: int) -> None:
     target, strategy, share = TARGETS[name]

@@ -501,7 +501,7 @@ def n_stored(path: Path) -> int:
     return len(outcomes(path)) if path.exists() else 0
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, n_kills: int) -> None:
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)

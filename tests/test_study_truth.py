@@ -183,7 +183,7 @@ class Deadly(ElementwiseProblem):
             time.sleep(600)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_runs_that_end_their_process_fail_alone_and_come_last(tmp_path: Path, n_jobs: int) -> None:
     switch = tmp_path / "switch"
     kinds = ["abort", "exit", "leave", "hang", "print"]

@@ -16,7 +16,7 @@ from gridproblems.state import Field, Settings
 FEEDERS = [name for name in CASES if "reconfiguration" in load_case(name).tasks]
 
 
-@pytest.mark.parametrize("n", [120, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [60, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FEEDERS)
 def test_sweep_equals_runpp_on_random_configurations(name: str, n: int) -> None:
     """Trees; in one of ten a line more is closed, in one of ten a line more is open.

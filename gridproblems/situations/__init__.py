@@ -87,10 +87,15 @@ def axes_of(situations: Any) -> tuple[Any, ...]:
     if hasattr(situations, "axes"):
         axes: tuple[Any, ...] = tuple(situations.axes)
         return axes
-    if isinstance(situations, Sequence) and not isinstance(situations, str):
+    if isinstance(situations, Sequence) and not isinstance(situations, (str, bytes)):
         if situations and all(hasattr(s, "axes") for s in situations):
             return tuple(axis for s in situations for axis in s.axes)
-        return (Disturbances(tuple(situations)),)
+        listed = Disturbances(tuple(situations))
+        try:
+            _ = listed.objects
+        except ValueError as error:
+            raise ValueError(f"situations: {error}") from None
+        return (listed,)
     raise ValueError(
         "situations: expected Hours, Scenarios, Outages, Disturbances, a product of them, or a "
         f"list of disturbances, got {situations!r}"
