@@ -245,7 +245,10 @@ class FeederGrid:
 
     def disturbance(self, given: Any) -> tuple[str, SettingsMapping]:
         """Name and settings of a disturbance, see `gridproblems.disturbances`."""
-        disturbance = as_disturbance(given)
+        try:
+            disturbance = as_disturbance(given)
+        except ValueError as error:
+            raise ValueError(f"situations: {error}") from None
         if disturbance is None:
             return "", {}
         return disturbance.name, disturbance.settings(self.circuit)

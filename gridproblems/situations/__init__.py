@@ -90,12 +90,7 @@ def axes_of(situations: Any) -> tuple[Any, ...]:
     if isinstance(situations, Sequence) and not isinstance(situations, (str, bytes)):
         if situations and all(hasattr(s, "axes") for s in situations):
             return tuple(axis for s in situations for axis in s.axes)
-        listed = Disturbances(tuple(situations))
-        try:
-            _ = listed.objects
-        except ValueError as error:
-            raise ValueError(f"situations: {error}") from None
-        return (listed,)
+        return (Disturbances(tuple(situations)),)
     raise ValueError(
         "situations: expected Hours, Scenarios, Outages, Disturbances, a product of them, or a "
         f"list of disturbances, got {situations!r}"
