@@ -30,6 +30,7 @@ from pymoo.core.evaluator import Evaluator
 from pymoo.core.population import Population
 from pymoo.optimize import minimize
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+from sections import show_sections
 
 from algorithms import ALGORITHMS
 from gridproblems import GridProblem, UnitCost
@@ -239,14 +240,12 @@ def main(
 ) -> None:
     """Prints a table per problem, writes them where asked, and draws the best solutions."""
     warnings.simplefilter("ignore", DeprecationWarning)
-    lines = [f"{evals} evaluations, seeds 1 to {seeds}.", ""]
-    typer.echo(lines[0])
-    for name in problem or PROBLEMS:
-        found = section(name, seeds, evals, jobs, images)
-        typer.echo("\n".join(found))
-        lines += found
-    if out:
-        out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    show_sections(
+        f"{evals} evaluations, seeds 1 to {seeds}.",
+        problem or PROBLEMS,
+        lambda name: section(name, seeds, evals, jobs, images),
+        out,
+    )
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import typer
 from pymoo.core.evaluator import Evaluator
 from pymoo.core.population import Population
 from pymoo.optimize import minimize
+from sections import show_sections
 
 from algorithms import ALGORITHMS
 from gridproblems import GridProblem
@@ -171,14 +172,12 @@ def main(
 ) -> None:
     """Prints a table per case, and writes them where asked."""
     warnings.simplefilter("ignore", DeprecationWarning)
-    lines = [f"{evals} evaluations, seeds 1 to {seeds}.", ""]
-    typer.echo(lines[0])
-    for name in case or json.loads(REFERENCES.read_text(encoding="utf-8")):
-        found = section(name, seeds, evals, jobs)
-        typer.echo("\n".join(found))
-        lines += found
-    if out:
-        out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    show_sections(
+        f"{evals} evaluations, seeds 1 to {seeds}.",
+        case or json.loads(REFERENCES.read_text(encoding="utf-8")),
+        lambda name: section(name, seeds, evals, jobs),
+        out,
+    )
 
 
 if __name__ == "__main__":

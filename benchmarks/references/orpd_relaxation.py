@@ -409,11 +409,16 @@ class Relaxation:
             )
         return result
 
-    def evaluate(self, settings: Settings) -> tuple[float, float] | None:
-        """Loss in MW and largest violation by ``pandapower.runpp``, or None if it diverges."""
+    def with_settings(self, settings: Settings) -> Any:
+        """A copy of the net with these settings."""
         net = copy.deepcopy(self.net)
         for (table, column), values in settings.items():
             net[table].loc[list(values), column] = list(values.values())
+        return net
+
+    def evaluate(self, settings: Settings) -> tuple[float, float] | None:
+        """Loss in MW and largest violation by ``pandapower.runpp``, or None if it diverges."""
+        net = self.with_settings(settings)
         try:
             run(net)
         except pp.LoadflowNotConverged:

@@ -17,7 +17,6 @@ writes ``benchmarks/references/secure_dispatch.json``. Needs casadi (``pip insta
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import time
@@ -119,9 +118,7 @@ class SecureRelaxation(Relaxation):
 
     def evaluate(self, settings: Settings) -> tuple[float, float] | None:
         """Loss in MW and largest violation in any outage, by ``pandapower.runpp``."""
-        net = copy.deepcopy(self.net)
-        for (table, column), values in settings.items():
-            net[table].loc[list(values), column] = list(values.values())
+        net = self.with_settings(settings)
         try:
             run(net)
             loss, worst = losses_mw(net, self.objective), _violation(net, None)

@@ -28,6 +28,7 @@ import typer
 from lightsim2grid.lightsim2grid_cpp import TimeSeriesCPP
 from lightsim2grid.network import init_from_pandapower
 from pandapower.auxiliary import pandapowerNet
+from table import show_table
 
 from gridproblems.cases import CASES, load_case
 from gridproblems.engines import NewtonEngine
@@ -159,10 +160,7 @@ def main(
     rows = [list(HEADER), ["---"] + ["--:"] * (len(HEADER) - 1)]
     for name in case or NETS:
         rows.append(measure(name, rounds))
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    typer.echo(table)
-    if out:
-        out.write_text(f"{table}\n", encoding="utf-8")
+    show_table(rows, out)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from table import show_table
 
 from gridproblems.disturbances import LoadChange
 from gridproblems.tasks.regulators import RegulatorControl
@@ -125,10 +126,7 @@ def main(
         "published loop / population",
     ]
     rows = [header, ["---"] * len(header), measure("vreg", rounds), measure("taps", rounds)]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    typer.echo(table)
-    if out:
-        out.write_text(f"{table}\n", encoding="utf-8")
+    show_table(rows, out)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 import pandapower.networks as pn
 import typer
 from pandapower.auxiliary import pandapowerNet
+from table import show_table
 
 from gridproblems import RegulatorControl
 from gridproblems.cases import CASES, load_case
@@ -148,10 +149,7 @@ def main(
         rows += rows_of(name, threads, rounds)
     if not case:
         rows += opendss_rows(threads, rounds)
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    typer.echo(table)
-    if out:
-        out.write_text(f"{table}\n", encoding="utf-8")
+    show_table(rows, out)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from pandapower.auxiliary import pandapowerNet
 from pandapower.contingency import run_contingency
 from pandapower.control import ConstControl
 from pandapower.timeseries import DFData, OutputWriter, run_timeseries
+from table import show_table
 
 from gridproblems.engines import NewtonEngine, SweepEngine
 from gridproblems.errors import UnsupportedByEngine
@@ -256,10 +257,7 @@ def main(
         rows += rows_of(f"{N_POWER_FLOWS} with other loads", name, ways_with_loads(name), rounds)
     for name in OUTAGE_NETS:
         rows += rows_of("every line out", name, ways_with_outages(name), rounds)
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    typer.echo(table)
-    if out:
-        out.write_text(f"{table}\n", encoding="utf-8")
+    show_table(rows, out)
 
 
 if __name__ == "__main__":

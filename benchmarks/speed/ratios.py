@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from plain import plain_evaluation, random_vectors
+from table import show_table
 
 from gridproblems import ReactivePowerDispatch
 from gridproblems.engines import NewtonEngine
@@ -99,10 +100,7 @@ def main(
     rows = [header, ["---"] * len(header)]
     for name in case or ["ieee14", "ieee39", "ieee118", "ieee300"]:
         rows.append(measure(name, rounds))
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    typer.echo(table)
-    if out:
-        out.write_text(f"{table}\n", encoding="utf-8")
+    show_table(rows, out)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 import pandapower as pp
 import typer
 from ratios import POPULATION, seconds
+from table import show_table
 
 from gridproblems import Reconfiguration
 
@@ -94,10 +95,7 @@ def main(
     for name in case or ["case33bw", "case69", "case118zh", "case136ma"]:
         for coding in ("nearest_tree", "spanning_tree"):
             rows.append(measure(name, coding, rounds))
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    typer.echo(table)
-    if out:
-        out.write_text(f"{table}\n", encoding="utf-8")
+    show_table(rows, out)
 
 
 if __name__ == "__main__":
