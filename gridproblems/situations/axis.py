@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gridproblems._arguments import shown
 from gridproblems.state import Field, FloatArray, Settings
 
 IntArray = NDArray[np.int64]
@@ -294,4 +295,31 @@ def numbers(name: str, given: Any) -> FloatArray:
     values = np.asarray(given, dtype=float)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"{name}: expected a list of finite numbers, got {given!r}")
+    return values
+
+
+def factors_of(name: str, rows: str, field: Field, given: Any) -> FloatArray:
+    """Factors of the elements of a column, shape (n, n_elements).
+
+    Args:
+        name: What an error calls them.
+        rows: What it calls their number.
+        field: The column.
+        given: One number per situation for all elements, or one column per element.
+
+    Raises:
+        ValueError: No finite numbers, or of another shape.
+    """
+    n = len(field.elements)
+    if np.ndim(given) != 2:
+        return np.tile(numbers(name, given)[:, np.newaxis], n)
+    try:
+        values = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        values = np.full(np.shape(given), np.nan)
+    if values.shape[1] != n or not len(values) or not np.isfinite(values).all():
+        raise ValueError(
+            f"{name}: expected finite numbers of shape ({rows}, {n}), one column per element in "
+            f"service, got {shown(given)}"
+        )
     return values

@@ -15,10 +15,11 @@ from gridproblems.situations.axis import (
     Delta,
     Multiplies,
     SituationGrid,
+    factors_of,
     numbers,
 )
 from gridproblems.situations.chosen import Bootstrap, Typical
-from gridproblems.state import Field, Settings
+from gridproblems.state import Settings
 
 #: Keys of series that stand for no table.
 _SHORT = ("load", "pv")
@@ -100,7 +101,11 @@ class Hours(Multiplies):
             tables = {key: v for key, v in series.items() if key not in _SHORT}
             deltas = grid.series(tables)
             if "load" in series:
-                deltas += tuple(_scaled(f, series["load"]) for f in grid.loads())
+                load = series["load"]
+                deltas += tuple(
+                    Delta(f, factors_of(f"series {f}", "n_snapshots", f, load), SCALE)
+                    for f in grid.loads()
+                )
             if "pv" in series:
                 drivers["pv"] = numbers("series pv", series["pv"])
         else:
@@ -122,21 +127,6 @@ class Hours(Multiplies):
             hours=float(self.hours),
             drivers=drivers,
         )
-
-
-def _scaled(field: Field, given: Any) -> Delta:
-    """Factors of the elements of a column over time, one for all or one each."""
-    n = len(field.elements)
-    if np.ndim(given) != 2:
-        values = np.tile(numbers(f"series {field}", given)[:, np.newaxis], n)
-        return Delta(field, values, SCALE)
-    values = np.asarray(given, dtype=float)
-    if values.shape[1] != n or not len(values) or not np.isfinite(values).all():
-        raise ValueError(
-            f"series {field}: expected finite numbers of shape (n_snapshots, {n}), one column per "
-            f"element in service, got {shown(given)}"
-        )
-    return Delta(field, values, SCALE)
 
 
 def typical_hours(

@@ -17,6 +17,7 @@ from gridproblems.situations.axis import (
     Delta,
     Multiplies,
     SituationGrid,
+    factors_of,
     numbers,
     split_key,
 )
@@ -117,7 +118,8 @@ class Scenarios(Multiplies):
         changes: list[tuple[str, Field, FloatArray]] = []
         for key, given in self.factors.items():
             for field in _fields(key, grid):
-                changes.append((f"scenarios {field}", field, _table(field, given)))
+                where = f"scenarios {field}"
+                changes.append((where, field, factors_of(where, "n_scenarios", field, given)))
         drivers = {name: numbers(f"drivers {name}", v) for name, v in self.drivers.items()}
         if self.draws is not None:
             drawn, more = _drawn(self.draws, grid)
@@ -142,23 +144,6 @@ class Scenarios(Multiplies):
 def _fields(key: Any, grid: SituationGrid) -> tuple[Field, ...]:
     """The columns that a name stands for."""
     return grid.loads() if key == "load" else (grid.whole(*split_key(key)),)
-
-
-def _table(field: Field, given: Any) -> FloatArray:
-    """Factors of every element, shape (n, n_elements)."""
-    n = len(field.elements)
-    if np.ndim(given) != 2:
-        return np.tile(numbers(f"scenarios {field}", given)[:, np.newaxis], n)
-    try:
-        values = np.asarray(given, dtype=float)
-    except (TypeError, ValueError):
-        values = np.full(np.shape(given), np.nan)
-    if values.shape[1] != n or not len(values) or not np.isfinite(values).all():
-        raise ValueError(
-            f"scenarios {field}: expected finite numbers of shape (n_scenarios, {n}), one column "
-            f"per element in service, got {shown(given)}"
-        )
-    return values
 
 
 def _drawn(

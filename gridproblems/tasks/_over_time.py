@@ -10,6 +10,8 @@ from gridproblems.nets.case_series import case_series, pv_profile
 from gridproblems.situations import Hours, Outages, Product
 from gridproblems.state import Settings
 
+#: Duration of a snapshot where none is given. [h]
+ONE_HOUR = 1.0
 #: Limits of machines, which only reactive dispatch has by default.
 OF_MACHINES = ("gen_q_mvar", "ext_grid_p_mw", "ext_grid_q_mvar")
 
@@ -37,12 +39,15 @@ def over_time(
     return Product((in_time,)) if outages is None else Outages(outages) * in_time
 
 
-def situations_or(given: Any, made: Callable[[], Product], **others: Any) -> Any:
+def situations_or(
+    given: Any, made: Callable[[], Product], hours: float = ONE_HOUR, **others: Any
+) -> Any:
     """An argument ``situations``, or what the older arguments of a task make.
 
     Args:
         given: The argument.
         made: Gives the situations without it.
+        hours: Duration of a snapshot, which is no argument that was given where it is the default.
         **others: Arguments that say the same, None where they are not given.
 
     Raises:
@@ -50,6 +55,7 @@ def situations_or(given: Any, made: Callable[[], Product], **others: Any) -> Any
     """
     if given is None:
         return made()
+    others["hours"] = None if hours == ONE_HOUR else hours
     for name, value in others.items():
         if value is not None:
             raise ValueError(f"{name}: cannot go with situations, which say it already")

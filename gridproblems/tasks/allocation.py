@@ -76,7 +76,7 @@ class DERAllocation(GridProblem):
         super().__init__(
             grid,
             [profiles],
-            situations_or(situations, made, hours=None if hours == 1.0 else hours, outages=outages),
+            situations_or(situations, made, hours=hours, outages=outages),
             objectives,
             grid_limits(limits),
             every_situation=every_snapshot,

@@ -127,7 +127,7 @@ class DERPlacement(GridProblem):
                 made,
                 series=series,
                 profile=profile,
-                hours=None if hours == 1.0 else hours,
+                hours=hours,
                 outages=outages,
             ),
             objectives,

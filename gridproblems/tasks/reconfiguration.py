@@ -81,7 +81,7 @@ class Reconfiguration(GridProblem):
                 situations,
                 lambda: over_time(series_settings(grid.given, series) if series else None, hours),
                 series=series or None,
-                hours=None if hours == 1.0 else hours,
+                hours=hours,
             ),
             objectives,
             grid_limits(check_limits(limits, LIMITS)),

@@ -76,7 +76,7 @@ class StorageSchedule(GridProblem):
                 situations,
                 lambda: over_time(series_of(grid, series), hours, outages),
                 series=series,
-                hours=None if hours == 1.0 else hours,
+                hours=hours,
                 outages=outages,
             ),
             objectives,
