@@ -149,18 +149,7 @@ def _objectives(result: Mapping[str, Any]) -> Table:
     head = ("objective", "unit", "before", "after", "change", "best known", "gap")
     return Table(
         head,
-        [
-            (
-                entry["name"],
-                entry["unit"],
-                _number(entry["base"]),
-                _number(entry["best"]),
-                _number(entry["change_percent"], "+.2f", " %"),
-                _number(entry["best_known"]),
-                _number(entry["gap_percent"], "+.3f", " %"),
-            )
-            for entry in result["objectives"]
-        ],
+        [(entry["name"], entry["unit"], *objective_texts(entry)) for entry in result["objectives"]],
     )
 
 
@@ -184,7 +173,7 @@ def _figures(state: GridState) -> dict[str, str]:
         values = state[quantity] if quantity in state.layout.slices else np.zeros(0)
         values = values[np.isfinite(values)]
         if values.size and (values != 0).any():
-            found[name] = _number(float(reduce(values)))
+            found[name] = number_text(float(reduce(values)))
     return found
 
 
@@ -202,11 +191,9 @@ def _limits(result: Mapping[str, Any]) -> list[str]:
 
 def _binding(problem: GridProblem, x: Any) -> Table:
     """Limits within one percent of their band or rating, the nearest first."""
-    vector = problem.encode(problem.decode(x))
-    G = np.asarray(problem.evaluate(vector, return_values_of=["G"])).ravel()
-    near = [i for i in np.argsort(-G, kind="stable") if _BINDS <= G[i] <= 0]
-    names = problem.constraint_names
-    rows = [(names[i], f"{-100 * G[i] + 0.0:.3f} %") for i in near if names[i] != "power flow"]
+    values, names = problem.entries(x), problem.evaluation.entries.names
+    near = [i for i in np.argsort(-values, kind="stable") if _BINDS <= values[i] <= 0]
+    rows = [(names[i], f"{-100 * values[i] + 0.0:.3f} %") for i in near]
     return Table(("limit that binds", "room, of its band or rating"), rows[:_MOST_ROWS])
 
 
@@ -215,7 +202,7 @@ def _front(problem: GridProblem, F: FloatArray, knee: int) -> Section:
     names = zip(problem.objective_names, problem.objective_units, strict=True)
     head = ["", *(f"{name} [{unit}]" if unit else name for name, unit in names)]
     rows = [
-        ["applied" if row == knee else "", *(_number(float(value)) for value in F[row])]
+        ["applied" if row == knee else "", *(number_text(float(value)) for value in F[row])]
         for row in np.argsort(F[:, 0], kind="stable")
     ]
     return Section("All trade-offs", ["The settings of each are in front.csv."], Table(head, rows))
@@ -224,7 +211,7 @@ def _front(problem: GridProblem, F: FloatArray, knee: int) -> Section:
 def _settings(result: Mapping[str, Any]) -> Section:
     rows = result["settings"]
     head = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row.get(name)) for name in head] for row in rows[:_MOST_ROWS]]
+    cells = [[cell_text(row.get(name)) for name in head] for row in rows[:_MOST_ROWS]]
     more = len(rows) - len(cells)
     lines = [f"The first {len(cells)} rows; {more} more are in settings.csv."] if more > 0 else []
     return Section("What to set", lines, Table(head, cells))
@@ -295,12 +282,25 @@ def _how_sure(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _number(value: float | None, form: str = ".6g", unit: str = "") -> str:
+def objective_texts(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """An objective of ``result.json`` before and after, its change, the best known, the gap."""
+    return (
+        number_text(entry["base"]),
+        number_text(entry["best"]),
+        number_text(entry["change_percent"], "+.2f", " %"),
+        number_text(entry["best_known"]),
+        number_text(entry["gap_percent"], "+.3f", " %"),
+    )
+
+
+def number_text(value: float | None, form: str = ".6g", unit: str = "") -> str:
+    """A number for a person, empty for None."""
     return "" if value is None else f"{value:{form}}{unit}"
 
 
-def _cell(value: Any) -> str:
-    return _number(value) if isinstance(value, float) else "" if value is None else str(value)
+def cell_text(value: Any) -> str:
+    """A cell of a table of settings for a person."""
+    return number_text(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _in_cell(text: str) -> str:

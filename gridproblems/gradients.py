@@ -117,9 +117,9 @@ class Gradients:
             near: Find slopes of those limits of the grid only that are violated or as near as
                 this to be; those of others are then 0. None for all.
         """
-        n_together = max(1, MAX_TOGETHER // self._e.situations.n)
-        rows = [slice(i, i + n_together) for i in range(0, len(X), n_together)]
-        parts = [self._some(X[some], with_dG, near) for some in rows]
+        n_together = self._n_together
+        chunks = [X[i : i + n_together] for i in range(0, len(X), n_together)]
+        parts = [self._some(chunk, self._states(chunk), with_dG, near) for chunk in chunks]
         if len(parts) == 1:
             return parts[0]
         F, G, dF, dG = map(np.concatenate, zip(*parts, strict=True))
@@ -135,6 +135,27 @@ class Gradients:
             None where the problem has several objectives or its objective is something else, where
             slopes are not known, or with more than `MAX_PIECES` situations.
         """
+        objective = self._largest()
+        states = None if objective is None else self._states(X)
+        return None if objective is None or states is None else states.pieces(objective)
+
+    def with_pieces(self, X: FloatArray, *, with_dG: bool) -> tuple[Gradient, Pieces | None]:
+        """What a call and `pieces` give, from the same states where they are solved together."""
+        objective = self._largest()
+        if objective is None or len(X) > self._n_together:
+            return self(X, with_dG=with_dG), self.pieces(X)
+        states = self._states(X)
+        found = self._some(X, states, with_dG, None)
+        return found, None if states is None else states.pieces(objective)
+
+    @property
+    def _n_together(self) -> int:
+        """Number of vectors that are solved together."""
+        return max(1, MAX_TOGETHER // self._e.situations.n)
+
+    def _largest(self) -> Objective | None:
+        """The objective, where it is a single one that is the largest of not too many situations
+        with slopes."""
         e = self._e
         objective = e.objectives[0]
         if (
@@ -146,8 +167,7 @@ class Gradients:
             or len(e.chunks) > 1
         ):
             return None
-        states = self._states(X)
-        return None if states is None else states.pieces(objective)
+        return objective
 
     def values(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Objectives and constraints of relaxed vectors alone, without slopes."""
@@ -164,9 +184,10 @@ class Gradients:
         G[failed, 0] = entries[failed, 0]
         return G
 
-    def _some(self, X: FloatArray, with_dG: bool, near: float | None) -> Gradient:
+    def _some(
+        self, X: FloatArray, states: _States | None, with_dG: bool, near: float | None
+    ) -> Gradient:
         e, n, n_var = self._e, len(X), X.shape[1]
-        states = self._states(X)
         F, entries = self._values(X) if states is None else states.values()
         solved = entries[:, 0] <= 0.0
         n_entries = self._n_entries if with_dG else 0

@@ -417,13 +417,22 @@ class GridProblem(ElementwiseProblem):
             ValueError: Wrong length, NaN, or out of bounds.
             PowerFlowNotConverged: There is no state: it diverges or leaves loads without supply.
         """
+        return violations(self.evaluation.entries, self.entries(x))
+
+    def entries(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
+        """Values of ``evaluation.entries`` for ``x``, shape (n_entries,), feasible where <= 0.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+            PowerFlowNotConverged: There is no state: it diverges or leaves loads without supply.
+        """
         own = self._checked(x)[np.newaxis]
         settings = self.joint.decode(own)
         state = solve_in_time(self.engine, settings, self.situations)
         if not self.evaluation.solves(state)[0]:
             raise PowerFlowNotConverged(f"{self.name}: no state that limits could be checked in")
-        values = self.evaluation.values_of_entries(own, settings, state)[0]
-        return violations(self.evaluation.entries, values)
+        values: FloatArray = self.evaluation.values_of_entries(own, settings, state)[0]
+        return values
 
     def solves(self, x: ArrayLike | Mapping[str, Any]) -> bool:
         """Whether the power flow of ``x`` solves and supplies all wherever it must.
@@ -693,7 +702,9 @@ class GridProblem(ElementwiseProblem):
         Raises:
             ValueError: Wrong length, NaN, or out of bounds.
         """
-        found = self._gradients(self._within_bounds(x)[np.newaxis], near=near)
+        relaxed = self.joint.relaxed(self._within_bounds(x)[np.newaxis])
+        self.counts.add(1)
+        found = Gradients(self.evaluation)(relaxed, near=near)
         return Gradient(*(part[0] for part in found))
 
     def pieces(self, x: ArrayLike | Mapping[str, Any]) -> Pieces | None:
@@ -716,26 +727,24 @@ class GridProblem(ElementwiseProblem):
         found = Gradients(self.evaluation).pieces(relaxed)
         return None if found is None else Pieces(*(part[0] for part in found))
 
-    def _gradients(
-        self, X: FloatArray, with_dG: bool = True, near: float | None = None
-    ) -> Gradient:
-        """Of vectors within bounds, shape (n, n_var)."""
-        self.counts.add(len(X))
-        return Gradients(self.evaluation)(self.joint.relaxed(X), with_dG=with_dG, near=near)
-
     def do(self, X: Any, return_values_of: Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """pymoo's hook behind `evaluate`; with slopes where they are asked for."""
         if not {"dF", "dG", "F_pieces", "dF_pieces"} & set(return_values_of):
             return super().do(X, return_values_of, *args, **kwargs)
         flat = np.array([self._flat(x) for x in X])
-        found = self._gradients(flat, "dG" in return_values_of)
-        out = {k: v for k, v in found._asdict().items() if k in {"F", "G", *return_values_of}}
+        relaxed, of = self.joint.relaxed(flat), Gradients(self.evaluation)
+        with_dG = "dG" in return_values_of
+        pieces: Pieces | None = None
+        self.counts.add(len(flat))
         if {"F_pieces", "dF_pieces"} & set(return_values_of):
-            pieces = Gradients(self.evaluation).pieces(self.joint.relaxed(flat))
-            if pieces is not None:
-                out |= {"F_pieces": pieces.F, "dF_pieces": pieces.dF}
+            found, pieces = of.with_pieces(relaxed, with_dG=with_dG)
+        else:
+            found = of(relaxed, with_dG=with_dG)
+        out = {k: v for k, v in found._asdict().items() if k in {"F", "G", *return_values_of}}
+        if pieces is not None:
+            out |= {"F_pieces": pieces.F, "dF_pieces": pieces.dF}
         if not any(isinstance(x, Mapping) for x in X):
-            out["X"] = self.joint.relaxed(flat)
+            out["X"] = relaxed
         return self._format_dict(out, len(X), return_values_of)
 
     def _evaluate(

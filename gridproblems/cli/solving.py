@@ -293,22 +293,17 @@ def _run(
 
 def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
     """Prints the figures and the settings."""
+    from gridproblems._answer import number_text, objective_texts
+
     state = "interrupted, best so far" if run.interrupted else "finished"
     feasible = "feasible" if result["feasible"] else "NOT FEASIBLE"
     console.print(f"{run.title}: {state}, {feasible}", highlight=False)
 
     values = Table("objective", "before", "best", "change", "best known", "gap")
     for label, entry in zip(run.objectives, result["objectives"], strict=True):
-        values.add_row(
-            label.replace("[", r"\["),
-            _number(entry["base"]),
-            _number(entry["best"]),
-            _number(entry["change_percent"], "+.2f", " %"),
-            _number(entry["best_known"]),
-            _number(entry["gap_percent"], "+.3f", " %"),
-        )
+        values.add_row(label.replace("[", r"\["), *objective_texts(entry))
     for entry in result["measured"]:
-        values.add_row(entry["name"], _number(entry["base"]), _number(entry["best"]))
+        values.add_row(entry["name"], number_text(entry["base"]), number_text(entry["best"]))
     console.print(values)
     front = result["front"]
     if front is not None:
@@ -328,6 +323,7 @@ def _report(console: Console, run: Run, result: dict[str, Any]) -> None:
 
 def _report_settings(console: Console, run: Run) -> None:
     """Prints the first settings; controls with other columns have a table of their own."""
+    from gridproblems._answer import cell_text
     from gridproblems._results import plain_rows
 
     left = MAX_SETTINGS
@@ -336,7 +332,7 @@ def _report_settings(console: Console, run: Run) -> None:
         if left > 0:
             settings = Table(*rows[0])
             for row in rows[:left]:
-                settings.add_row(*(_cell(value) for value in row.values()))
+                settings.add_row(*(cell_text(value) for value in row.values()))
             console.print(settings)
         left -= len(rows)
     if not tables:
@@ -362,14 +358,6 @@ def _report_limits(console: Console, run: Run, result: dict[str, Any]) -> None:
         lines.append(f"nearest found, {len(broken)} limits do not hold: {listed(broken)}")
     for line in [*lines, *result["remarks"]]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _number(value: float | None, form: str = ".6g", unit: str = "") -> str:
-    return "" if value is None else f"{value:{form}}{unit}"
-
-
-def _cell(value: Any) -> str:
-    return _number(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _words(texts: list[str] | None) -> tuple[str, ...] | None:
