@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,17 @@ def test_series_that_are_not_there_are_refused() -> None:
         DERPlacement("case33bw", 1, situations=Hours("day"), profile=[1.0])
     with pytest.raises(ValueError, match="expected 3 rows as in the first table, got 2"):
         GridProblem("ieee57", [Setpoints()], Hours(load=[1.0] * 3, pv=[1.0] * 2))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"load": ["a", 1.0]}, "series load.p_mw: expected a list of finite numbers, got"),
+        ({"load": [["a"]]}, r"series load.p_mw: expected finite numbers of shape \(n_snapshots, 2"),
+        ({"load": [1.0, 1.0], "pv": ["a", 1.0]}, "series pv: expected a list of finite numbers"),
+        ({"load": [1.0, 1.0], "pv": [object(), 1.0]}, "series pv: expected a list of finite"),
+    ],
+)
+def test_shapes_that_are_no_numbers_are_named(shapes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GridProblem("ieee30", ["taps"], Hours(**shapes))

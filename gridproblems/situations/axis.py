@@ -292,7 +292,10 @@ def numbers(name: str, given: Any) -> FloatArray:
     Raises:
         ValueError: It is none.
     """
-    values = np.asarray(given, dtype=float)
+    try:
+        values = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        values = np.full(1, np.nan)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"{name}: expected a list of finite numbers, got {given!r}")
     return values
