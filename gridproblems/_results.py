@@ -17,6 +17,7 @@ from pymoo.core.algorithm import Algorithm
 
 from gridproblems._answer import answer
 from gridproblems._progress import Recorder, gap_percent
+from gridproblems._written import write_csv, write_text
 from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.plotting import (
     plot_convergence,
@@ -132,8 +133,6 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
 
     ``net.json`` is left out when the power flow of the chosen settings does not converge.
     """
-    from gridproblems.study.written import write_csv, write_text  # which need this module
-
     result = figures(run)
     text = json.dumps(result, indent=2, allow_nan=False, default=asdict)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")

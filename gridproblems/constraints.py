@@ -122,6 +122,20 @@ class Measure:
     share: float = 1.0
 
 
+@dataclass(frozen=True)
+class Entries:
+    """Entries of constraints.
+
+    Attributes:
+        names, kinds: What each is called, and by what it may be aggregated.
+        measures: What each means in physical units.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    measures: tuple[Measure, ...]
+
+
 _UNITS = {"_pu": "p.u.", "_percent": "%", "_mw": "MW", "_mvar": "Mvar", "_kw": "kW"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridproblems.constraints import ChanceTails, Constraint, Measure, StateLimits
+from gridproblems.constraints import ChanceTails, Constraint, Entries, Measure, StateLimits
 from gridproblems.controls.block import BlockConstraint, BlockObjective, BlockSearch, PlacedBlock
 from gridproblems.controls.joint import Joint
 from gridproblems.engines import Engine
@@ -127,20 +127,6 @@ class Searched:
     def values(self, X: FloatArray, settings: Settings, evaluation: Evaluation) -> FloatArray:
         """Of candidates that solve, shape (n,)."""
         return self.search.function(self.placed, X, settings, evaluation)
-
-
-@dataclass(frozen=True)
-class Entries:
-    """Entries of constraints.
-
-    Attributes:
-        names, kinds: What each is called, and by what it may be aggregated.
-        measures: What each means in physical units.
-    """
-
-    names: tuple[str, ...]
-    kinds: tuple[str, ...]
-    measures: tuple[Measure, ...]
 
 
 AnyObjective = Objective | OfBlocks | OfCandidates | Searched

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridproblems.evaluation import Entries
+from gridproblems.constraints import Entries
 from gridproblems.state import FloatArray
 
 _SHOWN = 5

@@ -27,6 +27,7 @@ from study_files import facts, finished, results
 from typer.testing import CliRunner
 
 from gridproblems import PROBLEMS, GridProblem
+from gridproblems._written import harmless
 from gridproblems.cli import studies
 from gridproblems.controls import Switching, Units
 from gridproblems.situations import Scenarios
@@ -39,7 +40,6 @@ from gridproblems.study.report import how_to_repeat, verdict, write_report
 from gridproblems.study.run import Outcome
 from gridproblems.study.specs import algorithm_of, described, problem_of
 from gridproblems.study.store import RunKey, Store
-from gridproblems.study.written import harmless
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for command in (studies.compare, studies.report, studies.export):

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from study_files import facts, finished, results
 
+from gridproblems._written import write_text
 from gridproblems.errors import GridProblemError
 from gridproblems.study import Results
 from gridproblems.study import store as store_module
@@ -31,7 +32,6 @@ from gridproblems.study.describe import checked_solution
 from gridproblems.study.export import export_csv, export_ioh
 from gridproblems.study.run import Outcome
 from gridproblems.study.store import MIGRATIONS, RunKey, Store, StoredRun, StudyFileError, checksum
-from gridproblems.study.written import write_text
 
 N_RUNS = 12
 

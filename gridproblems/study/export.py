@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gridproblems._written import write_csv, write_text
 from gridproblems.study.analyse import run_table, table
 from gridproblems.study.results import Entry, Results, Run
-from gridproblems.study.written import write_csv, write_text
 
 IOH_VERSION = "0.3.22"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from gridproblems._written import replaced, write_text
 from gridproblems.study.analyse import (
     ALPHA,
     TARGETS_PERCENT,
@@ -29,7 +30,6 @@ from gridproblems.study.draw_page import figure_of
 from gridproblems.study.results import OWN, Entry, Results
 from gridproblems.study.specs import CALLABLE, OBJECT
 from gridproblems.study.template import PAGE, SCRIPT, STYLE
-from gridproblems.study.written import replaced, write_text
 
 MOST_ROWS = 60
 MOST_NAMED = 4
