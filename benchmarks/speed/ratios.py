@@ -98,7 +98,7 @@ def main(
         "lightsim2grid / population",
     ]
     rows = [header, ["---"] * len(header)]
-    for name in case or ["ieee14", "ieee39", "ieee118", "ieee300"]:
+    for name in case or ["ieee14", "ieee39", "ieee118", "ieee300", "pegase1354"]:
         rows.append(measure(name, rounds))
     show_table(rows, out)
 

@@ -5,7 +5,8 @@
 Each round times all ways one after the other, ratios are medians over rounds. "runpp" writes the
 open lines of a decoded vector into the net, runs ``pandapower.runpp`` with its defaults and adds
 up the losses. "in a population" is `evaluate_many` of 100 vectors, decoding and objective included;
-"sweep alone" the engine's share of it.
+"sweep alone" the engine's share of it, and "newton / sweep" how many times as long the engine
+`newton` takes for that share.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from table import show_table
 from gridproblems import Reconfiguration
 
 N_PLAIN = 10
+NO_LIMITS = {"vm_pu": None, "loading_percent": None}
 
 
 def working_vectors(problem: Reconfiguration, n: int) -> np.ndarray:
@@ -49,7 +51,7 @@ def plain_loss_kw(problem: Reconfiguration, x: np.ndarray) -> float:
 
 def measure(case: str, coding: str, rounds: int) -> list[str]:
     """One row of the table."""
-    problem = Reconfiguration(case, coding=coding, limits={"vm_pu": None, "loading_percent": None})
+    problem = Reconfiguration(case, coding=coding, limits=NO_LIMITS)
     near = Reconfiguration(case)
     trees = working_vectors(near, POPULATION)
     vectors = np.array([problem.encode_open_lines(near.open_lines(x)[0]) for x in trees])
@@ -58,14 +60,17 @@ def measure(case: str, coding: str, rounds: int) -> list[str]:
     f, _ = problem.evaluate(vectors)
     assert np.allclose(f[:3, 0], [plain_loss_kw(apart, x) for x in vectors[:3]], atol=1e-3)
     settings = problem.joint.decode(problem.snap(vectors))
+    newton = Reconfiguration(case, coding=coding, engine="newton", limits=NO_LIMITS).engine
+    newton.solve(settings)
     samples = []
     for _ in range(rounds):
         population = seconds(problem.evaluate_many, vectors) / POPULATION
         sweep = seconds(problem.engine.solve, settings) / POPULATION
+        by_newton = seconds(newton.solve, settings) / POPULATION
         one = seconds(lambda: [problem.evaluate(x) for x in vectors[:30]]) / 30
         runpp = seconds(lambda: [plain_loss_kw(apart, x) for x in vectors[:N_PLAIN]]) / N_PLAIN
-        samples.append((population, sweep, one, runpp))
-    population, sweep, one, runpp = (statistics.median(c) for c in zip(*samples, strict=True))
+        samples.append((population, sweep, one, runpp, by_newton))
+    population, sweep, one, runpp, _ = (statistics.median(c) for c in zip(*samples, strict=True))
     ratios = [sample[3] / sample[0] for sample in samples]
     return [
         f"`{case}`, `{coding}`",
@@ -74,6 +79,7 @@ def measure(case: str, coding: str, rounds: int) -> list[str]:
         f"{sweep * 1e6:.1f}",
         f"{one * 1e6:.0f}",
         f"{statistics.median(ratios):.0f} ({min(ratios):.0f}-{max(ratios):.0f})",
+        f"{statistics.median(sample[4] / sample[1] for sample in samples):.1f}",
     ]
 
 
@@ -90,6 +96,7 @@ def main(
         "sweep alone [µs]",
         "one by one [µs]",
         "runpp / population",
+        "newton / sweep",
     ]
     rows = [header, ["---"] * len(header)]
     for name in case or ["case33bw", "case69", "case118zh", "case136ma"]:

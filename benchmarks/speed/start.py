@@ -1,11 +1,14 @@
 """Seconds of whole processes: import, help, list, wrong words, a first small solve.
 
 ``python benchmarks/speed/start.py`` prints the median of several processes of each, after one that
-is not counted (it compiles and stores), and the imports that took longest.
+is not counted (it compiles and stores), and the imports that took longest. Last come the first
+evaluation and the first gradient of a new installation, one process each with an empty cache of
+compiled code, less the same with the cache that it left.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -26,6 +29,23 @@ COMMANDS = {
     "wrong algorithm": ["-m", "gridproblems", *SOLVE, "--algorithm", "hss"],
     "wrong problem in compare": ["-m", "gridproblems", "compare", "orpd:ieee139"],
 }
+COMPILED = {
+    "evaluation": "p.evaluate([p.base_x] * 3)",
+    "evaluation and gradient": "p.evaluate([p.base_x] * 3), p.gradients(p.base_x)",
+}
+
+
+def compiling_s(statement: str) -> float:
+    """How much longer a process takes that has to compile. [s]"""
+    made = f"from gridproblems import ReactivePowerDispatch as R; p = R('ieee14'); {statement}"
+    with tempfile.TemporaryDirectory() as folder:
+        taken = []
+        for _ in range(2):
+            start = time.perf_counter()
+            environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+            subprocess.run([sys.executable, "-c", made], env=environment, check=True)
+            taken.append(time.perf_counter() - start)
+    return taken[0] - taken[1]
 
 
 def seconds(arguments: list[str]) -> float:
@@ -54,6 +74,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         took = seconds(["-m", "gridproblems", *SOLVE, "--out", folder])
         print(f"{took:6.2f} s  first solve: 14 buses, 2,000 evaluations", flush=True)
+    for name, statement in COMPILED.items():
+        print(f"{compiling_s(statement):6.1f} s  compiling for a first {name}", flush=True)
     print("\n".join(longest_imports("from gridproblems import ReactivePowerDispatch")))
 
 
