@@ -2,7 +2,8 @@
 
 Every step solves a quadratic model of the Lagrangian with linear constraints that may be violated
 at a price (elastic mode), and is taken where the merit, objective and price of violations, falls as
-the model says (Fletcher's S l1 QP). The Hessian is Powell's damped BFGS.
+the model says (Fletcher's S l1 QP). The Hessian is Powell's damped BFGS for the multipliers of the
+moment (`Curvature`).
 
 Sources:
     R. Fletcher, Practical Methods of Optimization, 2nd edition, Wiley 1987, section 14.4.
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from algorithms._curvature import Curvature
 from algorithms._quadratic import Step, best_step
 
 NEAR = 0.02  # constraints this near to their limits are in the first programme of a step
@@ -89,7 +91,8 @@ class TrustRegion:
         self._free = np.flatnonzero(high > low)
         self._price, self._least_price = 10.0, SMALLEST_PRICE
         self._scale = 1.0
-        self._hessian: np.ndarray | None = None
+        self._curvature = Curvature()
+        self._multipliers: np.ndarray | None = None
         self._n_idle = 0
         self._step: Step | None = None
         self._predicted = 0.0
@@ -128,6 +131,8 @@ class TrustRegion:
             return
         assert self._step is not None
         trial = Trial(point, self._step, self._gain_of(point))
+        if point.is_known:
+            self._learn(self.at, point)
         if self._first is None and -np.inf < trial.gain < 0.25 * self._predicted:
             self._first = trial
             if self._find_correction(self.at, trial):  # the same step with true constraints
@@ -135,16 +140,15 @@ class TrustRegion:
         if self._first is not None and self._first.gain > trial.gain:
             trial = self._first
         self._first = self._step = None
-        self._judge(self.at, trial)
+        self._judge(trial)
 
-    def _judge(self, at: Point, trial: Trial) -> None:
+    def _judge(self, trial: Trial) -> None:
         """Takes the point that was tried or not, and sets the radius for the next step."""
         length = float(np.abs(trial.step.d).max(initial=0.0))
         agreement = trial.gain / self._predicted
         if trial.gain <= 0.0 or agreement <= 1e-4:
             self._radius = 0.3 * min(self._radius, length)
             return
-        self._learn(at, trial.point, trial.step)
         self._n_idle = self._n_idle + 1 if trial.gain < self._tolerance else 0
         self.at = trial.point
         if agreement > 0.75 and length > 0.8 * self._radius:
@@ -164,9 +168,7 @@ class TrustRegion:
         start = np.clip(self.at.x, low, high)
         new = TrustRegion(start, low, high, self._span, radius, self._margin, tolerance)
         new._price = self._price
-        if self._hessian is not None and np.isin(new._free, self._free).all():
-            own = np.searchsorted(self._free, new._free)
-            new._hessian = self._hessian[np.ix_(own, own)]
+        new._curvature, new._multipliers = self._curvature, self._multipliers
         return new
 
     def _violation(self, point: Point) -> float:
@@ -195,7 +197,7 @@ class TrustRegion:
             step, self._price = dearer, 10.0 * self._price
         needed = PRICE_OVER_MULTIPLIERS * float(step.multipliers.max(initial=0.0))
         self._price = min(self._price, max(needed, self._least_price))
-        self._step = step
+        self._step, self._multipliers = step, step.multipliers
         change = float(df @ step.d + 0.5 * step.d @ B @ step.d)
         less = float(np.maximum(g, 0.0).sum()) - left(step)
         self._predicted = self._price * less - change
@@ -217,29 +219,18 @@ class TrustRegion:
         span = self._span[self._free]
         g, A = at.g + self._margin, at.dg[:, self._free] * span
         df = at.df[self._free] * span / self._scale
-        if self._hessian is None:
-            self._hessian = max(1e-6, 1e-2 * float(np.abs(df).max(initial=0.0))) * np.eye(len(df))
+        multipliers = None if self._multipliers is None else self._scale * self._multipliers
+        B = self._curvature.hessian(multipliers, at.df * self._span) / self._scale
+        B = B[np.ix_(self._free, self._free)]  # also what was learnt while more variables moved
         low = np.maximum((self._low - at.x)[self._free] / span, -self._radius)
         high = np.minimum((self._high - at.x)[self._free] / span, self._radius)
-        return df, g, A, self._hessian, np.minimum(low, 0.0), np.maximum(high, 0.0)
+        return df, g, A, B, np.minimum(low, 0.0), np.maximum(high, 0.0)
 
-    def _learn(self, before: Point, after: Point, step: Step) -> None:
-        """Powell's damped BFGS of the Lagrangian's Hessian, per `span` and scaled objective."""
-        assert self._hessian is not None
-        own = self._span[self._free]
-        s = (after.x - before.x)[self._free] / own
-
-        def slope(point: Point) -> np.ndarray:
-            of_constraints = step.multipliers @ point.dg[:, self._free]
-            found: np.ndarray = (point.df[self._free] / self._scale + of_constraints) * own
-            return found
-
-        y = slope(after) - slope(before)
-        B = self._hessian
-        sy, Bs = float(s @ y), B @ s
-        sBs = float(s @ Bs)
-        if sBs < 1e-18:
-            return
-        theta = 1.0 if sy >= 0.2 * sBs else 0.8 * sBs / (sBs - sy)
-        r = theta * y + (1.0 - theta) * Bs
-        self._hessian = B + np.outer(r, r) / float(s @ r) - np.outer(Bs, Bs) / sBs
+    def _learn(self, before: Point, after: Point) -> None:
+        """Takes how slopes change between two points, per `span`."""
+        span = self._span
+        self._curvature.learn(
+            (after.x - before.x) / span,
+            (after.df - before.df) * span,
+            (after.dg - before.dg) * span,
+        )

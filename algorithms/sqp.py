@@ -12,6 +12,7 @@ from algorithms._base import MixedVariableAlgorithm, check_range
 from algorithms._largest import LargestOf, Pieces
 from algorithms._trust_region import Point, TrustRegion
 
+FINE = 500  # ordered variables of more values are rounded last and together
 COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
 VALUES = ("F", "G", "H", "dF", "dG", "F_pieces", "dF_pieces")
 
@@ -21,14 +22,17 @@ class SQP(MixedVariableAlgorithm):
 
     The problem has to give ``dF`` and ``dG`` where pymoo asks for them, and values of ordered
     variables between whole numbers, which count as real at first. A share of those left is then
-    rounded and held, the nearest first, and the rest is solved again, until all are whole. Nominal
-    variables stay as they are at the start. Values with slopes count as one evaluation.
+    rounded and held, the nearest first, and the rest is solved again, until all are whole; those of
+    more than 500 values are rounded last and together, for half a step of them hardly moves
+    anything. Nominal variables stay as they are at the start. Values with slopes count as one
+    evaluation.
 
     An objective that is the largest of several functions is better served with all of them: a
     problem may give their values as ``F_pieces`` (n_pieces,) and their slopes as ``dF_pieces``
     (n_pieces, n_var) where pymoo asks for them.
 
-    Only whole vectors are members of ``pop``.
+    Only whole vectors are members of ``pop``; individuals that are asked for between whole numbers
+    say so, ``individual.get("is_between")``.
     """
 
     def __init__(
@@ -45,7 +49,8 @@ class SQP(MixedVariableAlgorithm):
         """Set up a search.
 
         Args:
-            rounding: Share of the ordered variables left that is rounded at a time, in (0, 1].
+            rounding: Share of the ordered variables left that is rounded at a time, of those of few
+                values, in (0, 1].
             radius: Largest step at first, as a share of the range of a variable.
             margin: Distance kept from constraints, so that searches end inside. [their unit]
             tolerance: Smallest gain that counts, as a share of the objective where above 1.
@@ -126,7 +131,8 @@ class SQP(MixedVariableAlgorithm):
             x = self._next_x()
         assert x is not None
         self._asked = None
-        return Population.new(X=x[np.newaxis])
+        is_between = not np.array_equal(self.variables.snap(x[np.newaxis])[0], x)
+        return Population.new(X=x[np.newaxis], is_between=[is_between])
 
     def _next_x(self) -> np.ndarray | None:
         """The next point of this start, None when all is whole and solved."""
@@ -165,7 +171,10 @@ class SQP(MixedVariableAlgorithm):
         if not len(left) or at is None or not at.is_known:
             return False
         whole = self.variables.snap(at.x[np.newaxis])[0]
-        n_now = int(np.ceil(self.rounding * len(left)))
+        coarse = left[self.variables.span[left] < FINE]
+        share = self.rounding if len(coarse) else 1.0
+        left = coarse if len(coarse) else left
+        n_now = int(np.ceil(share * len(left)))
         nearest = left[np.argsort(np.abs(at.x - whole)[left], kind="stable")[:n_now]]
         self._held[nearest] = True
         low, high = self._bounds(np.where(self._held, whole, at.x))

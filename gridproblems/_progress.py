@@ -23,9 +23,12 @@ class Recorder:
     """Keeps the best of all evaluated points, whatever the algorithm itself keeps.
 
     Give its `evaluator` to ``pymoo.optimize.minimize``; it is called after every evaluated batch,
-    so what it holds is complete also when the run is interrupted.
+    so what it holds is complete also when the run is interrupted. Points between whole numbers,
+    which searches with gradients mark ``is_between``, are counted but never the best: no grid has
+    them.
 
     Attributes:
+        gradients: How many of the evaluations gave slopes too.
         F: Nondominated feasible points, shape (n_points, n_obj); while nothing feasible is known,
             the one point of least violation.
         X: Their settings: vectors, or dicts for algorithms that use them.
@@ -39,6 +42,7 @@ class Recorder:
         self.F = np.empty((0, n_obj))
         self.X: list[Any] = []
         self.violation = np.inf
+        self.gradients = self._n_told = 0
         self.budget = budget
         self.start = time.perf_counter()
         self._on_batch = on_batch
@@ -83,6 +87,7 @@ class Recorder:
 
     def _record(self, population: Population) -> None:
         first = self.evaluations - len(population)
+        self._count_gradients()
         changed = False
         for position, individual in enumerate(population, start=1):
             changed |= self._add(max(first + position, 1), individual)
@@ -91,7 +96,15 @@ class Recorder:
         if self._on_batch is not None:
             self._on_batch(self)
 
+    def _count_gradients(self) -> None:
+        """Takes the evaluations since the last call for gradients if slopes are asked for."""
+        new, self._n_told = self.evaluations - self._n_told, self.evaluations
+        if "dF" in self.evaluator.evaluate_values_of:
+            self.gradients += new
+
     def _add(self, evaluation: int, individual: Any) -> bool:
+        if individual.get("is_between"):
+            return False
         f = np.asarray(individual.F, dtype=float)
         violation = float(np.sum(individual.CV))
         if violation > self.violation or (violation == self.violation > 0.0):

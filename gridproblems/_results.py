@@ -216,6 +216,7 @@ def figures(run: Run) -> dict[str, Any]:
         "front": _front_summary(run) if problem.n_obj > 1 else None,
         "budget_evaluations": recorder.budget,
         "evaluations": recorder.evaluations,
+        "gradient_evaluations": recorder.gradients,
         "failed_evaluations": problem.counts.failed,
         "run_time_s": run.run_time_s,
         "evaluations_per_second": recorder.evaluations / run.run_time_s,

@@ -176,6 +176,7 @@ class RunRecorder(Recorder):
     def _record(self, population: Population) -> None:
         """Counts every individual, and looks closer at those that may be better."""
         time_s, first = self.run_time_s, self.evaluations - len(population) + 1
+        self._count_gradients()
         F, violations = population.get("F", "CV")
         violations = violations[:, 0]
         finite = np.isfinite(violations) & np.isfinite(F).all(axis=1)

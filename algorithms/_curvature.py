@@ -1,0 +1,88 @@
+"""The Hessian of a Lagrangian from the slopes of the points that a search has seen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+MOST_PAIRS = 150
+MOST_NUMBERS = 20_000_000  # of all slopes kept, 160 MB
+FEWEST_PAIRS = 5
+SHORTEST = 1e-8
+SMALLEST = 1e-6
+FIRST_SHARE = 1e-2
+
+
+class Pair(NamedTuple):
+    """What slopes change by along a step, all per range of the variables.
+
+    Attributes:
+        s: The step, shape (n,).
+        of_objective: Change of the objective's slopes, shape (n,).
+        of_constraints: Change of the constraints' slopes, shape (m, n).
+    """
+
+    s: np.ndarray
+    of_objective: np.ndarray
+    of_constraints: np.ndarray
+
+
+class Curvature:
+    """Remembers how slopes change, and builds Powell's damped BFGS matrix of it anew each time.
+
+    The Lagrangian changes with the multipliers, so a matrix that is carried along mixes Hessians of
+    different functions. The pairs here keep objective and constraints apart; for the multipliers of
+    the moment all are put together again, also those of points that were not taken.
+
+    The matrix starts at a multiple of the identity, the median curvature along the steps (after
+    Shanno & Phua 1978, Math. Programming 14:149-160, doi:10.1007/BF01588962).
+    """
+
+    def __init__(self) -> None:
+        self._pairs: list[Pair] = []
+
+    def learn(self, s: np.ndarray, of_objective: np.ndarray, of_constraints: np.ndarray) -> None:
+        """Takes a pair; steps of no length are left out, the oldest pairs go."""
+        if float(s @ s) < SHORTEST**2:
+            return
+        self._pairs.append(Pair(s, of_objective, of_constraints))
+        n_most = MOST_NUMBERS // max(1, of_constraints.size)
+        del self._pairs[: -min(MOST_PAIRS, max(FEWEST_PAIRS, n_most))]
+
+    def hessian(self, multipliers: np.ndarray | None, slope: np.ndarray) -> np.ndarray:
+        """A positive definite matrix, shape (n, n).
+
+        Args:
+            multipliers: Of the constraints, shape (m,); None while there are none.
+            slope: The objective's at this moment, shape (n,), which sets the size of the matrix
+                while there are no pairs.
+        """
+        pairs = [
+            (p.s, p.of_objective if multipliers is None else p.of_objective + multipliers @ p[2])
+            for p in self._pairs
+        ]
+        along = [float(s @ y) / float(s @ s) for s, y in pairs]
+        positive = [c for c in along if c > SMALLEST]
+        first = FIRST_SHARE * float(np.abs(slope).max(initial=0.0))
+        size = float(np.median(positive)) if positive else max(SMALLEST, first)
+        B = size * np.eye(len(slope))
+        for s, y in pairs:
+            B = updated(B, s, y)
+        return B
+
+
+def updated(B: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Powell's damped BFGS update of a positive definite matrix, which stays so.
+
+    ``B + r r' / s'r - B s s'B / s'B s`` with ``r = theta y + (1 - theta) B s`` and ``theta = 1``
+    where ``s'y >= 0.2 s'B s``, else ``0.8 s'B s / (s'B s - s'y)`` (Powell 1978, equation 5.10).
+    """
+    sy, Bs = float(s @ y), B @ s
+    sBs = float(s @ Bs)
+    if sBs < 1e-18:
+        return B
+    theta = 1.0 if sy >= 0.2 * sBs else 0.8 * sBs / (sBs - sy)
+    r = theta * y + (1.0 - theta) * Bs
+    new: np.ndarray = B + np.outer(r, r) / float(s @ r) - np.outer(Bs, Bs) / sBs
+    return new
