@@ -9,12 +9,7 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
 from algorithms._base import MixedVariableAlgorithm, check_range
-from algorithms._largest import LargestOf, Pieces
-from algorithms._trust_region import Point, TrustRegion
-
-FINE = 500  # ordered variables of more values are rounded last and together
-COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
-VALUES = ("F", "G", "H", "dF", "dG", "F_pieces", "dF_pieces")
+from algorithms._rounding import VALUES, RoundedSearch
 
 
 class SQP(MixedVariableAlgorithm):
@@ -68,9 +63,7 @@ class SQP(MixedVariableAlgorithm):
         super().__init__(**kwargs)
         self.rounding, self.radius, self.margin = rounding, radius, margin
         self.tolerance, self.n_starts, self.pop_size = tolerance, n_starts, int(pop_size)
-        self._search: TrustRegion | LargestOf
-        self._held: np.ndarray
-        self._asked: np.ndarray | None = None
+        self._search: RoundedSearch
         self._starts: list[np.ndarray] = []
         self._n_started = 0
 
@@ -99,87 +92,32 @@ class SQP(MixedVariableAlgorithm):
     def _advance(self, infills: Population | None = None, **kwargs: Any) -> None:
         assert infills is not None
         (found,) = infills
-        self._tell(_point_of(found), _pieces_of(found))
+        self._search.tell(found)
         x = np.asarray(found.X, dtype=float)
         if np.array_equal(self.variables.snap(x[np.newaxis])[0], x):
             self._keep(found)
         is_last = self.n_starts is not None and self._n_started >= self.n_starts
-        if self._next_x() is None and is_last:
+        if self._search.ask() is None and is_last:
             self.termination.force_termination = True
-
-    def _tell(self, point: Point, pieces: Pieces | None) -> None:
-        """Takes values; the first ones say whether the objective has pieces."""
-        if isinstance(self._search, LargestOf):
-            self._search.tell(point, pieces)
-        elif pieces is not None and point.is_known:
-            low, high = self._bounds(point.x)
-            how = (self.radius, self.margin, self._needed())
-            self._search = LargestOf(point, pieces, low, high, self._span(), *how)
-        else:
-            self._search.tell(point)
-
-    def _span(self) -> np.ndarray:
-        """What a step of 1 is for each variable."""
-        span: np.ndarray = np.where(self.variables.span > 0, self.variables.span, 1.0)
-        return span
 
     def _next(self) -> Population:
         """The next point of the search, or of a new one from another start."""
-        x = self._next_x()
+        x = self._search.ask()
         if x is None:
             self._begin()
-            x = self._next_x()
+            x = self._search.ask()
         assert x is not None
-        self._asked = None
         is_between = not np.array_equal(self.variables.snap(x[np.newaxis])[0], x)
         return Population.new(X=x[np.newaxis], is_between=[is_between])
-
-    def _next_x(self) -> np.ndarray | None:
-        """The next point of this start, None when all is whole and solved."""
-        if self._asked is None:
-            self._asked = self._search.ask()
-            while self._asked is None and self._round():
-                self._asked = self._search.ask()
-        return self._asked
 
     def _begin(self) -> None:
         """Starts from the next point given, or a random one."""
         self._n_started += 1
         drawn = self.variables.sample(1, self.random_state)[0]
         x = self._starts.pop(0) if self._starts else drawn
-        self._held = self.variables.nominal.copy()
-        self._asked = None
-        low, high = self._bounds(x)
-        self._search = TrustRegion(
-            x, low, high, self._span(), self.radius, self.margin, self._needed()
+        self._search = RoundedSearch(
+            self.variables, x, self.rounding, self.radius, self.margin, self.tolerance
         )
-
-    def _needed(self) -> float:
-        """Tolerance of a search: a coarse one while there are variables to be rounded."""
-        to_round = (self.variables.ordered & ~self._held).any()
-        return self.tolerance * (COARSE if to_round else 1.0)
-
-    def _bounds(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds of a search in which some variables are held."""
-        v = self.variables
-        return np.where(self._held, x, v.lower), np.where(self._held, x, v.upper)
-
-    def _round(self) -> bool:
-        """Rounds some of the ordered variables that are left; whether there were any."""
-        left = np.flatnonzero(self.variables.ordered & ~self._held)
-        at = self._search.at
-        if not len(left) or at is None or not at.is_known:
-            return False
-        whole = self.variables.snap(at.x[np.newaxis])[0]
-        coarse = left[self.variables.span[left] < FINE]
-        share = self.rounding if len(coarse) else 1.0
-        left = coarse if len(coarse) else left
-        n_now = int(np.ceil(share * len(left)))
-        nearest = left[np.argsort(np.abs(at.x - whole)[left], kind="stable")[:n_now]]
-        self._held[nearest] = True
-        low, high = self._bounds(np.where(self._held, whole, at.x))
-        self._search = self._search.restricted(low, high, 0.1 * self.radius, self._needed())
-        return True
 
     def _keep(self, found: Individual) -> None:
         """Takes a whole vector among the best."""
@@ -188,24 +126,3 @@ class SQP(MixedVariableAlgorithm):
         self.pop = self._survival.do(
             self.problem, pop, n_survive=n, random_state=self.random_state, algorithm=self
         )
-
-
-def _point_of(found: Individual) -> Point:
-    """A point with its slopes.
-
-    Raises:
-        ValueError: The problem gives none.
-    """
-    x = np.asarray(found.X, dtype=float)
-    df, dg = (np.asarray(part, dtype=float) for part in (found.dF, found.dG))
-    if df.shape != (1, len(x)) or np.isinf(df).any() or np.isinf(dg).any():
-        raise ValueError("sqp: expected a problem that gives dF and dG where it is asked for them")
-    return Point(x, float(found.F[0]), np.asarray(found.G, float), df[0], dg.reshape(-1, len(x)))
-
-
-def _pieces_of(found: Individual) -> Pieces | None:
-    """The functions that the objective is the largest of, None where the problem gives none."""
-    f, df = (np.asarray(found.get(name), dtype=float) for name in ("F_pieces", "dF_pieces"))
-    if f.ndim != 1 or df.ndim != 2 or np.isinf(df).any():
-        return None
-    return Pieces(f, df)

@@ -1,0 +1,136 @@
+"""One start of the search with gradients: down to the next optimum, then to whole values."""
+
+from __future__ import annotations
+
+import numpy as np
+from pymoo.core.individual import Individual
+
+from algorithms._largest import LargestOf, Pieces
+from algorithms._trust_region import Point, TrustRegion
+from algorithms._variables import Variables
+
+FINE = 500  # ordered variables of more values are rounded last and together
+COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
+VALUES = ("F", "G", "H", "dF", "dG", "F_pieces", "dF_pieces")
+
+
+class RoundedSearch:
+    """Asks for values and slopes of one point at a time; ordered variables count as real at first.
+
+    A share of the ordered variables left is rounded and held, the nearest first, and the rest is
+    solved again, until all are whole. Nominal variables stay as they are at the start.
+
+    Args:
+        variables: Of the problem.
+        start: Flat vector, shape (n_var,).
+        rounding: Share of the ordered variables of few values that is rounded at a time.
+        radius: Largest step at first, as a share of the range of a variable.
+        margin: Distance kept from constraints. [their unit]
+        tolerance: Smallest gain that counts, as a share of the objective where above 1.
+    """
+
+    def __init__(
+        self,
+        variables: Variables,
+        start: np.ndarray,
+        rounding: float = 0.5,
+        radius: float = 0.2,
+        margin: float = 1e-7,
+        tolerance: float = 1e-7,
+    ) -> None:
+        self.variables = variables
+        self.rounding, self.radius = rounding, radius
+        self.margin, self.tolerance = margin, tolerance
+        self._held = variables.nominal.copy()
+        self._asked: np.ndarray | None = None
+        low, high = self._bounds(start)
+        self._search: TrustRegion | LargestOf = TrustRegion(
+            start, low, high, self._span(), radius, margin, self._needed()
+        )
+
+    def ask(self) -> np.ndarray | None:
+        """The next point, shape (n_var,), the same until it is told; None when all is whole and
+        solved."""
+        if self._asked is None:
+            self._asked = self._search.ask()
+            while self._asked is None and self._round():
+                self._asked = self._search.ask()
+        return self._asked
+
+    def tell(self, found: Individual) -> None:
+        """Takes the evaluated point that was asked for.
+
+        Raises:
+            ValueError: The problem gives no slopes.
+        """
+        point, pieces = _point_of(found), _pieces_of(found)
+        self._asked = None
+        if isinstance(self._search, LargestOf):
+            self._search.tell(point, pieces)
+        elif pieces is not None and point.is_known:
+            low, high = self._bounds(point.x)
+            how = (self.radius, self.margin, self._needed())
+            self._search = LargestOf(point, pieces, low, high, self._span(), *how)
+        else:
+            self._search.tell(point)
+
+    def _span(self) -> np.ndarray:
+        """What a step of 1 is for each variable."""
+        span: np.ndarray = np.where(self.variables.span > 0, self.variables.span, 1.0)
+        return span
+
+    def _needed(self) -> float:
+        """Tolerance of a search: a coarse one while there are variables to be rounded."""
+        to_round = (self.variables.ordered & ~self._held).any()
+        return self.tolerance * (COARSE if to_round else 1.0)
+
+    def _bounds(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of a search in which some variables are held."""
+        v = self.variables
+        return np.where(self._held, x, v.lower), np.where(self._held, x, v.upper)
+
+    def _round(self) -> bool:
+        """Rounds some of the ordered variables that are left; whether there were any."""
+        left = np.flatnonzero(self.variables.ordered & ~self._held)
+        at = self._search.at
+        if not len(left) or at is None or not at.is_known:
+            return False
+        whole = self.variables.snap(at.x[np.newaxis])[0]
+        coarse = left[self.variables.span[left] < FINE]
+        share = self.rounding if len(coarse) else 1.0
+        left = coarse if len(coarse) else left
+        n_now = int(np.ceil(share * len(left)))
+        nearest = left[np.argsort(np.abs(at.x - whole)[left], kind="stable")[:n_now]]
+        self._held[nearest] = True
+        low, high = self._bounds(np.where(self._held, whole, at.x))
+        self._search = self._search.restricted(low, high, 0.1 * self.radius, self._needed())
+        return True
+
+
+def gives_slopes(found: Individual) -> bool:
+    """Whether an evaluated individual has slopes of its objective and constraints."""
+    n_var, n_g = len(found.X), len(found.G)
+    df, dg = (np.asarray(part, dtype=float) for part in (found.dF, found.dG))
+    has_all = df.shape == (1, n_var) and dg.size == n_g * n_var
+    return bool(has_all and not np.isinf(df).any() and not np.isinf(dg).any())
+
+
+def _point_of(found: Individual) -> Point:
+    """A point with its slopes.
+
+    Raises:
+        ValueError: The problem gives none.
+    """
+    if not gives_slopes(found):
+        raise ValueError("sqp: expected a problem that gives dF and dG where it is asked for them")
+    x = np.asarray(found.X, dtype=float)
+    df, dg = (np.asarray(part, dtype=float) for part in (found.dF, found.dG))
+    return Point(x, float(found.F[0]), np.asarray(found.G, float), df[0], dg.reshape(-1, len(x)))
+
+
+def _pieces_of(found: Individual) -> Pieces | None:
+    """The functions that the objective is the largest of, None where the problem gives none."""
+    f, df = (np.asarray(found.get(name), dtype=float) for name in ("F_pieces", "dF_pieces"))
+    if f.ndim != 1 or df.ndim != 2 or np.isinf(df).any():
+        return None
+    return Pieces(f, df)
