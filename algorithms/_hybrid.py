@@ -18,6 +18,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 
 from algorithms._base import MixedVariableAlgorithm, check_pair, check_range
 from algorithms._local_search import LocalSearch
+from algorithms._rounding import VALUES, RoundedSearch, gives_slopes
 from algorithms._variables import Variables
 from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
@@ -42,6 +43,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         local_search_backoff: float = 0.7,
         local_search_window: tuple[float, float] | None = None,
         local_search_margin: tuple[float, float] = (1e-3, 1e-7),
+        gradients: bool | None = None,
         neighbour_search: bool | None = None,
         epsilon: float = 0.0,
         ref_dirs: np.ndarray | int | None = None,
@@ -51,8 +53,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         """Set what both algorithms accept; a pair holds the values at the start and at the end.
 
         Args:
-            local_search: Whether the best members are improved by SLSQP, for one objective. None:
-                where there is one objective and a real variable.
+            local_search: Whether the best members are improved by a local search, for one
+                objective. None: where there is one objective and a real variable.
             local_search_rate: Chance that a proposal starts a local search, times n_var.
             local_search_backoff: Factor on that chance for every local search since the last one
                 that found a new best point, so that few evaluations go into plateaus and into
@@ -64,6 +66,12 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             local_search_margin: Distance that local searches keep from inequality constraints, in
                 the unit of the constraints; shrinks exponentially with progress. Wide margins
                 leave room for rounded variables, narrow ones come closer to the optimum. > 0
+            gradients: Whether local searches use slopes of the problem (``dF``, ``dG``) in a
+                trust-region SQP, an evaluation with slopes counting as one, instead of differences
+                in SLSQP; the first then starts from the best member of the first population, the
+                others have no window and the smallest margin. None: where the problem offers
+                slopes (`offers_slopes`) and has neither equality constraints nor variables whose
+                values have no order.
             neighbour_search: Whether the best proposal of every generation, and every member of the
                 first population, is improved by local search over its neighbours. None: where the
                 problem offers neighbours (`offers_neighbours`).
@@ -87,6 +95,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self.local_search_backoff = local_search_backoff
         self.local_search_window = local_search_window
         self.local_search_margin = local_search_margin
+        self.gradients = gradients
         self.neighbour_search = neighbour_search
         self.epsilon = epsilon
         self.ref_dirs = ref_dirs
@@ -118,7 +127,11 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self._is_neighbour = offered if self.neighbour_search is None else self.neighbour_search
         self._seen = SeenVectors() if self.avoid_repeats and not moving.any() else None
         self._waiting: Any = Population.empty()
-        self._search: LocalSearch | NeighbourSearch | None = None
+        self._search: LocalSearch | NeighbourSearch | RoundedSearch | None = None
+        self._plain_values = list(self.evaluator.evaluate_values_of)
+        self._uses_slopes = False
+        #: How many of the evaluations were asked for with slopes.
+        self.n_gradients = 0
         self._asked: np.ndarray
         self._begun: Individual
         self._found: Individual
@@ -169,10 +182,33 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self._start(infills)
         if self._is_neighbour:
             self._waiting = infills
+        self._uses_slopes = self._can_use_slopes(infills)
+
+    def _can_use_slopes(self, evaluated: Population) -> bool:
+        """Whether local searches are those with slopes.
+
+        Raises:
+            ValueError: They are asked for and cannot be.
+        """
+        if not self._is_local or self.gradients is False:
+            return False
+        fits = not self.variables.takes_dicts and not self.problem.n_eq_constr
+        if self.gradients and not fits:
+            raise ValueError(
+                "gradients: expected a problem with vectors and without equality constraints"
+            )
+        if self.gradients:
+            return True
+        return fits and not self.variables.nominal.any() and offers_slopes(self.problem, evaluated)
 
     def _infill(self) -> Population:
         self._set_level()
         X = self._search_on()
+        with_slopes = isinstance(self._search, RoundedSearch)
+        self.evaluator.evaluate_values_of = list(VALUES) if with_slopes else self._plain_values
+        if with_slopes and X is not None:
+            is_between = not np.array_equal(self.variables.snap(X), X)
+            return Population.new(X=X, is_between=[is_between])
         if X is not None:
             self._asked = X[: self.affordable(len(X))]
             return self.variables.population(self._asked)
@@ -187,6 +223,9 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             if self._is_neighbour:
                 self._waiting = infills[best_of(infills)]
             return
+        if isinstance(self._search, RoundedSearch):
+            self._follow_slopes(infills[0])
+            return
         if self._seen is not None:
             self._seen.update(self.variables.vectors(ind.X for ind in infills))
         # What was asked for: a problem may have put the individuals into another form.
@@ -196,6 +235,26 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             best.set("searched", True)
             self._replace(self._begun, self._found, best)
             self._found = best
+
+    def _follow_slopes(self, found: Individual) -> None:
+        """Takes a point of the search with slopes; the population gets it where it is whole.
+
+        Raises:
+            ValueError: Gradients are asked for, and the problem gives none.
+        """
+        assert isinstance(self._search, RoundedSearch)
+        if not gives_slopes(found):
+            if self.gradients:
+                raise ValueError("gradients: expected a problem that gives dF and dG")
+            self._search, self._uses_slopes = None, False  # as asked and told with values alone
+            self._begun.set("searched", False)
+        else:
+            self.n_gradients += 1
+            self._search.tell(found)
+        if not found.get("is_between") and (found.cv, found.f) < (self._found.cv, self._found.f):
+            found.set("searched", True)
+            self._replace(self._begun, self._found, found)
+            self._found = found
 
     def _set_level(self) -> None:
         if self._first_level > 0:
@@ -213,8 +272,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             assert self._search is not None
             points = self._search.ask()
             if points is not None:
-                return points
-            if isinstance(self._search, LocalSearch):
+                return np.atleast_2d(points)
+            if isinstance(self._search, (LocalSearch, RoundedSearch)):
                 gained = (self._found.cv, self._found.f) < self._record
                 self._n_failed = 0 if gained else self._n_failed + 1
             self._search = None
@@ -231,10 +290,15 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         if begun is None:
             return False
         first, last = self.local_search_margin
-        margin = float(exponential(first, last, self.progress()))
         x = self.variables.vectors([begun.X])[0]
         best = self._best_first()[0]
         self._record = best.cv, best.f
+        if self._uses_slopes:
+            begun.set("searched", True)
+            self._begun = self._found = begun
+            self._search = RoundedSearch(self.variables, x, margin=last)
+            return True
+        margin = float(exponential(first, last, self.progress()))
         self._open(begun, LocalSearch(self.variables, x, margin))
         return True
 
@@ -245,7 +309,10 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         first, last = self._window
         chance = self.local_search_rate * self._n_proposals() / len(self.variables)
         chance *= self.local_search_backoff**self._n_failed
-        if not first <= self.progress() <= last or self.random_state.random() >= chance:
+        if self._uses_slopes:
+            if self.n_gradients and self.random_state.random() >= chance:
+                return None
+        elif not first <= self.progress() <= last or self.random_state.random() >= chance:
             return None
         return next((ind for ind in self._best_first() if not ind.get("searched")), None)
 
@@ -256,6 +323,18 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         )
         begun.set("searched", True)
         self._search, self._begun, self._found = search, begun, begun
+
+
+def offers_slopes(problem: Problem, evaluated: Population) -> bool:
+    """Whether a problem gives ``dF`` and ``dG`` for about the price of an evaluation.
+
+    That is what its attribute ``gives_slopes`` says or, without one, whether the individuals
+    ``evaluated`` have come with slopes that nobody has asked for.
+    """
+    said = getattr(problem, "gives_slopes", None)
+    if said is not None:
+        return bool(said)
+    return len(evaluated) > 0 and gives_slopes(evaluated[0])
 
 
 def reference_directions(n_obj: int, wanted: np.ndarray | int) -> np.ndarray:

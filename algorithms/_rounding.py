@@ -109,7 +109,7 @@ class RoundedSearch:
 
 def gives_slopes(found: Individual) -> bool:
     """Whether an evaluated individual has slopes of its objective and constraints."""
-    n_var, n_g = len(found.X), len(found.G)
+    n_var, n_g = np.size(found.X), np.size(found.G)
     df, dg = (np.asarray(part, dtype=float) for part in (found.dF, found.dG))
     has_all = df.shape == (1, n_var) and dg.size == n_g * n_var
     return bool(has_all and not np.isinf(df).any() and not np.isinf(dg).any())

@@ -681,6 +681,11 @@ class GridProblem(ElementwiseProblem):
             and self.elementwise_func is ElementwiseEvaluationFunction
         )
 
+    @property
+    def gives_slopes(self) -> bool:
+        """Whether the engine knows slopes, so that `gradients` need no further power flows."""
+        return hasattr(self.engine, "linearise")
+
     def gradients(self, x: ArrayLike | Mapping[str, Any], near: float | None = None) -> Gradient:
         """Objectives and constraints of ``x``, and their slopes by its entries.
 

@@ -22,11 +22,12 @@ import joblib
 import numpy as np
 import typer
 
-from algorithms import ALGORITHMS
 from gridproblems import ReactivePowerDispatch
 from gridproblems._progress import Recorder
+from gridproblems.study.specs import algorithm_of
 
 NEAR = 1e-4
+ALGORITHMS = ("sqp", "hs", "mvmo", "hs?gradients=false", "mvmo?gradients=false")
 BUILT: dict[str, ReactivePowerDispatch] = {}
 
 
@@ -54,7 +55,7 @@ def run(case: str, name: str, seed: int, evals: int) -> Reached:
     best = problem.best_known.value
     recorder = Recorder(1, evals)
     start = time.process_time()
-    algorithm = ALGORITHMS[name](problem)
+    algorithm = algorithm_of(name, problem, evals)
     algorithm.setup(problem, termination=("n_eval", evals), seed=seed, evaluator=recorder.evaluator)
     gap = np.inf
     while algorithm.has_next() and gap > NEAR:
@@ -98,7 +99,7 @@ def main(
     ]
     typer.echo("\n".join(lines))
     for one in case or ("ieee39", "ieee57", "ieee118"):
-        for name in algorithm or ("sqp", "hs", "mvmo"):
+        for name in algorithm or ALGORITHMS:
             runs = joblib.Parallel(n_jobs=jobs)(
                 joblib.delayed(run)(one, name, seed, evals) for seed in range(1, seeds + 1)
             )

@@ -8,12 +8,13 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 from pymoo.core.variable import Integer, Real
 from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 
-from algorithms import ALGORITHMS, SQP
+from algorithms import ALGORITHMS, MVMO, SQP, HarmonySearch
 from algorithms._curvature import Curvature, updated
 from algorithms._quadratic import best_step
 from gridproblems import ReactivePowerDispatch
@@ -208,7 +209,8 @@ def test_points_between_whole_numbers_are_never_the_best_of_a_run(n_evals: int) 
 
 def test_evaluations_without_slopes_are_no_gradients() -> None:
     recorder = Recorder(1, 100)
-    minimize(Bowl(), ALGORITHMS["mvmo"](Bowl()), ("n_evals", 100), evaluator=recorder.evaluator)
+    algorithm = ALGORITHMS["mvmo"](Bowl(), gradients=False)
+    minimize(Bowl(), algorithm, ("n_evals", 100), evaluator=recorder.evaluator)
     assert (recorder.gradients, recorder.evaluations) == (0, 100)
 
 
@@ -235,3 +237,117 @@ def test_the_hessian_is_that_of_the_lagrangian_of_the_multipliers_given() -> Non
         np.testing.assert_allclose(found, A + m * C, rtol=1e-6)
     nothing = Curvature().hessian(None, np.array([5.0, -100.0]))
     np.testing.assert_allclose(nothing, np.eye(2))
+
+
+class Asked(RosenSuzuki):
+    """Keeps what is asked for; slopes are computed where they are wanted only."""
+
+    gives_slopes = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: list[bool] = []
+
+    def do(self, X: Any, return_values_of: Any, *args: Any, **kwargs: Any) -> Any:
+        self.gives = "dF" in return_values_of
+        self.wanted += [self.gives] * len(X)
+        return super().do(X, return_values_of, *args, **kwargs)
+
+
+POPULATIONS = pytest.mark.parametrize("cls", [HarmonySearch, MVMO])
+
+
+@POPULATIONS
+@pytest.mark.parametrize("n_evals", [5, 23, 80])
+def test_populations_use_slopes_where_a_problem_offers_them(
+    cls: type[Algorithm], n_evals: int
+) -> None:
+    problem = Asked()
+    result = minimize(problem, cls(), ("n_evals", n_evals), seed=1)
+    assert len(problem.wanted) == result.algorithm.evaluator.n_eval == n_evals
+    assert result.algorithm.n_gradients == sum(problem.wanted)
+    if n_evals == 80:
+        assert 5 < sum(problem.wanted) < 80
+        assert result.F[0] == pytest.approx(-44.0, abs=1e-3)
+        assert (result.G <= 0).all()
+
+
+@POPULATIONS
+def test_slopes_can_be_turned_off(cls: type[Algorithm]) -> None:
+    problem = Asked()
+    result = minimize(problem, cls(gradients=False), ("n_evals", 400), seed=1)
+    assert not any(problem.wanted)
+    assert result.algorithm.n_gradients == 0
+
+
+@POPULATIONS
+def test_a_population_holds_whole_values_only(cls: type[Algorithm]) -> None:
+    recorder = Recorder(1, 120)
+    algorithm = cls()
+    algorithm.setup(Bowl(), termination=("n_evals", 120), seed=3, evaluator=recorder.evaluator)
+    asked = []
+    while algorithm.has_next():
+        algorithm.next()
+        asked += [ind.X for ind in algorithm.off]
+        X = algorithm.pop.get("X")
+        np.testing.assert_array_equal(X[:, 1:], np.round(X[:, 1:]))
+    assert any((x[1:] != np.round(x[1:])).any() for x in asked)  # others are tried between
+    np.testing.assert_allclose(algorithm.opt[0].X, [0.5, 3.0, 5.0], atol=1e-4)
+    assert recorder.gradients == algorithm.n_gradients > 0
+    assert recorder.evaluations == 120
+
+
+@POPULATIONS
+def test_values_alone_are_enough_for_ask_and_tell(cls: type[Algorithm]) -> None:
+    problem = Asked()
+    algorithm = cls()
+    algorithm.setup(problem, termination=("n_evals", 1000), seed=1)
+    for _ in range(60):
+        infills = algorithm.ask()
+        f, g = problem.evaluate(infills.get("X"), return_values_of=["F", "G"])
+        infills.set("F", f, "G", g)
+        algorithm.tell(infills=infills)
+    assert algorithm.n_gradients == 0
+    assert len(algorithm.pop) >= 10
+
+
+@POPULATIONS
+def test_a_copy_in_the_middle_of_a_search_with_slopes_goes_on_alike(cls: type[Algorithm]) -> None:
+    algorithm = cls()
+    algorithm.setup(Bowl(), termination=("n_evals", 90), seed=4)
+    while algorithm.n_gradients < 4:
+        algorithm.next()
+    copied = cloudpickle.loads(cloudpickle.dumps(algorithm))
+    for one in (algorithm, copied):
+        one.run()
+    np.testing.assert_array_equal(copied.pop.get("X"), algorithm.pop.get("X"))
+    assert copied.n_gradients == algorithm.n_gradients
+
+
+@POPULATIONS
+def test_slopes_that_are_asked_for_have_to_come(cls: type[Algorithm]) -> None:
+    with pytest.raises(ValueError, match="gradients: expected a problem that gives dF and dG"):
+        minimize(RosenSuzuki(gives=False), cls(gradients=True), ("n_evals", 100), seed=1)
+    equal = Problem(n_var=2, n_obj=1, n_eq_constr=1, xl=0.0, xu=1.0)
+    equal._evaluate = lambda X, out, *_, **__: out.update(F=X[:, :1], H=X[:, 1:])  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="with vectors and without equality constraints"):
+        minimize(equal, cls(gradients=True), ("n_evals", 100), seed=1)
+
+
+@POPULATIONS
+def test_populations_come_to_the_best_known_losses_in_a_hundred_evaluations(
+    cls: type[Algorithm],
+) -> None:
+    problem = ReactivePowerDispatch("ieee118")
+    result = minimize(problem, cls(), ("n_evals", 100), seed=1)
+    assert result.F[0] <= problem.best_known.value * (1 + 1e-4)
+    assert result.algorithm.n_gradients < result.algorithm.evaluator.n_eval == 100
+    f, g = problem.evaluate(result.X)
+    assert f[0] == pytest.approx(result.F[0], rel=1e-12)
+    assert (g <= 0).all()
+
+
+def test_without_slopes_of_the_engine_differences_stay() -> None:
+    problem = ReactivePowerDispatch("ieee14", engine="reference")
+    assert not problem.gives_slopes
+    assert ReactivePowerDispatch("ieee14").gives_slopes
