@@ -24,6 +24,7 @@ from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
 FIRST_LEVEL_QUANTILE = 0.2
 N_TRIES = 20
+WITH_SLOPES = 20  # what a local search with slopes costs, as differences by as many variables
 WINDOW_REAL = (0.2, 0.9)
 WINDOW_MIXED = (0.35, 0.9)
 
@@ -55,7 +56,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         Args:
             local_search: Whether the best members are improved by a local search, for one
                 objective. None: where there is one objective and a real variable.
-            local_search_rate: Chance that a proposal starts a local search, times n_var.
+            local_search_rate: Chance that a proposal starts a local search, times n_var; with
+                slopes times 20, whatever the number of variables.
             local_search_backoff: Factor on that chance for every local search since the last one
                 that found a new best point, so that few evaluations go into plateaus and into
                 local optima (rewarding searches by what they gain: Ong & Keane 2004,
@@ -307,7 +309,10 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         if not self._is_local:
             return None
         first, last = self._window
-        chance = self.local_search_rate * self._n_proposals() / len(self.variables)
+        # A search by differences costs evaluations by the number of variables, one with slopes
+        # does not.
+        cost = WITH_SLOPES if self._uses_slopes else len(self.variables)
+        chance = self.local_search_rate * self._n_proposals() / cost
         chance *= self.local_search_backoff**self._n_failed
         if self._uses_slopes:
             if self.n_gradients and self.random_state.random() >= chance:

@@ -105,6 +105,12 @@ class Gradients:
         if self._linearise is not None:
             self._values.engine = _Between(evaluation.engine, self._linearise)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether no objective or constraint of any vector needs differences of power flows."""
+        objectives, entries = self._rough()
+        return self._linearise is not None and not objectives.any() and not entries.any()
+
     def __call__(
         self, X: FloatArray, *, with_dG: bool = True, near: float | None = None
     ) -> Gradient:

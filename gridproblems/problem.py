@@ -683,8 +683,9 @@ class GridProblem(ElementwiseProblem):
 
     @property
     def gives_slopes(self) -> bool:
-        """Whether the engine knows slopes, so that `gradients` need no further power flows."""
-        return hasattr(self.engine, "linearise")
+        """Whether `gradients` need no further power flows: the engine knows its slopes, and so do
+        all objectives and constraints."""
+        return Gradients(self.evaluation).is_exact
 
     def gradients(self, x: ArrayLike | Mapping[str, Any], near: float | None = None) -> Gradient:
         """Objectives and constraints of ``x``, and their slopes by its entries.

@@ -351,3 +351,5 @@ def test_without_slopes_of_the_engine_differences_stay() -> None:
     problem = ReactivePowerDispatch("ieee14", engine="reference")
     assert not problem.gives_slopes
     assert ReactivePowerDispatch("ieee14").gives_slopes
+    own = [lambda settings, state: float(state.p_loss_mw[0])]  # whose slopes nobody knows
+    assert not ReactivePowerDispatch("ieee14", own).gives_slopes
