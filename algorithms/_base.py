@@ -59,6 +59,8 @@ class MixedVariableAlgorithm(Algorithm):
         self.survival = survival
         self.variables: Variables
         self._survival: Survival
+        self._n_asked: int
+        self._n_before: int
 
     def setup(self, problem: Problem, **kwargs: Any) -> Algorithm:
         """Prepare a run on ``problem``; options as in pymoo, unknown ones raise TypeError."""
@@ -70,7 +72,27 @@ class MixedVariableAlgorithm(Algorithm):
             self.output = SingleObjectiveOutput() if single else MultiObjectiveOutput()
         self._survival = self.survival or (FitnessSurvival() if single else RankAndCrowding())
         self.variables = Variables(problem)
+        self._n_asked = self._n_before = 0
         return super().setup(problem, **kwargs)
+
+    def infill(self) -> Population | None:
+        """The next individuals, as in pymoo."""
+        infills = super().infill()
+        asked = Population.empty() if infills is None else infills
+        self._n_asked = sum(len(individual.evaluated) == 0 for individual in asked)
+        self._n_before = self.evaluator.n_eval
+        return infills
+
+    def advance(self, infills: Population | None = None, **kwargs: Any) -> Any:
+        """Takes evaluated individuals, as in pymoo.
+
+        What was evaluated without the evaluator of this algorithm, as in ask and tell, is counted
+        by it too: budgets and schedules follow its count.
+        """
+        if self.evaluator.n_eval == self._n_before:
+            self.evaluator.n_eval += self._n_asked
+        self._n_asked = 0
+        return super().advance(infills=infills, **kwargs)
 
     def progress(self) -> float:
         """Share of the budget spent, in [0, 1]; stays 0 with pymoo's ``NoTermination``."""

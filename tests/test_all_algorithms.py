@@ -324,6 +324,23 @@ def test_ask_and_tell_is_the_same_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
+def test_ask_and_tell_with_an_evaluation_of_its_own_is_the_same_run(name: str) -> None:
+    problem = get_problem("g1")
+    algorithm = ALGORITHMS[name](problem)
+    algorithm.setup(problem, termination=("n_evals", 600), seed=2)
+    n_told = 0
+    while algorithm.has_next():
+        infills = algorithm.ask()
+        f, g = problem.evaluate(infills.get("X"), return_values_of=["F", "G"])
+        infills.set("F", f, "G", g)
+        algorithm.tell(infills=infills)
+        n_told += len(infills)
+    assert n_told == algorithm.evaluator.n_eval == 600
+    assert algorithm.progress() == 1.0
+    np.testing.assert_array_equal(algorithm.result().F, run(name, problem, 600, seed=2).F)
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_given_solutions_come_first_and_are_left_alone(name: str) -> None:
     problem = get_problem("sphere", n_var=3)
     X = np.array([[0.5, 0.5, 0.51], [0.1, 0.2, 0.3]])
