@@ -42,7 +42,9 @@ from gridproblems.evaluation import (
     solve_in_time,
 )
 from gridproblems.fingerprint import derived, fingerprint_of
-from gridproblems.gradients import Gradient, Gradients, Pieces
+from gridproblems.gradients import Gradient, Gradients
+from gridproblems.hessians import Hessians
+from gridproblems.linear_states import Pieces
 from gridproblems.objectives import Objective
 from gridproblems.parallel import PopulationRunner
 from gridproblems.situations import Situations, axes_of
@@ -712,6 +714,41 @@ class GridProblem(ElementwiseProblem):
         self.counts.add(1)
         found = Gradients(self.evaluation)(relaxed, near=near)
         return Gradient(*(part[0] for part in found))
+
+    def hessian(self, x: ArrayLike | Mapping[str, Any], weights: ArrayLike) -> FloatArray:
+        """Second derivatives of a weighted sum of objectives and constraints, as a Lagrangian's.
+
+        Of the same functions as `gradients`: whole numbers count as real between whole values,
+        and which situation, element or end decides a largest value is as it is at ``x``, so that
+        kinks have no curvature. Entries are central differences of exact slopes, all in one
+        batch, within a relative error of about 1e-6.
+
+        Args:
+            x: Shape (n_var,), or a dict of variables.
+            weights: One per objective, then one per constraint, shape (n_obj + n_ieq,); or of
+                the objectives alone, shape (n_obj,).
+
+        Returns:
+            Shape (n_var, n_var), symmetric; 0 where the power flow fails, and for variables that
+            have slopes of 0.
+
+        Raises:
+            ValueError: A vector or weights of the wrong length, NaN, or out of bounds.
+            UnsupportedByEngine: Something with a weight has slopes that are differences of power
+                flows, see `gives_slopes`.
+        """
+        flat = self._within_bounds(x)
+        given = np.asarray(weights, dtype=float)
+        n_obj, n_ieq = len(self.objectives), len(self.constraint_names)
+        if given.shape not in ((n_obj,), (n_obj + n_ieq,)) or not np.isfinite(given).all():
+            raise ValueError(
+                f"weights: expected {n_obj} finite numbers for objectives, or {n_obj + n_ieq} for "
+                f"objectives and constraints, got {shown(weights)} of shape {given.shape}"
+            )
+        of_G = np.zeros(n_ieq)
+        of_G[: len(given) - n_obj] = given[n_obj:]
+        self.counts.add(1)
+        return Hessians(self.evaluation)(self.joint.relaxed(flat), given[:n_obj], of_G)
 
     def pieces(self, x: ArrayLike | Mapping[str, Any]) -> Pieces | None:
         """Every situation's value and slopes, where the objective is the largest of them.

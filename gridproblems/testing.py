@@ -17,6 +17,7 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+from numpy.typing import NDArray
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import ElementwiseProblem, Problem
 from pymoo.core.variable import Binary, Choice, Integer, Real
@@ -33,6 +34,7 @@ __all__ = [
     "check_control",
     "check_engine",
     "check_gradients",
+    "check_hessian",
     "check_problem",
     "random_vectors",
 ]
@@ -194,6 +196,65 @@ def check_gradients(
             f"slope of {names[i]} by {name}: {slopes[i, moves[k]]}, by differences "
             f"{expected[i, k]} (relative error {error[i, k]:.1e})",
         )
+
+
+def check_hessian(
+    problem: GridProblem, x: FloatArray | None = None, tolerance: float = 1e-5
+) -> None:
+    """Hessians of random weighted sums are those of central differences of slopes.
+
+    Of the objectives alone, and of objectives and constraints. Entries at whose variable a slope
+    has a kink near ``x`` are left out.
+
+    Args:
+        problem: Any problem whose slopes are known.
+        x: Where, shape (n_var,); None: a random vector that solves.
+        tolerance: Largest error of an entry, over the largest of the matrix, per range of the
+            variables.
+    """
+    gradients = Gradients(problem.evaluation)
+    x = problem.joint.relaxed(_solving(problem) if x is None else np.asarray(x, dtype=float))
+    random = np.random.default_rng(5)
+    span = problem.xu - problem.xl
+    moves = np.flatnonzero(problem.joint.counts_as_real & (span > 0))
+    if not len(moves):
+        given = np.ones(problem.n_obj + problem.n_ieq_constr)
+        _require(not problem.hessian(x, given).any(), "nothing counts as real, and yet it curves")
+        return
+    known = [gradients(_shifted(x, moves, s * 1e-3 * span)) for s in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+    for with_G in (False, True):
+        of_F = random.uniform(0.5, 1.5, problem.n_obj)
+        of_G = random.uniform(0.5, 1.5, problem.n_ieq_constr) * with_G
+        found = problem.hessian(x, np.append(of_F, of_G) if with_G else of_F)
+        _require(found.shape == (len(x), len(x)), f"a matrix of shape {found.shape}")
+        _require(bool(np.isfinite(found).all()), "a second derivative is not finite")
+        _require(np.array_equal(found, found.T), "a Hessian is not symmetric")
+        # (n_shifts, n_moves, n_var), per range of the variable that moves
+        slopes = np.array([of_F @ own.dF + of_G @ own.dG for own in known])
+        whole, half = (slopes[4] - slopes[0]) / 2e-3, (slopes[3] - slopes[1]) / 1e-3
+        sides = (slopes[2] - slopes[1]) / 5e-4, (slopes[3] - slopes[2]) / 5e-4
+        expected = (4.0 * half - whole) / 3.0 * span
+        scale = max(float(np.abs(found * np.outer(span, span)).max(initial=0.0)), 1e-3)
+        error = np.abs(found[moves] * span[moves, np.newaxis] * span - expected) / scale
+        has_kink = np.abs(sides[0] - sides[1]) * span > 0.02 * scale
+        has_kink |= np.abs(whole - half) * span > 0.02 * scale
+        error[has_kink.any(axis=1)] = 0.0
+        error[:, moves[has_kink.any(axis=1)]] = 0.0  # of a symmetric matrix
+        for k, v in np.argwhere(error > tolerance)[:1]:
+            names = [problem.joint.variables[i].name for i in (moves[k], v)]
+            at = found[moves[k], v] * span[moves[k]] * span[v]
+            _require(
+                False,
+                f"second derivative by {names[0]} and {names[1]}: {at}, by differences "
+                f"{expected[k, v]} (error {error[k, v]:.1e} of the largest)",
+            )
+
+
+def _shifted(x: FloatArray, moves: NDArray[np.intp], steps: FloatArray) -> FloatArray:
+    """A vector moved along each of some variables, shape (n_moves, n_var)."""
+    X = np.tile(x, (len(moves), 1))
+    X[np.arange(len(moves)), moves] += steps[moves]
+    return X
 
 
 def _solving(problem: GridProblem) -> FloatArray:
