@@ -11,14 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from gridproblems.by_situation import BySituation
 from gridproblems.controls.direct import FixedBlock
 from gridproblems.problem import GridProblem
 from gridproblems.state import FloatArray, GridState, Settings, SettingsMapping
+from gridproblems.violations import listed
 
 #: Entries of constraints from here to 0 are limits that bind: one percent of the band or rating.
 _BINDS = -0.01
 _MOST_ROWS = 200
 _MOST_BROKEN = 10
+_MOST_SITUATIONS = 30
+#: What the grid without an outage or change is called.
+AS_IT_IS = "as it is"
 #: What the columns hold that are no plain numbers.
 _PLAIN: dict[str, type] = {"in_service": bool, "closed": bool, "tap_pos": int, "step": int}
 _BEFORE_AFTER = ("", "before", "after")
@@ -108,7 +113,12 @@ class Answer:
 
 
 def answer(
-    title: str, problem: GridProblem, x: Any, result: Mapping[str, Any], F: FloatArray
+    title: str,
+    problem: GridProblem,
+    x: Any,
+    result: Mapping[str, Any],
+    F: FloatArray,
+    of_each: BySituation | None = None,
 ) -> Answer:
     """The answer of a run.
 
@@ -118,11 +128,15 @@ def answer(
         x: The chosen vector.
         result: What ``result.json`` holds.
         F: Nondominated points as they are shown, shape (n, n_obj).
+        of_each: What the vector does in each of several situations.
     """
     sections = [Section("Result", _headline(result), _objectives(result))]
     if result["converged"]:
         sections.append(Section("Grid before and after", result["before"], _grid(problem, x)))
         sections.append(Section("Limits", _limits(result), _binding(problem, x)))
+    if of_each is not None:
+        sections += [_binding_situations(of_each)] if of_each.bindings else []
+        sections.append(_situations(of_each))
     sections.append(_settings(result))
     if result["converged"]:
         sections.append(_how_to_apply(problem, x))
@@ -195,6 +209,68 @@ def _binding(problem: GridProblem, x: Any) -> Table:
     near = [i for i in np.argsort(-values, kind="stable") if _BINDS <= values[i] <= 0]
     rows = [(names[i], f"{-100 * values[i] + 0.0:.3f} %") for i in near]
     return Table(("limit that binds", "room, of its band or rating"), rows[:_MOST_ROWS])
+
+
+def _binding_situations(of_each: BySituation) -> Section:
+    """Every limit in the situation that decides it, least room first."""
+    named = of_each.bindings
+    failed = [of_each.names[i] for i in np.flatnonzero(~of_each.solved)]
+    lines = [f"No solution in {len(failed)} situations: {listed(failed, ', ')}."] if failed else []
+    if len(named) > _MOST_SITUATIONS:
+        lines.append(f"The {_MOST_SITUATIONS} limits with the least room; all are in limits.csv.")
+    rows = [
+        (
+            one.name,
+            one.situation if one.situation or one.number is None else AS_IT_IS,
+            _with_unit(one.value, one.unit),
+            _with_unit(one.limit, one.unit),
+            _with_unit(one.margin, one.unit),
+            f"{100.0 * one.room:.2f} %",
+        )
+        for one in named[:_MOST_SITUATIONS]
+    ]
+    head = ("limit", "binds in", "value", "limit is", "margin", "room, of its band or rating")
+    return Section("Which situation binds", lines, Table(head, rows))
+
+
+def _situations(of_each: BySituation) -> Section:
+    """Situations by what they leave to the limits, those without solution first."""
+    n_held = int(of_each.survived.sum())
+    lines = [f"{n_held} of {len(of_each.names)} situations solve and break no limit."]
+    outages = np.array([bool(group) for group in of_each.group])
+    if outages.any():
+        held = int(of_each.survived[outages].sum())
+        lines.append(f"Of them {held} of {outages.sum()} outages.")
+    order = np.argsort(np.where(of_each.solved, of_each.room, -np.inf), kind="stable")
+    if len(order) > _MOST_SITUATIONS:
+        lines.append(
+            f"The {_MOST_SITUATIONS} with the least room; all are in situations.csv, in order."
+        )
+    units = of_each.units
+    head = [
+        "situation",
+        *(f"{name} [{units[name]}]" if units[name] else name for name in of_each.objectives),
+        "limits broken",
+        "nearest limit",
+        "room",
+    ]
+    rows = []
+    for i in order[:_MOST_SITUATIONS]:
+        row = [of_each.names[i] or AS_IT_IS]
+        if of_each.solved[i]:
+            row += [number_text(float(values[i])) for values in of_each.objectives.values()]
+            row += [str(of_each.n_broken[i]), of_each.nearest[i]]
+            row.append(
+                number_text(100.0 * of_each.room[i], ".2f", " %") if of_each.nearest[i] else ""
+            )
+        else:
+            row += ["" for _ in of_each.objectives] + ["no solution", "", ""]
+        rows.append(row)
+    return Section("Situations, least room first", lines, Table(head, rows))
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return "" if np.isnan(value) else f"{round(value, 6) + 0.0:.5g} {unit}".rstrip()
 
 
 def _front(problem: GridProblem, F: FloatArray, knee: int) -> Section:

@@ -18,6 +18,7 @@ from pymoo.core.algorithm import Algorithm
 from gridproblems._answer import answer
 from gridproblems._progress import Recorder, gap_percent
 from gridproblems._written import write_csv, write_text
+from gridproblems.by_situation import by_situation, situation_figures
 from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.plotting import (
     plot_convergence,
@@ -144,6 +145,11 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     if result["converged"]:
         run.problem.write(run.x, folder)
 
+    several_situations = result["converged"] and run.problem.situations.n > 1
+    of_each = by_situation(run.problem, run.x) if several_situations else None
+    if of_each is not None:
+        write_csv(folder / "situations.csv", of_each.table())
+        write_csv(folder / "limits.csv", of_each.limits())
     plots = {
         "convergence": plot_convergence(
             history,
@@ -152,6 +158,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
             title=run.title,
         ),
         **run.problem.figures(run.x if result["converged"] else None),
+        **({} if of_each is None else situation_figures(of_each, run.problem)),
     }
     if run.problem.n_obj == 2:
         plots["pareto"] = plot_pareto_front(
@@ -165,7 +172,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     for name, figure in plots.items():
         figure.savefig(pictures[name], dpi=150)
     write_csv(folder / "settings.csv", pd.DataFrame(result["settings"]))
-    found = answer(run.title, run.problem, run.x, result, run.recorder.F * signs)
+    found = answer(run.title, run.problem, run.x, result, run.recorder.F * signs, of_each)
     write_text(folder / "summary.md", found.markdown())
     write_text(folder / "report.html", found.html(pictures))
     return result

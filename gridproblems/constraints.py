@@ -241,6 +241,11 @@ class StateLimits:
         weight = self.weight if weight is None else weight
         return np.ones(beyond.shape[-2]) if weight is None else weight
 
+    def values(self, state: GridState) -> FloatArray:
+        """What is limited, in every snapshot, shape (..., n_snapshots, n_limits)."""
+        found: FloatArray = state.values.take(self._columns, axis=-1)
+        return found
+
     def beyond(self, state: GridState, solved: NDArray[np.bool_] | None = None) -> FloatArray:
         """Distance beyond each limit in every snapshot, shape (..., n_snapshots, n_limits).
 

@@ -129,7 +129,20 @@ class Searched:
         return self.search.function(self.placed, X, settings, evaluation)
 
 
-AnyObjective = Objective | OfBlocks | OfCandidates | Searched
+@dataclass(frozen=True)
+class SurvivedOutages:
+    """How many outages solve and break no limit, maximised: the negative is minimised.
+
+    Counted are the situations of groups of limits of their own, which have no weight in other
+    objectives. Where they are counted their limits are no constraints.
+    """
+
+    name = "survived_outages"
+    unit = ""
+    is_negative = True
+
+
+AnyObjective = Objective | OfBlocks | OfCandidates | Searched | SurvivedOutages
 
 
 class Evaluation:
@@ -139,7 +152,8 @@ class Evaluation:
         joint: The controls in their situations.
         engine: Solves the grid.
         objectives: What is minimised.
-        limits: Limits by group of situations; every group of the situations has its own.
+        limits: Limits by group of situations; every group of the situations has its own. Those of
+            outages are no constraints where `SurvivedOutages` counts them.
         constraints: Further functions of (settings, state), feasible where <= 0.
         over_time: Constraints of single blocks besides their own, with the place of the block.
         every_situation: Limits have entries of every situation instead of the worst one.
@@ -167,10 +181,25 @@ class Evaluation:
     ) -> None:
         self.joint, self.engine, self.situations = joint, engine, joint.situations
         self.objectives = tuple(objectives)
-        self.limits = tuple(limits)
+        counts = any(isinstance(o, SurvivedOutages) for o in objectives)
+        if counts and not any(group for group, _ in limits):
+            raise ValueError(
+                f"{SurvivedOutages.name}: expected outages among the situations, got none"
+            )
+        self.limits = tuple((g, limit) for g, limit in limits if not (g and counts))
+        #: Limits of groups that an objective counts instead.
+        self.counted = tuple((g, limit) for g, limit in limits if g and counts)
         self.constraints = tuple(c for c in constraints if c.names)
+        in_all = [c for c in self.constraints if isinstance(c, LoadingMargin) and c.rows is None]
+        if counts and in_all:
+            raise ValueError(
+                f"{SurvivedOutages.name}: the limit {in_all[0].names[0]} holds in all outages, so "
+                f"none would be left to count; expected emergency_limits={{{in_all[0].names[0]!r}: "
+                "None}"
+            )
         self.counts = Counts()
         self.limit_rows = [self.situations.rows_of(group) for group, _ in self.limits]
+        self.counted_rows = [self.situations.rows_of(group) for group, _ in self.counted]
         self.of_blocks = [
             (constraint, placed.part)
             for placed in joint.placed
@@ -288,6 +317,8 @@ class Evaluation:
     def can_estimate(self) -> bool:
         """Whether `estimate` can judge states that have no bus/branch model."""
         first = self.objectives[0]
+        if isinstance(first, SurvivedOutages):
+            return False
         if isinstance(first, Objective) and first.quantity in OF_BUS_BRANCH:
             return False
         return not any(isinstance(constraint, LoadingMargin) for constraint in self.constraints)
@@ -398,6 +429,7 @@ class _Tally:
         }
         self._worst: list[FloatArray | None] = [None] * len(evaluation.limits)
         self._n_failed = [np.zeros(self._n) for _ in evaluation.limits]
+        self._n_survived = np.zeros(self._n)
         self._tails = [
             ChanceTails(limit, self._n, s.limit_weight[rows])
             if len(limit.chance) and not self._in_one
@@ -439,6 +471,11 @@ class _Tally:
             worst[which] = np.maximum(worst[which], part)
             if group:
                 self._n_failed[k][which] += (~solved).sum(axis=-1)
+        for (_, limit), own in zip(e.counted, e.counted_rows, strict=True):
+            own = own[(own >= rows.start) & (own < rows.stop)] - rows.start
+            if len(own):
+                held = (limit.beyond(some_situations(state, own)) <= 0.0).all(axis=-1)
+                self._n_survived[which] += (held & good[:, own]).sum(axis=-1)
 
     def _measure(
         self, rows: slice, which: NDArray[np.int64], settings: Settings, state: GridState
@@ -460,7 +497,7 @@ class _Tally:
                     self.F[which, i] = objective.reduce(values, s)
                 else:
                     self._kept[i][np.ix_(which, places)] = values
-            else:
+            elif not isinstance(objective, SurvivedOutages):
                 self.F[which, i] = e.other(objective, self._X[which], settings, state)
 
     def result(self) -> tuple[FloatArray, FloatArray]:
@@ -469,6 +506,8 @@ class _Tally:
         for i, objective in enumerate(e.objectives):
             if isinstance(objective, Objective) and not self._in_one:
                 self.F[:, i] = objective.reduce(self._kept[i], e.situations)
+            elif isinstance(objective, SurvivedOutages):
+                self.F[:, i] = -self._n_survived
         own = e.of_settings(self._X)
         parts = [np.full((n, 1), -1.0)]
         for k, ((group, limit), worst) in enumerate(zip(e.limits, self._worst, strict=True)):

@@ -39,6 +39,7 @@ from gridproblems.evaluation import (
     OfBlocks,
     OfCandidates,
     Searched,
+    SurvivedOutages,
     solve_in_time,
 )
 from gridproblems.fingerprint import derived, fingerprint_of
@@ -228,19 +229,20 @@ class GridProblem(ElementwiseProblem):
         """Limits of each group of situations, and what the grid has besides."""
         layout = self.grid.layout()
         found = []
-        more: list[Constraint] = []
+        further: list[tuple[str, NDArray[np.int64], list[Constraint]]] = []
         for group in self.situations.groups:
             of_group = {**given, **emergency} if group else given
             entries, others = self.grid.limits(of_group, warns=not group)
-            n_each = len(self.situations.rows_of(group)) if every_situation and not group else None
-            weight = self.situations.limit_weight[self.situations.rows_of(group)]
+            rows = self.situations.rows_of(group)
+            n_each = len(rows) if every_situation and not group else None
+            weight = self.situations.limit_weight[rows]
             found.append((group, StateLimits(entries, layout, n_each, weight)))
-            more = more or others
-        return found, more
+            further.append((group, rows, others))
+        return found, _in_groups(further)
 
     def _objective(self, given: Any) -> AnyObjective:
         """An objective of an argument ``objectives``."""
-        if isinstance(given, (Objective, OfBlocks, OfCandidates, Searched)):
+        if isinstance(given, (Objective, OfBlocks, OfCandidates, Searched, SurvivedOutages)):
             return given
         if isinstance(given, (tuple, list)) and given:
             objective = self._objective(given[0])
@@ -271,7 +273,9 @@ class GridProblem(ElementwiseProblem):
             return Searched(name, search.unit, search, having)
         if name in self._known:
             return self._known[name]
-        known = list(self._known)
+        if name == SurvivedOutages.name:
+            return SurvivedOutages()
+        known = [*self._known, SurvivedOutages.name]
         known += [o for p in placed for o in (*p.block.objectives, *p.block.searches)]
         raise ValueError(f"objectives: unknown objective {with_nearest(name, known)}")
 
@@ -435,6 +439,14 @@ class GridProblem(ElementwiseProblem):
             raise PowerFlowNotConverged(f"{self.name}: no state that limits could be checked in")
         values: FloatArray = self.evaluation.values_of_entries(own, settings, state)[0]
         return values
+
+    def vector(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
+        """The snapped vector (n_var,) of a vector or of a dict of variables.
+
+        Raises:
+            ValueError: Wrong length, NaN, or out of bounds.
+        """
+        return self._checked(x)
 
     def solves(self, x: ArrayLike | Mapping[str, Any]) -> bool:
         """Whether the power flow of ``x`` solves and supplies all wherever it must.
@@ -893,6 +905,37 @@ def voltage_band(limits: StateLimits) -> tuple[float, float] | None:
     lower = [limit.limit for limit in vm_pu if not limit.is_upper]
     upper = [limit.limit for limit in vm_pu if limit.is_upper]
     return (max(lower), min(upper)) if lower and upper else None
+
+
+def _in_groups(
+    further: Sequence[tuple[str, NDArray[np.int64], list[Constraint]]],
+) -> list[Constraint]:
+    """What a grid limits besides quantities of its state, once where all groups ask the same.
+
+    Args:
+        further: Per group of situations its name, its situations, and the constraints.
+
+    Raises:
+        ValueError: A constraint that is no matter of situations differs between groups.
+    """
+    told = [[(c.names, getattr(c, "measures", ())) for c in own] for _, _, own in further]
+    if all(one == told[0] for one in told):
+        return further[0][2]
+    names = [{name for names, _ in one for name in names} for one in told]
+    for _, _, own in further:
+        for c in own:
+            if not hasattr(c, "of_group") and not all(set(c.names) <= one for one in names):
+                raise ValueError(
+                    f"emergency_limits: {c.names[0]}: expected as in limits, for it holds for "
+                    "settings, which are the same before and after an outage"
+                )
+    alike = [c for c in further[0][2] if not hasattr(c, "of_group")]
+    return alike + [
+        c.of_group(group, rows)
+        for group, rows, own in further
+        for c in own
+        if hasattr(c, "of_group")
+    ]
 
 
 def check_task_arguments(

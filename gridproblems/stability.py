@@ -81,22 +81,39 @@ class LoadingMargin:
 
     Args:
         least_percent: The margin that must be left. [%]
+        group: Group of limits that it belongs to, with which its entry is named.
+        rows: The situations of that group, None for all.
     """
 
     needs_state = True
-    names = kinds = ("loading_margin_percent",)
+    kinds = ("loading_margin_percent",)
 
-    def __init__(self, least_percent: float) -> None:
-        self.least_percent = float(least_percent)
+    def __init__(
+        self,
+        least_percent: float,
+        group: str = "",
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.least_percent, self.rows = float(least_percent), rows
+        self.names = (f"{group} loading_margin_percent".strip(),)
         self.measures = (
-            Measure(self.least_percent, self.least_percent, "%", False, "loading_margin_percent"),
+            Measure(self.least_percent, self.least_percent, "%", False, self.names[0]),
         )
 
-    def __call__(self, settings: Settings, state: GridState) -> FloatArray:
-        """What is missing of the margin in the worst situation, in terms of it, shape (..., 1)."""
-        worst = margins_percent(state).min(axis=-1)
-        missing: FloatArray = (1.0 - worst / self.least_percent)[..., np.newaxis]
+    def of_group(self, group: str, rows: NDArray[np.int64]) -> LoadingMargin:
+        """The same in some situations alone."""
+        return LoadingMargin(self.least_percent, group, rows)
+
+    def of_each(self, state: GridState) -> FloatArray:
+        """What is missing of the margin in every situation, in terms of it, (..., n, 1)."""
+        missing: FloatArray = (1.0 - margins_percent(state) / self.least_percent)[..., np.newaxis]
         return missing
+
+    def __call__(self, settings: Settings, state: GridState) -> FloatArray:
+        """The same in the worst situation, shape (..., 1)."""
+        own = state if self.rows is None else state.snapshots(self.rows)
+        worst: FloatArray = self.of_each(own).max(axis=-2)
+        return worst
 
 
 class _Point(NamedTuple):

@@ -185,6 +185,11 @@ class FeederGrid:
         """What a reader calls an element."""
         return f"{table} {element}"
 
+    @property
+    def voltage_labels(self) -> list[str]:
+        """Names of the voltages of a state, for figures."""
+        return list(self.circuit.nodes)
+
     # -- situations ---------------------------------------------------------------------------
 
     def shapes(self, name: str) -> tuple[tuple[Delta, ...], dict[str, FloatArray]]:

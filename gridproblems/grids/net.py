@@ -144,6 +144,11 @@ class NetGrid:
         """What a reader calls an element."""
         return label_of(self.net, table, element)
 
+    @property
+    def voltage_labels(self) -> list[str]:
+        """Names of the voltages of a state, for figures."""
+        return [str(bus) for bus in self.net.bus.index]
+
     # -- situations ---------------------------------------------------------------------------
 
     def series(self, tables: Mapping[Any, Any] | Settings | None) -> tuple[Delta, ...]:

@@ -15,6 +15,11 @@ from gridproblems.plotting.feeder import (
 from gridproblems.plotting.net import plot_branch_loading, plot_voltage_profile
 from gridproblems.plotting.run import plot_convergence, plot_pareto_front
 from gridproblems.plotting.series import plot_line_loading, plot_map, plot_voltage_band
+from gridproblems.plotting.situations import (
+    plot_price_of_security,
+    plot_situation_bars,
+    plot_voltage_fan,
+)
 from gridproblems.plotting.topology import plot_feeder
 from gridproblems.plotting.units import plot_storages, plot_units
 
@@ -27,10 +32,13 @@ __all__ = [
     "plot_line_loading",
     "plot_map",
     "plot_pareto_front",
+    "plot_price_of_security",
     "plot_screening",
+    "plot_situation_bars",
     "plot_storages",
     "plot_units",
     "plot_voltage_band",
+    "plot_voltage_fan",
     "plot_voltage_histogram",
     "plot_voltage_profile",
 ]
