@@ -250,6 +250,41 @@ def test_outages_leave_smaller_margins() -> None:
     assert entries == pytest.approx([1 - margins[0] / 20.0, 1 - min(margins) / 20.0], rel=1e-6)
 
 
+def test_a_margin_after_outages_may_be_another_than_before() -> None:
+    lines = [0, 1, 2]
+    given = "ieee14", ["setpoints"], Outages({"line": lines})
+    limits = {"loading_margin_percent": 50.0}
+    problem = GridProblem(*given, limits=limits, emergency_limits={"loading_margin_percent": 20.0})
+    margins = []
+    for line in (None, *lines):
+        net = NetGrid("ieee14").net
+        if line is not None:
+            net.line.loc[line, "in_service"] = False
+        margins.append(margin(net))
+    entries = dict(zip(problem.constraint_names, problem.evaluate(problem.base_x)[1], strict=True))
+    assert entries["loading_margin_percent"] == pytest.approx(1 - margins[0] / 50.0, rel=1e-6)
+    after = entries["n-1 loading_margin_percent"]
+    assert after == pytest.approx(1 - min(margins[1:]) / 20.0, rel=1e-6)
+    none = GridProblem(*given, limits=limits, emergency_limits={"loading_margin_percent": None})
+    names = [name for name in none.constraint_names if name.endswith("loading_margin_percent")]
+    assert names == ["loading_margin_percent"]
+    assert none.evaluate(none.base_x)[1][none.constraint_names.index(names[0])] == pytest.approx(
+        1 - margins[0] / 50.0, rel=1e-6
+    )
+
+
+def test_a_limit_of_settings_cannot_differ_after_outages() -> None:
+    for before, after in ((False, True), (True, False)):
+        with pytest.raises(ValueError, match="emergency_limits: radial: expected as in limits"):
+            GridProblem(
+                "ieee14",
+                ["setpoints"],
+                Outages([0, 1]),
+                limits={"radial": before},
+                emergency_limits={"radial": after},
+            )
+
+
 def test_candidates_that_fail_are_failed() -> None:
     problem = GridProblem(
         lossless(2.0),
