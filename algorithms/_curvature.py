@@ -20,12 +20,14 @@ class Pair(NamedTuple):
     Attributes:
         s: The step, shape (n,).
         of_objective: Change of the objective's slopes, shape (n,).
-        of_constraints: Change of the constraints' slopes, shape (m, n).
+        of_constraints: Change of the slopes of those constraints that are kept, shape (m_kept, n).
+        rows: Which these are.
     """
 
     s: np.ndarray
     of_objective: np.ndarray
     of_constraints: np.ndarray
+    rows: np.ndarray
 
 
 class Curvature:
@@ -42,12 +44,26 @@ class Curvature:
     def __init__(self) -> None:
         self._pairs: list[Pair] = []
 
-    def learn(self, s: np.ndarray, of_objective: np.ndarray, of_constraints: np.ndarray) -> None:
-        """Takes a pair; steps of no length are left out, the oldest pairs go."""
+    def learn(
+        self,
+        s: np.ndarray,
+        of_objective: np.ndarray,
+        of_constraints: np.ndarray,
+        near: np.ndarray,
+    ) -> None:
+        """Takes a pair; steps of no length are left out, the oldest pairs go.
+
+        Args:
+            near: The constraints that multipliers are likely to be of. Where there is no room for
+                `MOST_PAIRS` pairs of all constraints, only these are kept, and others count as
+                straight.
+        """
         if float(s @ s) < SHORTEST**2:
             return
-        self._pairs.append(Pair(s, of_objective, of_constraints))
-        n_most = MOST_NUMBERS // max(1, of_constraints.size)
+        has_room = of_constraints.size * MOST_PAIRS <= MOST_NUMBERS
+        rows = np.arange(len(of_constraints)) if has_room else near
+        self._pairs.append(Pair(s, of_objective, of_constraints[rows], rows))
+        n_most = MOST_NUMBERS // max(1, len(rows) * len(s))
         del self._pairs[: -min(MOST_PAIRS, max(FEWEST_PAIRS, n_most))]
 
     def hessian(self, multipliers: np.ndarray | None, slope: np.ndarray) -> np.ndarray:
@@ -59,7 +75,7 @@ class Curvature:
                 while there are no pairs.
         """
         pairs = [
-            (p.s, p.of_objective if multipliers is None else p.of_objective + multipliers @ p[2])
+            (p.s, p.of_objective + (0.0 if multipliers is None else multipliers[p.rows] @ p[2]))
             for p in self._pairs
         ]
         along = [float(s @ y) / float(s @ s) for s, y in pairs]

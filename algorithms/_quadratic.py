@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import clarabel
 import numpy as np
-import scipy.sparse as sp
+import piqp
 
-#: Rows that come in at a time, so that a few violated ones are not followed one by one.
 MAX_ROUNDS = 20
 INSIDE = 1e-9
+PRICED = 1e-6  # share by which a multiplier is above the price
 
 
 class Step(NamedTuple):
@@ -40,7 +39,9 @@ def best_step(
     """Minimises ``g d + d B d / 2 + price sum(max(A d - b, 0))`` within ``low <= d <= high``.
 
     Only the constraints of a working set are in the programme; those that its solution violates
-    come in until there are none.
+    come in until there are none. Constraints that hold at ``d = 0`` are hard at first, which needs
+    no variable for their violation and is the same as long as no multiplier is above the price;
+    with one that is, all may be violated.
 
     Args:
         g: Shape (n,).
@@ -52,14 +53,19 @@ def best_step(
     """
     d = np.zeros(len(g))
     multipliers = np.zeros(len(b))
+    may_violate = b < 0.0
     for _ in range(MAX_ROUNDS):
-        d, own = _solved(g, B, A[rows], b[rows], low, high, price)
+        soft = np.flatnonzero(may_violate[rows])
+        is_solved, d, own = _solved(g, B, A[rows], b[rows], low, high, price, soft)
         multipliers = np.zeros(len(b))
         multipliers[rows] = own
+        pays = not is_solved or bool((own > price * (1.0 + PRICED)).any())
+        is_hard = pays and len(soft) < len(rows)
+        may_violate |= is_hard
         beyond = A @ d - b
         beyond[rows] = 0.0
         missing = np.flatnonzero(beyond > INSIDE)
-        if not len(missing):
+        if not (len(missing) or is_hard):
             break
         rows = np.union1d(rows, missing)
     return Step(d, multipliers, rows)
@@ -73,34 +79,38 @@ def _solved(
     low: np.ndarray,
     high: np.ndarray,
     price: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The programme with all of its constraints, by Clarabel's interior-point method.
+    soft: np.ndarray,
+) -> tuple[bool, np.ndarray, np.ndarray]:
+    """The programme with all of its constraints, by the interior-point method of PIQP.
 
-    Source: P. Goulart, Y. Chen, Clarabel: an interior-point solver for conic programs with
-    quadratic objectives (2024), arXiv:2405.12762.
+    Source: R. Schwan, Y. Jiang, D. Kuhn, C. N. Jones, PIQP: a proximal interior-point quadratic
+    programming solver, CDC 2023, doi:10.1109/CDC49753.2023.10383915.
+
+    Args:
+        soft: The constraints that may be violated.
+
+    Returns:
+        Whether the solver says so, the solution and its multipliers.
     """
-    n, m = len(g), len(b)
-    eye, slack = sp.eye(n), sp.eye(m)
-    cost = sp.block_diag([sp.csc_matrix(B), sp.csc_matrix((m, m))])
-    rows = sp.bmat(
-        [[sp.csc_matrix(A), -slack], [None, -slack], [eye, None], [-eye, None]]
-        if m
-        else [[eye], [-eye]],
-        format="csc",
+    n, m, k = len(g), len(b), len(soft)
+    cost = np.zeros((n + k, n + k), order="F")
+    cost[:n, :n] = B
+    rows = np.zeros((m, n + k), order="F")
+    rows[:, :n] = A
+    rows[soft, n + np.arange(k)] = -1.0
+    solver = piqp.DenseSolver()
+    solver.settings.verbose = False
+    solver.setup(
+        cost,
+        np.concatenate([g, np.full(k, price)]),
+        G=rows if m else None,
+        h_u=b if m else None,
+        x_l=np.concatenate([low, np.zeros(k)]),
+        x_u=np.concatenate([high, np.full(k, np.inf)]),
     )
-    sides = np.concatenate([b, np.zeros(m), high, -low])
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    solver = clarabel.DefaultSolver(
-        sp.triu(cost, format="csc"),
-        np.concatenate([g, np.full(m, price)]),
-        rows,
-        sides,
-        [clarabel.NonnegativeConeT(len(sides))],
-        settings,
-    )
-    solution = solver.solve()
-    x, multipliers = np.array(solution.x), np.array(solution.z)[:m]
-    if not np.isfinite(x).all():
-        return np.zeros(n), np.zeros(m)
-    return np.clip(x[:n], low, high), np.maximum(multipliers, 0.0)
+    is_solved = solver.solve() == piqp.PIQP_SOLVED
+    d = np.array(solver.result.x)[:n]
+    multipliers = np.array(solver.result.z_u)[:m] if m else np.zeros(0)
+    if not (np.isfinite(d).all() and np.isfinite(multipliers).all()):
+        return False, np.zeros(n), np.zeros(m)
+    return is_solved, np.clip(d, low, high), np.maximum(multipliers, 0.0)

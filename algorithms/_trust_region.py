@@ -228,9 +228,12 @@ class TrustRegion:
 
     def _learn(self, before: Point, after: Point) -> None:
         """Takes how slopes change between two points, per `span`."""
+        assert self._step is not None
         span = self._span
+        near = np.flatnonzero((before.g > -NEAR) | (after.g > -NEAR))
         self._curvature.learn(
             (after.x - before.x) / span,
             (after.df - before.df) * span,
             (after.dg - before.dg) * span,
+            np.union1d(near, self._step.rows),
         )

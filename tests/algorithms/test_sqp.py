@@ -84,6 +84,29 @@ def test_a_step_worked_by_hand(limit: float, price: float, best: float, multipli
     assert step.multipliers[0] == pytest.approx(multiplier, abs=1e-5)
 
 
+@pytest.mark.parametrize("price", [0.05, 1.0, 100.0])
+def test_a_step_from_a_working_set_is_the_best_of_all_constraints(price: float) -> None:
+    # Optimal where the slope is what multipliers between 0 and the price and bounds hold against:
+    # the price itself for broken constraints, 0 for slack ones.
+    rng = np.random.default_rng(3)
+    n, m = 12, 40
+    g, A, root = rng.normal(size=n), rng.normal(size=(m, n)), rng.normal(size=(n, n))
+    b = rng.uniform(-0.3, 1.0, m)
+    B, low, high = root @ root.T + np.eye(n), np.full(n, -0.3), np.full(n, 0.4)
+    step = best_step(g, B, A, b, low, high, price, np.arange(3))
+    left = A @ step.d - b
+    slope = g + B @ step.d + A.T @ step.multipliers
+    inside = (step.d > low + 1e-6) & (step.d < high - 1e-6)
+    np.testing.assert_allclose(slope[inside], 0.0, atol=1e-5)
+    assert (slope[step.d <= low + 1e-6] > -1e-5).all()
+    assert (slope[step.d >= high - 1e-6] < 1e-5).all()
+    np.testing.assert_allclose(step.multipliers[left > 1e-6], price, rtol=1e-5)
+    np.testing.assert_allclose(np.minimum(left, 0.0) * step.multipliers, 0.0, atol=1e-7)
+    assert (step.multipliers <= price * (1.0 + 1e-5)).all()
+    gives_way = (left > 1e-6) & (b > 0.0)  # constraints that hold where it starts
+    assert gives_way.any() == (price < 100.0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_optimum_of_a_curved_problem_is_found(seed: int) -> None:
     problem = RosenSuzuki()
@@ -227,16 +250,28 @@ def test_an_update_meets_the_secant_equation_or_is_damped() -> None:
 def test_the_hessian_is_that_of_the_lagrangian_of_the_multipliers_given() -> None:
     # objective x'A x / 2, one constraint x'C x / 2: the Hessian is A + m C for any m
     A, C = np.diag([4.0, 1.0]), np.array([[1.0, 0.5], [0.5, 2.0]])
-    curvature = Curvature()
+    curvature, both = Curvature(), np.arange(1)
     for s in np.eye(2):
         for _ in range(40):
-            curvature.learn(s, A @ s, (C @ s)[np.newaxis])
-            curvature.learn(np.ones(2), A @ np.ones(2), (C @ np.ones(2))[np.newaxis])
+            curvature.learn(s, A @ s, (C @ s)[np.newaxis], both)
+            curvature.learn(np.ones(2), A @ np.ones(2), (C @ np.ones(2))[np.newaxis], both)
     for m in (0.0, 3.0):
         found = curvature.hessian(np.array([m]), np.ones(2))
         np.testing.assert_allclose(found, A + m * C, rtol=1e-6)
     nothing = Curvature().hessian(None, np.array([5.0, -100.0]))
     np.testing.assert_allclose(nothing, np.eye(2))
+
+
+def test_without_room_only_slopes_of_near_constraints_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("algorithms._curvature.MOST_NUMBERS", 100)
+    curvature = Curvature()
+    s, slopes = np.array([1.0, 0.0]), np.array([[2.0, 0.0], [7.0, 0.0]])
+    curvature.learn(s, np.array([4.0, 0.0]), slopes, np.array([0]))
+    of_first = curvature.hessian(np.array([1.0, 0.0]), np.ones(2))
+    of_both = curvature.hessian(np.array([1.0, 1.0]), np.ones(2))
+    assert of_first[0, 0] == of_both[0, 0] == pytest.approx(6.0)
 
 
 class Asked(RosenSuzuki):
