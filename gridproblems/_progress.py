@@ -16,6 +16,8 @@ from pymoo.indicators.hv import Hypervolume
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from gridproblems.checkpoints import Checkpoint, CheckpointedEvaluator
+
 SNAPSHOTS = 200
 
 
@@ -27,6 +29,12 @@ class Recorder:
     which searches with gradients mark ``is_between``, are counted but never the best: no grid has
     them.
 
+    Args:
+        n_obj: Number of objectives.
+        budget: Evaluations.
+        on_batch: Called after every batch.
+        checkpoint: Keeps the evaluations, and answers those that it has.
+
     Attributes:
         gradients: How many of the evaluations gave slopes too.
         F: Nondominated feasible points, shape (n_points, n_obj); while nothing feasible is known,
@@ -36,9 +44,14 @@ class Recorder:
     """
 
     def __init__(
-        self, n_obj: int, budget: int, on_batch: Callable[[Recorder], None] | None = None
+        self,
+        n_obj: int,
+        budget: int,
+        on_batch: Callable[[Recorder], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.evaluator = Evaluator(callback=self._record)
+        self.evaluator: Evaluator = CheckpointedEvaluator(checkpoint, callback=self._record)
+        self.checkpoint = checkpoint
         self.F = np.empty((0, n_obj))
         self.X: list[Any] = []
         self.violation = np.inf
@@ -61,7 +74,9 @@ class Recorder:
 
     @property
     def run_time_s(self) -> float:
-        """Time since the recorder was made. [s]"""
+        """Time since the recorder was made; with a checkpoint that of all calls of the run. [s]"""
+        if self.checkpoint is not None:
+            return self.checkpoint.run_time_s
         return time.perf_counter() - self.start
 
     def history(self) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     """
     result = figures(run)
     text = json.dumps(result, indent=2, allow_nan=False, default=asdict)
-    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "result.json", text + "\n")
     history = shown_history(run)
     write_csv(folder / "history.csv", history)
     several, signs = run.problem.n_obj > 1, run.problem.objective_signs

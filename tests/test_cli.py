@@ -452,6 +452,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
         *ANSWER,
         *("convergence.png", "loading.png", "voltage.png"),
         *("history.csv", "net.json", "result.json"),
+        *("run.json", "evaluations.bin"),  # for gridproblems resume
     }
     best = np.array([row["new"] for row in result["settings"]])
     problem = ReactivePowerDispatch("ieee6")

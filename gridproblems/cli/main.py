@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from gridproblems.cli.listing import list_everything
+from gridproblems.cli.resuming import resume
 from gridproblems.cli.solving import solve
 from gridproblems.cli.studies import compare, export, report
 
@@ -23,6 +24,7 @@ def main() -> None:
 
 app.command("list")(list_everything)
 app.command()(solve)
+app.command()(resume)
 app.command()(compare)
 app.command()(report)
 app.command()(export)

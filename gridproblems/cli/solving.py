@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,14 +17,15 @@ from rich.table import Table
 
 from gridproblems import _start
 from gridproblems._names import lookup
+from gridproblems.cli.asked import EVALUATIONS, RUN, Asked
 from gridproblems.cli.errors import one_line_errors
 from gridproblems.cli.names import check_algorithm, check_problem
-from gridproblems.words import limits_of, listed, value_of
 
 if TYPE_CHECKING:
     from pymoo.core.algorithm import Algorithm
 
     from gridproblems._results import Run
+    from gridproblems.checkpoints import Checkpoint
     from gridproblems.problem import GridProblem
 
 INTERRUPTED = 130
@@ -104,49 +106,142 @@ def solve(
     population: Annotated[
         int | None, typer.Option(min=1, help="Population size of the algorithm")
     ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Keep the evaluations every so many, so that a killed run goes on with: "
+            "gridproblems resume FOLDER; by default every ten seconds, 0 for never",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the folder only")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors")] = False,
 ) -> None:
     """Optimise a grid and write settings, solved net, figures and plots to a folder.
 
-    Ctrl-C ends the run early; everything is written for the best so far.
+    Ctrl-C ends the run early; everything is written for the best so far. A run that was
+    interrupted or killed goes on with: gridproblems resume FOLDER.
     """
     with one_line_errors(debug):
-        options = {
-            "objectives": _words(objectives),
-            "controls": _words(controls),
-            "situations": situations,
-            "engine": None if engine == "auto" else engine,
-            "limits": _limits(limit or []),
-        }
-        options = {name: value for name, value in options.items() if value is not None}
-        further = _options(option or [])
-        check_problem(task, case, options, further)
-        check_algorithm(algorithm)
-        from gridproblems._results import new_folder, write
-        from gridproblems.outlook import outlook
+        asked = Asked(
+            task=task,
+            case=case,
+            algorithm=algorithm,
+            evals=evals,
+            seed=seed,
+            objectives=tuple(objectives or ()),
+            controls=tuple(controls or ()),
+            situations=situations,
+            engine=engine,
+            limit=tuple(limit or ()),
+            option=tuple(option or ()),
+            jobs=jobs,
+            population=population,
+            checkpoint_every=checkpoint_every,
+            folder=os.getcwd(),
+        )
+        solve_asked(asked, quiet=quiet, out=out)
 
-        _start.loaded()
-        with _Interrupt() as interrupt:
-            problem = _problem(task, case, options, further, jobs)
-            optimiser = _algorithm(algorithm, problem, population)
-            case_name = Path(case).stem if Path(case).is_file() else case
-            folder = new_folder(out, f"{task}-{case_name}-{algorithm}-seed{seed}")
-            console = Console(quiet=quiet)
-            before = outlook(problem).lines
-            for line in before:
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-            run = _run(problem, optimiser, console, interrupt, task, case, algorithm, evals, seed)
-            run = replace(run, before=before, options={**options, **further})
-            with _no_interrupt():
-                result = write(run, folder)
+
+def solve_asked(
+    asked: Asked,
+    quiet: bool,
+    out: Path | None = None,
+    folder: Path | None = None,
+    mixed_versions: bool = False,
+) -> None:
+    """Solves what was asked for, or goes on with it.
+
+    Args:
+        asked: The run.
+        quiet: Print the folder only.
+        out: Parent of a new folder.
+        folder: Of a run that was begun already.
+        mixed_versions: Go on although versions of packages have changed.
+
+    Raises:
+        ValueError: Something that was asked for is unknown or does not fit.
+        CheckpointError: What the folder holds is of another run, or in use.
+        typer.Exit: The run was interrupted.
+    """
+    given, further = asked.given(), asked.further()
+    check_problem(asked.task, asked.case, given, further)
+    check_algorithm(asked.algorithm)
+    from gridproblems._results import new_folder, write
+    from gridproblems.outlook import outlook
+
+    _start.loaded()
+    with _Interrupt() as interrupt, ExitStack() as stack:
+        problem = _problem(asked.task, asked.case, given, further, asked.jobs)
+        optimiser = _algorithm(asked.algorithm, problem, asked.population)
+        is_new = folder is None
+        if folder is None:
+            assert out is not None
+            case_name = Path(asked.case).stem if Path(asked.case).is_file() else asked.case
+            name = f"{asked.task}-{case_name}-{asked.algorithm}-seed{asked.seed}"
+            folder = new_folder(out, name)
+            if asked.checkpoint_every != 0:
+                asked.write(folder)
+        checkpoint = _checkpoint(asked, problem, optimiser, folder, mixed_versions)
+        if checkpoint is not None:
+            stack.enter_context(checkpoint)
+            checkpoint.flush()
+        console = Console(quiet=quiet)
+        before = outlook(problem).lines
+        for line in before:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        run = _run(problem, optimiser, console, interrupt, asked, checkpoint)
+        if run is None:
+            if is_new:
+                _forget(folder, checkpoint)
+            raise typer.Exit(INTERRUPTED)
+        run = replace(run, before=before, options={**given, **further})
+        with _no_interrupt():
+            result = write(run, folder)
+            if not run.interrupted:
+                _forget(folder, checkpoint)
     _report(console, run, result)
     if quiet:
         typer.echo(folder)
     else:
         console.print(f"Results in [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
     if run.interrupted:
+        if checkpoint is not None:
+            typer.echo(f"Interrupted; go on with: gridproblems resume {folder}", err=True)
         raise typer.Exit(INTERRUPTED)
+
+
+def _checkpoint(
+    asked: Asked,
+    problem: GridProblem,
+    optimiser: Algorithm,
+    folder: Path,
+    mixed_versions: bool,
+) -> Checkpoint | None:
+    """Where the evaluations of the run are kept; None where it cannot be continued.
+
+    Raises:
+        ValueError: It cannot, and was asked to be.
+        CheckpointError: The file is of another run, or in use.
+    """
+    from gridproblems.checkpoints import Checkpoint, why_not
+
+    if asked.checkpoint_every == 0:
+        return None
+    reason = why_not(optimiser)
+    if reason and asked.checkpoint_every is not None:
+        raise ValueError(f"--checkpoint-every: {asked.algorithm} cannot be continued: {reason}")
+    if reason:
+        return None
+    path = folder / EVALUATIONS
+    return Checkpoint(path, problem, asked.checkpoint_every, asked.told(), mixed_versions)
+
+
+def _forget(folder: Path, checkpoint: Checkpoint | None) -> None:
+    """Removes what was kept for the case that the run does not finish."""
+    (folder / RUN).unlink(missing_ok=True)
+    if checkpoint is not None:
+        checkpoint.remove()
 
 
 def _problem(
@@ -196,28 +291,6 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _limits(pairs: list[str]) -> dict[str, Any] | None:
-    """What ``--limit`` says as the argument limits, None without."""
-    return limits_of(pairs, "--limit ") or None
-
-
-def _options(pairs: list[str]) -> dict[str, Any]:
-    """``["coding=loops", "periods=2"]`` as arguments; values are JSON where they can be.
-
-    Raises:
-        ValueError: A pair without a name and an equals sign.
-    """
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not (name and equals):
-            raise ValueError(f"--option {pair}: expected name=value")
-        if name in options:
-            raise ValueError(f"--option {pair}: {name} is given twice")
-        options[name] = value_of(text)
-    return options
-
-
 def _algorithm(name: str, problem: GridProblem, population: int | None) -> Algorithm:
     """The algorithm with its defaults and, if given, the size of its population.
 
@@ -241,13 +314,10 @@ def _run(
     optimiser: Algorithm,
     console: Console,
     interrupt: _Interrupt,
-    task: str,
-    case: str,
-    algorithm: str,
-    evals: int,
-    seed: int,
-) -> Run:
-    """Minimises until the budget is spent or the user interrupts."""
+    asked: Asked,
+    checkpoint: Checkpoint | None,
+) -> Run | None:
+    """Minimises until the budget is spent or the user interrupts; None before any evaluation."""
     from pymoo.optimize import minimize
 
     from gridproblems._progress import LiveDisplay, Recorder
@@ -255,13 +325,14 @@ def _run(
 
     known = best_known_value(problem)
     sign = float(problem.objective_signs[0])
+    evals = asked.evals
     display = LiveDisplay(console, evals, list(problem.objective_names), known, sign=sign)
 
     def after_batch(recorder: Recorder) -> None:
         display.update(recorder)
         interrupt.raise_if_asked()
 
-    recorder = Recorder(problem.n_obj, evals, on_batch=after_batch)
+    recorder = Recorder(problem.n_obj, evals, on_batch=after_batch, checkpoint=checkpoint)
     interrupted = False
     with display:
         try:
@@ -269,21 +340,21 @@ def _run(
                 problem,
                 optimiser,
                 ("n_eval", evals),
-                seed=seed,
+                seed=asked.seed,
                 evaluator=recorder.evaluator,
                 copy_algorithm=False,
             )
         except KeyboardInterrupt:
             interrupted = True
             if recorder.evaluations == 0:
-                raise typer.Exit(INTERRUPTED) from None
+                return None
         display.update(recorder, final=True)
     return Run(
-        task=task,
-        case=case,
-        algorithm=algorithm,
+        task=asked.task,
+        case=asked.case,
+        algorithm=asked.algorithm,
         parameters=parameters_of(optimiser),
-        seed=seed,
+        seed=asked.seed,
         problem=problem,
         recorder=recorder,
         run_time_s=recorder.run_time_s,
@@ -358,10 +429,6 @@ def _report_limits(console: Console, run: Run, result: dict[str, Any]) -> None:
         lines.append(f"nearest found, {len(broken)} limits do not hold: {listed(broken)}")
     for line in [*lines, *result["remarks"]]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _words(texts: list[str] | None) -> tuple[str, ...] | None:
-    return tuple(listed(texts)) if texts else None
 
 
 class _Interrupt:

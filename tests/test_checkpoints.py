@@ -1,0 +1,411 @@
+"""Runs that are killed and go on: nothing is lost, and not a bit is different."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.problem import Problem
+from pymoo.core.result import Result
+from pymoo.optimize import minimize
+from pymoo.problems import get_problem
+from typer.testing import CliRunner
+
+from algorithms import ALGORITHMS, MVMO
+from gridproblems import (
+    DERAllocation,
+    ReactivePowerDispatch,
+    Reconfiguration,
+    _results,
+    checkpoints,
+)
+from gridproblems.checkpoints import Checkpoint, CheckpointError, why_not
+from gridproblems.cli import app
+
+EVALS = 240
+#: A problem with real, whole and on/off variables, and its trade-off.
+MIXED = (
+    *("solve", "orpd", "--case", "ieee39", "--evals", str(EVALS), "--seed", "3", "--quiet"),
+    *("--checkpoint-every", "1"),
+)
+
+
+def in_a_process(prepare: Callable[[], None], *arguments: str | Path) -> int:
+    """Runs the command line in a process of its own, and says how it ended: -9 by SIGKILL."""
+    if not hasattr(os, "fork"):
+        pytest.skip("platform: no fork")
+    child = os.fork()
+    if child == 0:
+        try:
+            prepare()
+            os._exit(invoke(*arguments).exit_code)
+        finally:
+            os._exit(99)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def sent(number: int, at: int) -> Callable[[], None]:
+    """Has the process send itself a signal after its `at`-th batch, before that is kept."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        left = [at]
+        keep = Checkpoint._keep
+
+        def kept(self: Checkpoint, *of_batch: Any) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), number)
+            keep(self, *of_batch)
+
+        Checkpoint._keep = kept  # type: ignore[method-assign]
+
+    return prepare
+
+
+def killed(at: int, *arguments: str | Path) -> None:
+    """Runs the command line until it is killed at a batch of evaluations."""
+    assert in_a_process(sent(signal.SIGKILL, at), *arguments) == -signal.SIGKILL
+
+
+def invoke(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def solved(parent: Path, *arguments: str | Path) -> Path:
+    """The folder of a run that is not interrupted."""
+    result = invoke(*arguments, "--out", parent)
+    assert result.exit_code == 0, result.output
+    (folder,) = parent.iterdir()
+    return folder
+
+
+def told(folder: Path) -> dict[str, bytes]:
+    """What a run says, without times and pictures."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    for name in ("run_time_s", "evaluations_per_second"):
+        assert result.pop(name) > 0
+    found = {"result.json": json.dumps(result).encode()}
+    for path in folder.iterdir():
+        if path.suffix in (".csv", ".md"):
+            found[path.name] = path.read_bytes()
+    return found
+
+
+@pytest.mark.parametrize("algorithm", ["hs", "mvmo", "ga", "pso", "de", "sqp", "cmaes"])
+def test_killed_and_resumed_equals_uninterrupted(algorithm: str, tmp_path: Path) -> None:
+    size = ("--population", "10") if algorithm in ("hs", "ga", "pso", "de") else ()
+    evals = 60 if algorithm == "sqp" else EVALS
+    asked = (*MIXED, "--algorithm", algorithm, "--evals", str(evals), *size)
+    whole = solved(tmp_path / "whole", *asked)
+    parent = tmp_path / "killed"
+    killed(3, *asked, "--out", parent)
+    (folder,) = parent.iterdir()
+    sizes = [(folder / "evaluations.bin").stat().st_size]
+    for at in (1, 2, 7):  # of the batches that are left
+        killed(at, "resume", folder)
+        sizes.append((folder / "evaluations.bin").stat().st_size)
+    assert sizes[0] == sizes[1] < sizes[2] < sizes[3]
+    result = invoke("resume", folder, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert told(folder) == told(whole)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in whole.iterdir()
+    )
+
+
+def test_two_objectives_killed_and_resumed(tmp_path: Path) -> None:
+    asked = (*MIXED, "--algorithm", "nsga2", "--population", "20")
+    asked += ("--objective", "p_loss_mw,voltage_deviation_pu")
+    whole = solved(tmp_path / "whole", *asked)
+    killed(1, *asked, "--out", tmp_path / "killed")
+    (folder,) = (tmp_path / "killed").iterdir()
+    for at in (3, 6):
+        killed(at, "resume", folder)
+    assert invoke("resume", folder).exit_code == 0
+    assert told(folder) == told(whole)
+    assert "front.csv" in told(folder)
+
+
+def test_switching_and_units_killed_and_resumed(tmp_path: Path) -> None:
+    asked = ("solve", "--case", "case33bw", "--control", "switching,units:dg:2", "--evals", "200")
+    asked += ("--objective", "p_loss_kw", "--limit", "vm_pu=0.95,1.05", "--quiet")
+    asked += ("--algorithm", "mvmo", "--checkpoint-every", "7")
+    whole = solved(tmp_path / "whole", *asked)
+    killed(50, *asked, "--out", tmp_path / "killed")
+    (folder,) = (tmp_path / "killed").iterdir()
+    assert invoke("resume", folder).exit_code == 0
+    assert told(folder) == told(whole)
+
+
+def test_killed_while_the_results_are_written(tmp_path: Path) -> None:
+    asked = ("solve", "orpd", "--case", "ieee14", "--evals", "50", "--quiet")
+    whole = solved(tmp_path / "whole", *asked)
+
+    def prepare() -> None:
+        _results.write_csv = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+    ended = in_a_process(prepare, *asked, "--out", tmp_path / "killed")
+    assert ended == -signal.SIGKILL
+    (folder,) = (tmp_path / "killed").iterdir()
+    assert invoke("resume", folder).exit_code == 0
+    assert told(folder) == told(whole)
+
+
+def test_ctrl_c_then_resume_equals_uninterrupted(tmp_path: Path) -> None:
+    asked = ("solve", "orpd", "--case", "ieee14", "--evals", "300", "--quiet")
+    whole = solved(tmp_path / "whole", *asked)
+    ended = in_a_process(sent(signal.SIGINT, 60), *asked, "--out", tmp_path / "stopped")
+    assert ended == 130
+    (folder,) = (tmp_path / "stopped").iterdir()
+    assert {"run.json", "evaluations.bin"} < {path.name for path in folder.iterdir()}
+    assert json.loads((folder / "result.json").read_text())["interrupted"] is True
+    assert invoke("resume", folder).exit_code == 0
+    assert told(folder) == told(whole)
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    folder = solved(tmp_path, "solve", "orpd", "--case", "ieee14", "--evals", "40", "--quiet")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    result = invoke("resume", folder)
+    assert result.exit_code == 0
+    assert "has finished" in result.stderr
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def begun(tmp_path: Path, *more: str) -> Path:
+    """The folder of a run that was killed."""
+    killed(10, "solve", "orpd", "--case", "ieee14", "--checkpoint-every", "5", *more,
+           "--out", tmp_path)  # fmt: skip
+    (folder,) = tmp_path.iterdir()
+    return folder
+
+
+def test_what_cannot_go_on_says_so_in_one_line(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "a")
+    asked = folder / "run.json"
+    text = asked.read_text(encoding="utf-8")
+    for old, new, message in (
+        ('"seed": 1', '"seed": 2', "seed was 1, and is 2 now"),
+        ('"mvmo"', '"hs"', "algorithm was 'mvmo', and is 'hs' now"),
+        ('"objectives": []', '"objectives": ["l_index"]', "of another problem"),
+        ('"case": "ieee14"', '"case": "ieee30"', "of another problem"),
+        ('"case": "ieee14"', '"case": "ieee41"', "no case is called"),
+        ('"jobs": 1', '"jobs": "1"', "wrong: jobs"),
+        ('"format": 1', '"format": 9', "expected what a run of this version"),
+        ("{", "[" * 100_000, "cannot be read"),
+    ):
+        assert old in text
+        asked.write_text(text.replace(old, new, 1), encoding="utf-8")
+        result = invoke("resume", folder)
+        assert (result.exit_code, message in result.stderr) == (2, True), result.output
+        assert len(result.stderr.splitlines()) == 1
+    asked.write_text(text, encoding="utf-8")
+    result = invoke("resume", tmp_path)
+    assert (result.exit_code, "no run that could go on" in result.stderr) == (2, True)
+
+
+def test_another_version_is_named_and_may_be_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begun(tmp_path, "--evals", "90")
+    now = checkpoints.versions()
+    monkeypatch.setattr(checkpoints, "versions", lambda: {**now, "pymoo": "0.6.9"})
+    result = invoke("resume", folder)
+    assert result.exit_code == 2
+    assert f"made with pymoo {now['pymoo']} (now 0.6.9)" in result.stderr
+    assert invoke("resume", folder, "--mixed-versions", "--quiet").exit_code == 0
+
+
+def test_two_processes_do_not_write_to_one_run(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="platform: no locks of files")
+    folder = begun(tmp_path)
+    problem = ReactivePowerDispatch("ieee14")
+    same = {"algorithm": "mvmo", "population": None, "evals": 5000, "seed": 1}
+    with Checkpoint(folder / "evaluations.bin", problem, told=same):
+        result = invoke("resume", folder)
+    assert result.exit_code == 2
+    assert "still going, in another process" in result.stderr
+
+
+def test_nsga3_says_why_it_cannot_be_continued(tmp_path: Path) -> None:
+    asked = ("solve", "orpd", "--case", "ieee14", "--objective", "p_loss_mw,l_index")
+    asked += ("--algorithm", "nsga3", "--evals", "100", "--out", str(tmp_path))
+    result = invoke(*asked, "--checkpoint-every", "10")
+    assert result.exit_code == 2
+    assert "nsga3 cannot be continued: NSGA3 also draws from a generator" in result.stderr
+
+
+# -- in Python ----------------------------------------------------------------------------------
+
+
+def of_name(name: str, problem: Problem) -> Algorithm:
+    """An algorithm with small generations."""
+    return ALGORITHMS[name](problem, **({"pop_size": 10} if name in ("ga", "mixed-ga") else {}))
+
+
+def run(problem: Problem, algorithm: str, path: Path, evals: int = 120, **how: Any) -> Result:
+    """A run with a checkpoint."""
+    with Checkpoint(path, problem, **how) as checkpoint:
+        made = of_name(algorithm, problem)
+        return minimize(problem, made, ("n_eval", evals), seed=1, evaluator=checkpoint.evaluator)
+
+
+def same(first: Result, second: Result) -> bool:
+    return bool(
+        np.array_equal(first.F, second.F)
+        and str(first.X) == str(second.X)
+        and first.pop.get("F").tobytes() == second.pop.get("F").tobytes()
+        and first.pop.get("G").tobytes() == second.pop.get("G").tobytes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("problem", "algorithm"),
+    [
+        (get_problem("rastrigin"), "hs"),
+        (get_problem("zdt1"), "nsga2"),
+        (get_problem("g1"), "mvmo"),
+        (Reconfiguration("case33bw"), "mixed-ga"),
+        (DERAllocation("lv18"), "permutation-ga"),
+    ],
+    ids=["rastrigin", "zdt1", "g1", "case33bw", "lv18"],
+)
+def test_any_problem_goes_on_at_any_byte(problem: Problem, algorithm: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.bin"
+    plain = minimize(problem, of_name(algorithm, problem), ("n_eval", 120), seed=1)
+    assert same(run(problem, algorithm, path), plain)
+    whole = path.read_bytes()
+    for share in (0.0, 0.001, 0.1, 0.5, 0.77, 0.999, 1.0):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        assert same(run(problem, algorithm, path, every=1), plain)
+        assert same(run(problem, algorithm, path), plain)  # all of it from the file
+
+
+def test_evaluations_of_the_file_are_not_made_again(tmp_path: Path) -> None:
+    problem = ReactivePowerDispatch("ieee14")
+    run(problem, "hs", tmp_path / "run.bin")
+    counted = problem.counts.as_dict()
+    fresh = ReactivePowerDispatch("ieee14")
+    solved: list[int] = []
+    made = fresh.engine.solve
+    fresh.engine.solve = lambda settings: solved.append(1) or made(settings)  # type: ignore[func-returns-value]
+    result = run(fresh, "hs", tmp_path / "run.bin")
+    assert result.algorithm.evaluator.n_eval == 120
+    assert not solved
+    assert {**fresh.counts.as_dict(), "power_flows": 0} == {**counted, "power_flows": 0}
+
+
+def test_a_changed_byte_ends_what_is_used_of_a_file(tmp_path: Path) -> None:
+    problem = get_problem("rastrigin")
+    path = tmp_path / "run.bin"
+    plain = run(problem, "ga", path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with Checkpoint(path, problem) as checkpoint:
+        assert 0 < checkpoint.n_kept < 120
+    assert same(run(problem, "ga", path), plain)
+
+
+def test_other_runs_and_other_files_are_refused(tmp_path: Path) -> None:
+    problem, path = get_problem("rastrigin"), tmp_path / "run.bin"
+    run(problem, "ga", path)
+    with pytest.raises(CheckpointError, match="asks for other points"):
+        run(problem, "hs", path)
+    with pytest.raises(CheckpointError, match="of another problem"):
+        Checkpoint(path, get_problem("rastrigin", n_var=3))
+    with pytest.raises(ValueError, match="every: expected a whole number from 1 on"):
+        Checkpoint(path, problem, every=0)
+    other = tmp_path / "notes.txt"
+    other.write_text("these are my notes")
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        Checkpoint(other, problem)
+    assert other.read_text() == "these are my notes"
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1  # the head
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="its head cannot be read"):
+        Checkpoint(path, problem)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"arrays": [["F", "|O8", "C", [10, 1], "raw", 80]], "counts": {}}',
+        b'{"arrays": [["F", "<f8", "C", [1000000000, 1000000000], "zlib", 8]], "counts": {}}',
+        b'{"arrays": [["F", "<f8", "C", [-1, 10], "raw", 80]], "counts": {}}',
+        b'{"arrays": [["F", "<f8", "C", [10, 1], "raw", 8]], "counts": {}}',
+        b'{"arrays": [["F", "<f8", "C", ["a"], "raw", 8]], "counts": {}}',
+    ],
+)
+def test_files_of_strangers_end_in_one_error(head: bytes, tmp_path: Path) -> None:
+    problem, path = get_problem("rastrigin"), tmp_path / "run.bin"
+    run(problem, "ga", path)
+    frames, digest = path.read_bytes(), checkpoints._RECORD
+    start = len(checkpoints._MAGIC)
+    length, _ = struct.unpack_from("<II", frames, start)
+    end = start + 8 + length
+    elapsed, n, asked, _ = digest.unpack_from(frames, end + 8)
+    record = digest.pack(elapsed, n, asked, len(head)) + head + b"\0" * 80
+    path.write_bytes(frames[:end] + struct.pack("<II", len(record), zlib.crc32(record)) + record)
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(problem, "ga", path)
+
+
+def test_a_full_disk_ends_the_checkpoint_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, path = get_problem("rastrigin"), tmp_path / "run.bin"
+    plain = run(problem, "ga", tmp_path / "whole.bin")
+    monkeypatch.setattr(checkpoints, "MOST_BYTES", 3_000)
+    with pytest.warns(UserWarning, match="as large as it may be"):
+        assert same(run(problem, "ga", path, every=1), plain)
+    assert 0 < path.stat().st_size <= 3_000
+    monkeypatch.undo()
+    assert same(run(problem, "ga", path), plain)
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("platform: no /dev/full")
+    link = tmp_path / "full.bin"
+    link.symlink_to(full)
+    with pytest.warns(UserWarning, match="No space left on device"):
+        assert same(run(problem, "ga", link, every=1), plain)
+
+
+def test_a_folder_that_is_gone_or_read_only_ends_the_checkpoint_only(tmp_path: Path) -> None:
+    problem = get_problem("rastrigin")
+    with pytest.warns(UserWarning, match="No such file or directory"):
+        run(problem, "ga", tmp_path / "nowhere" / "run.bin", every=1)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        pytest.skip("platform: root may write everywhere")
+    plain = run(problem, "ga", tmp_path / "run.bin", evals=60)
+    (tmp_path / "run.bin").chmod(0o400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert same(run(problem, "ga", tmp_path / "run.bin", evals=60), plain)
+
+
+def test_limits_in_time_are_named() -> None:
+    from pymoo.algorithms.soo.nonconvex.ga import GA
+    from pymoo.termination import get_termination
+
+    assert why_not(GA()) == ""
+    assert why_not(GA(), get_termination("n_eval", 100)) == ""
+    assert "a limit in time" in why_not(GA(), get_termination("time", "00:00:10"))
+    assert "a limit in time" in why_not(MVMO(termination=get_termination("time", 10)))
