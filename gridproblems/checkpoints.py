@@ -237,8 +237,7 @@ class Checkpoint:
             file = self._opened()
             file.seek(self._end)
             file.truncate()
-            file.write(b"".join(self._waiting))
-            file.flush()
+            _write(file, b"".join(self._waiting))
             self._end = file.tell()
             if time.perf_counter() - self._synced_s > INTERVAL_S:
                 os.fsync(file.fileno())
@@ -285,7 +284,7 @@ class Checkpoint:
             if os.fstat(made).st_size:
                 raise CheckpointError(f"{self.path}: another process has written to it")
             text = json.dumps(self._told).encode("ascii")
-            self._file.write(_MAGIC + _FRAME.pack(len(text), zlib.crc32(text)) + text)
+            _write(self._file, _MAGIC + _FRAME.pack(len(text), zlib.crc32(text)) + text)
             self._end = self._file.tell()
         return self._file
 
@@ -423,6 +422,13 @@ def _lock(file: IO[bytes], path: Path) -> None:
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise CheckpointError(f"{path}: the run is still going, in another process") from error
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    """Writes all of it; a disk that gets full takes a part first, and raises then."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _frames(file: IO[bytes], start: int) -> Iterator[tuple[bytes, int]]:

@@ -379,13 +379,17 @@ def test_a_full_disk_ends_the_checkpoint_and_not_the_run(
     assert 0 < path.stat().st_size <= 3_000
     monkeypatch.undo()
     assert same(run(problem, "ga", path), plain)
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("platform: no /dev/full")
-    link = tmp_path / "full.bin"
-    link.symlink_to(full)
-    with pytest.warns(UserWarning, match="No space left on device"):
-        assert same(run(problem, "ga", link, every=1), plain)
+    resource = pytest.importorskip("resource", reason="platform: no limits of files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, before[1]))
+    try:
+        with pytest.warns(UserWarning, match="File too large"):
+            assert same(run(problem, "ga", tmp_path / "full.bin", every=1), plain)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with Checkpoint(tmp_path / "full.bin", problem) as checkpoint:
+        assert 0 < checkpoint.n_kept < 120
+    assert same(run(problem, "ga", tmp_path / "full.bin"), plain)
 
 
 def test_a_folder_that_is_gone_or_read_only_ends_the_checkpoint_only(tmp_path: Path) -> None:
