@@ -2,8 +2,9 @@
 
 Every objective and limit is, in the situation and at the element that decide it, a value of one
 state, and keeps its weight there: kinks between situations or elements have no curvature. What
-remains is how slopes of weighted sums of states move, which one backward solution per power flow
-tells (`Linearised.adjoint`).
+remains are second derivatives of weighted sums of states (`Linearised.curvature`), chained with how
+settings move with vectors. For quantities of the bus/branch model (`MODEL_SLOPES`) they are central
+differences of exact slopes instead, all power flows in one batch.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from gridproblems.engines import Linearised
 from gridproblems.errors import UnsupportedByEngine
@@ -28,6 +30,7 @@ POINTS = {
     1: ((1.0, 2.0, 0.0), (2.0, -0.5, -1.5)),
     -1: ((-1.0, -2.0, 0.0), (-2.0, 0.5, 1.5)),
 }
+_MAX_CURVATURES = 20_000_000  # of all power flows at a time
 _MAX_WEIGHTS = 20_000_000  # of all power flows that are solved together
 ALIKE = 1e-2  # relative difference of curvatures on one side of a kink
 
@@ -72,8 +75,12 @@ class Hessians:
         found = np.zeros((n_var, n_var))
         self._add_own(x, of_F, of_entries, found)
         for weighted in states.weighted(of_F, of_entries):
-            if len(weighted.situation):
+            if not len(weighted.situation):
+                continue
+            if weighted.of_model:
                 self._add_differences(x, weighted, found)
+            else:
+                self._add_exact(x, weighted, found)
         return (found + found.T) / 2.0
 
     def _check(self, of_F: FloatArray, of_entries: FloatArray) -> None:
@@ -91,20 +98,94 @@ class Hessians:
 
     # -- through the power flow ------------------------------------------------------------
 
-    def _add_differences(self, x: FloatArray, weighted: Weighted, found: FloatArray) -> None:
-        """Adds central differences of slopes of the sum, all power flows in few batches."""
-        joint = self._e.joint
-        moved = np.flatnonzero(joint.counts_as_real & (joint.xu > joint.xl))
+    def _add_exact(self, x: FloatArray, weighted: Weighted, found: FloatArray) -> None:
+        """Adds the curvature of the states, and that of settings that are no linear functions."""
+        e, rows, linear = self._e, weighted.rows, weighted.linear
+        situation = weighted.situation
+        moves, lacking = e.joint.slopes(x[np.newaxis], rows)
+        lacking[moves.variable[~linear.has_slope[moves.column]]] = True
+        self._check_variables(lacking)
+        if not linear.known[situation].all():
+            self._add_differences(x, weighted, found)
+            return
+        columns = np.unique(moves.column)
+        n_together = max(1, _MAX_CURVATURES // max(1, len(columns)) ** 2)
+        for first in range(0, len(situation), n_together):
+            some = slice(first, first + n_together)
+            curvatures = linear.curvature(situation[some], columns, weighted.weights[some])
+            for flow, curvature in zip(situation[some].tolist(), curvatures, strict=True):
+                own = slice(moves.start[flow], moves.start[flow + 1])
+                variables, place = np.unique(moves.variable[own], return_inverse=True)
+                at = place, np.searchsorted(columns, moves.column[own])
+                shape = (len(variables), len(columns))
+                by_x = csr_matrix((moves.slope[own], at), shape)
+                found[np.ix_(variables, variables)] += by_x @ (by_x @ curvature).T
+        self._add_settings(x, weighted, found)
+
+    def _add_settings(self, x: FloatArray, weighted: Weighted, found: FloatArray) -> None:
+        """Adds what settings that are no linear functions of vectors curve by, from differences of
+        their slopes; no power flow."""
+        e, situation = self._e, weighted.situation
+        bent = np.zeros(len(x), dtype=np.bool_)
+        for placed in e.joint.placed:
+            own = placed.block.moves(x[np.newaxis, placed.part], e.situations)
+            bent[placed.part] = own is not None and own.slope.ndim > 1
+        moved = np.flatnonzero(self._moving & bent)
         if not len(moved):
             return
+        n_rows, n = weighted.rows.stop - weighted.rows.start, len(situation)
+        by_settings = weighted.linear.adjoint(situation, weighted.weights[:, np.newaxis])
+        X, _, counts = self._around(x, moved)
+        slopes = np.zeros((len(X), 1, len(x)))
+        vector = np.repeat(np.arange(len(X)), n)
+        moves, _ = e.joint.slopes(X, weighted.rows)
+        flows = vector * n_rows + np.tile(situation, len(X))
+        of_all = np.tile(by_settings, (len(X), 1, 1))
+        chain_backward(of_all, flows, vector, np.zeros(1, np.int64), *moves, slopes)
+        sides = slopes[:-1, 0].reshape(2, len(moved), len(x))
+        column = counts[:, 0, np.newaxis] * sides[0] + counts[:, 1, np.newaxis] * sides[1]
+        found[:, moved] += (column + counts[:, 2, np.newaxis] * slopes[-1]).T
+
+    @property
+    def _moving(self) -> NDArray[np.bool_]:
+        """Variables that have slopes, shape (n_var,)."""
+        joint = self._e.joint
+        moving: NDArray[np.bool_] = joint.counts_as_real & (joint.xu > joint.xl)
+        return moving
+
+    def _check_variables(self, lacking: NDArray[np.bool_]) -> None:
+        """Refuses variables by which the slopes of settings or states are not known."""
+        if lacking.any():
+            name = self._e.joint.variables[int(np.flatnonzero(lacking)[0])].name
+            raise UnsupportedByEngine(f"hessian: it is not known how the grid moves with {name}")
+
+    def _around(
+        self, x: FloatArray, moved: NDArray[np.intp]
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Points on both sides of a vector within its bounds, for differences.
+
+        Returns:
+            The points, first those of one side, then of the other, then the vector, shape
+            (2 * n_moved + 1, n_var); in steps, how far they are, and what each of the three counts
+            in the derivative, shape (n_moved, 3) each.
+        """
+        joint = self._e.joint
         step = DIFFERENCE * (joint.xu - joint.xl)[moved]
         at = np.where(x[moved] - step < joint.xl[moved], 1, 0)
         at = np.where(x[moved] + step > joint.xu[moved], -1, at)
         steps, counts = (np.array([POINTS[k][i] for k in at.tolist()]) for i in (0, 1))
         X = np.tile(x, (2 * len(moved) + 1, 1))
-        rows = np.arange(len(moved))
         for side in (0, 1):
-            X[side * len(moved) + rows, moved] += steps[:, side] * step
+            rows = side * len(moved) + np.arange(len(moved))
+            X[rows, moved] += steps[:, side] * step
+        return X, steps * step[:, np.newaxis], counts / step[:, np.newaxis]
+
+    def _add_differences(self, x: FloatArray, weighted: Weighted, found: FloatArray) -> None:
+        """Adds central differences of slopes of the sum, all power flows in few batches."""
+        moved = np.flatnonzero(self._moving)
+        if not len(moved):
+            return
+        X, steps, counts = self._around(x, moved)
         slopes, known = self._slopes(X, weighted)
         middle = slopes[-1]
         sides = slopes[:-1].reshape(2, len(moved), len(x))
@@ -118,7 +199,7 @@ class Hessians:
                     own[good] = 1.0 / steps[k, good]
                     own[2] = -own[good]
             column = own[0] * sides[0, k] + own[1] * sides[1, k] + own[2] * middle
-            found[:, v] += column / step[k]
+            found[:, v] += column
 
     def _slopes(self, X: FloatArray, weighted: Weighted) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Slopes of the sum at relaxed vectors, (n, n_var), and which are known, (n,)."""
@@ -137,9 +218,7 @@ class Hessians:
         linear = self._gradients.linearised(settings)
         moves, lacking = e.joint.slopes(X, rows)
         lacking[moves.variable[~linear.has_slope[moves.column]]] = True
-        if lacking.any():
-            name = e.joint.variables[int(np.flatnonzero(lacking)[0])].name
-            raise UnsupportedByEngine(f"hessian: it is not known how the grid moves with {name}")
+        self._check_variables(lacking)
         solved = (linear.known & linear.state.converged.ravel()).reshape(n, n_flows)
         known = np.asarray(solved.all(axis=1))
         vector, flow = np.nonzero(np.repeat(known[:, np.newaxis], n_flows, axis=1))
@@ -179,7 +258,7 @@ class Hessians:
         Differences over a step and over half of it are alike where there is none.
         """
         joint = self._e.joint
-        moved = np.flatnonzero((joint.counts_as_real & (joint.xu > joint.xl))[part])
+        moved = np.flatnonzero(self._moving[part])
         if not len(moved):
             return
         step = DIFFERENCE * (joint.xu - joint.xl)[part][moved]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandapower as pp
 import pandapower.networks as pn
 import pytest
 from golden.calls import make
@@ -24,6 +25,7 @@ from gridproblems import GridProblem, ReactivePowerDispatch, evaluation
 from gridproblems.controls import Control, Setpoints, Taps
 from gridproblems.engines import ENGINES
 from gridproblems.errors import UnsupportedByEngine
+from gridproblems.hessians import Hessians
 from gridproblems.objectives import OBJECTIVES
 from gridproblems.situations import Hours, Outages, Scenarios
 from gridproblems.testing import check_hessian
@@ -175,11 +177,39 @@ def test_situations_in_several_parts_give_the_same(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7 * np.abs(expected).max())
 
 
+def test_exact_second_derivatives_are_those_of_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = on_the_zoo(["p_loss_mw", "exchange_energy_kwh"])
+    x = problem.xl + 0.37 * (problem.xu - problem.xl)
+    span = problem.xu - problem.xl
+    weights = np.linspace(-1.0, 1.5, 2 + problem.n_ieq_constr)
+    before = problem.counts.power_flows
+    exact = problem.hessian(x, weights) * np.outer(span, span)
+    assert problem.counts.power_flows == before + 1
+    monkeypatch.setattr(Hessians, "_add_exact", Hessians._add_differences)
+    differences = problem.hessian(x, weights) * np.outer(span, span)
+    assert problem.counts.power_flows > before + 2 * problem.n_var
+    np.testing.assert_allclose(exact, differences, rtol=0, atol=1e-7 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("bus", ["hv_bus", "lv_bus"])
+def test_taps_of_a_transformer_that_is_open_at_one_end(bus: str) -> None:
+    net = tap_zoo()
+    net.trafo[["i0_percent", "pfe_kw"]] = 20.0, 400.0  # so that the open one counts
+    switch = pp.create_switch(net, int(net.trafo.at[0, bus]), 0, et="t", closed=True)
+    open_or_not = Control("switch", "closed", (int(switch),), "binary", 0, 1)
+    problem = GridProblem(net, [open_or_not, Taps(), Setpoints(band_pu=(0.95, 1.05))])
+    x = problem.xl + 0.37 * (problem.xu - problem.xl)
+    x[0] = 0.0
+    check_hessian(problem, x)
+
+
 def test_at_bounds_the_hessian_is_that_of_the_inside() -> None:
-    problem = ReactivePowerDispatch("ieee14")
+    problem = ReactivePowerDispatch("ieee14", ("p_loss_mw", "l_index"))
     for end in (problem.xl, problem.xu):
         inside = np.where(end == problem.xl, 1.0, -1.0) * 1e-5 * (problem.xu - problem.xl)
-        expected, found = (problem.hessian(x, [1.0]) for x in (end + inside, end))
+        expected, found = (problem.hessian(x, [1.0, 100.0]) for x in (end + inside, end))
         size = np.abs(np.outer(*[problem.xu - problem.xl] * 2) * expected).max()
         difference = np.outer(*[problem.xu - problem.xl] * 2) * (found - expected)
         assert np.abs(difference).max() < 1e-3 * size

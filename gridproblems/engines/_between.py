@@ -51,14 +51,14 @@ def tap_curves(a: Arrays) -> TapCurves:
 
 
 @compiled
-def on_curves(position, coefficients, a, y, slope):  # type: ignore[no-untyped-def]
-    """Admittances at positions, and their slopes.
+def on_curves(position, coefficients, a, y, slope, curvature):  # type: ignore[no-untyped-def]
+    """Admittances at positions, their slopes, and how these move.
 
     Args:
         position: Of every tap changer, shape (n, n_changers).
         coefficients: Of `TapCurves`.
         a: `Arrays`.
-        y, slope: Filled, shape (n, n_tap_branches, 4); NaN off the tables. [p.u.]
+        y, slope, curvature: Filled, shape (n, n_tap_branches, 4); NaN off the tables. [p.u.]
     """
     for row in range(len(position)):
         for i in range(len(a.tap_branch)):
@@ -67,6 +67,7 @@ def on_curves(position, coefficients, a, y, slope):  # type: ignore[no-untyped-d
             if not (0 <= steps <= a.tap_count[changer] - 1):
                 y[row, i, :] = np.nan
                 slope[row, i, :] = np.nan
+                curvature[row, i, :] = np.nan
                 continue
             first = int(steps)
             t = steps - first
@@ -76,6 +77,7 @@ def on_curves(position, coefficients, a, y, slope):  # type: ignore[no-untyped-d
                 if t > 0:
                     y[row, i, k] = ((c[0, k] * t + c[1, k]) * t + c[2, k]) * t + c[3, k]
                 slope[row, i, k] = (3.0 * c[0, k] * t + 2.0 * c[1, k]) * t + c[2, k]
+                curvature[row, i, k] = 6.0 * c[0, k] * t + 2.0 * c[1, k]
 
 
 def with_positions(model: CompiledModel, position: FloatArray, y: ComplexArray) -> CompiledModel:

@@ -569,8 +569,9 @@ class _Workspace:
         parameters = self._parameters(values)
         first, last = a.sections[7:9]
         position = parameters[:, first:last].copy()
-        y, slope = np.empty((2, len(values), len(a.tap_branch), 4), dtype=np.complex128)
-        on_curves(position, self.compiled.tap_curves.coefficients, a, y, slope)
+        shape = (3, len(values), len(a.tap_branch), 4)
+        y, slope, curvature = np.empty(shape, dtype=np.complex128)
+        on_curves(position, self.compiled.tap_curves.coefficients, a, y, slope, curvature)
         rows = np.empty((len(values), self._model.layout.n_values))
         space = self
         if (position != np.rint(position)).any():
@@ -588,7 +589,7 @@ class _Workspace:
         assert solution.structure_changes is not None
         solution.structure_changes[off_table] = True
         solution.converged[off_table] = False
-        return _Between(rows, solution, slope, space)
+        return _Between(rows, solution, slope, curvature, space)
 
     def linear_solver(self) -> BatchedNewton:
         """Solves linear equations with the Jacobians of its power flows."""
@@ -610,13 +611,15 @@ class _Between(NamedTuple):
     Attributes:
         rows: Of the state.
         solution: The solved power flows.
-        tap_slope: Of the admittances of branches with tap changers, see `on_curves`.
+        tap_slope, tap_curvature: Of the admittances of branches with tap changers, see
+            `on_curves`.
         space: Solved them.
     """
 
     rows: FloatArray
     solution: _Solution
     tap_slope: ComplexArray
+    tap_curvature: ComplexArray
     space: _Workspace
 
     def linear_rows(self, rows: IntArray, solved: IntArray, parameter: IntArray) -> LinearRows:
@@ -638,6 +641,7 @@ class _Between(NamedTuple):
             self.solution.parameters[solved],
             self.solution.v_pu[solved],
             self.tap_slope[solved],
+            self.tap_curvature[solved],
             parameter,
         )
 

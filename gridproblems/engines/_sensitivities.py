@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gridproblems.engines._batched import BatchedNewton, Structure
 from gridproblems.engines._compiled import CompiledModel
+from gridproblems.engines._curvatures import second_slopes
 from gridproblems.engines._kernels import ComplexArray, IntArray
 from gridproblems.engines._lanes import LANES
 from gridproblems.engines._tangents import (
@@ -42,6 +43,7 @@ class LinearRows:
         v: Voltages, shape (n, n_model_buses). [p.u.]
         tap_slope: Of the admittances of branches with tap changers by the position, shape
             (n, n_tap_branches, 4). [p.u.]
+        tap_curvature: Their second derivatives.
         parameter_of: Parameter that each value of the settings is, -1 for those without effect.
     """
 
@@ -55,11 +57,13 @@ class LinearRows:
         parameters: FloatArray,
         v: ComplexArray,
         tap_slope: ComplexArray,
+        tap_curvature: ComplexArray,
         parameter_of: IntArray,
     ) -> None:
         self.rows, self.parameter_of = rows, parameter_of
         self._newton, self._places = newton, places
         self._solved = (parameters, v, tap_slope)
+        self._tap_curvature = tap_curvature
         self._a, self._m, self._n_results = model.arrays, structure, model.layout.n_values
         self._branch_position = model.branch_position
         self._diagonal_position = model.diagonal_position
@@ -185,6 +189,53 @@ class LinearRows:
             found[some, :, values] = slopes[:, :, self.parameter_of[values]]
         return found
 
+    def curvature(self, places: IntArray, columns: IntArray, weights: FloatArray) -> FloatArray:
+        """Second derivatives of a weighted sum of columns of the state by values of the settings.
+
+        Args:
+            places: Which of these power flows, shape (n,).
+            columns: Values of the settings, shape (n_columns,).
+            weights: Shape (n, n_state_columns).
+
+        Returns:
+            Shape (n, n_columns, n_columns).
+        """
+        known = (self._a, self._m, self._places)
+        parameter = self.parameter_of[columns]
+        moves = np.flatnonzero(parameter >= 0)
+        own = parameter[moves]
+        found = np.zeros((len(places), len(columns), len(columns)))
+        for some in self._chunks(len(places), len(own)):
+            if not len(own):
+                break
+            rows = places[some]
+            solved = tuple(part[rows] for part in self._solved)
+            n, n_own = len(rows), len(own)
+            w = np.ascontiguousarray(weights[some])
+            multipliers = np.empty((n, 1, self._n_unknowns))
+            by_model = self._by_model({}, some, 1)
+            adjoint_sides(*solved, w[:, np.newaxis], by_model, multipliers, *known)
+            multipliers = self._linear(rows, multipliers, transposed=True)[:, 0]
+            sides = np.empty((n, n_own, self._n_unknowns))
+            right_sides(*solved, own, sides, *known)
+            solutions = self._linear(rows, sides)
+            by_unknown = np.zeros_like(solutions)
+            by_parameter = np.empty((n, n_own, n_own))
+            second_slopes(
+                *solved,
+                self._tap_curvature[rows],
+                own,
+                solutions,
+                w,
+                np.ascontiguousarray(multipliers),
+                by_unknown,
+                by_parameter,
+                *known,
+            )
+            own_found = by_unknown @ np.swapaxes(solutions, 1, 2) + by_parameter
+            found[np.ix_(np.arange(some.start, some.stop), moves, moves)] = own_found
+        return found
+
     def _by_model(
         self, of_model: Mapping[int, Sequence[ModelSlope]], some: slice, n_sums: int
     ) -> ByModel:
@@ -287,6 +338,26 @@ class Linearised:
                 slopes = {k: [each[j] for j in every] for k, each in (of_model or {}).items()}
                 places = self._place[rows[own]]
                 found[own] = part.adjoint(places, weights[own], n_values, slopes)
+        return found
+
+    def curvature(self, rows: IntArray, columns: IntArray, weights: FloatArray) -> FloatArray:
+        """Second derivatives of a weighted sum of columns of the state by values of the settings.
+
+        Which element or end decides a value stays as it is.
+
+        Args:
+            rows: Power flows with known slopes, snapshots of a candidate one after the other.
+            columns: Values of the settings, each with a slope.
+            weights: Shape (n_rows, layout.n_values).
+
+        Returns:
+            Shape (n_rows, n_columns, n_columns), symmetric but for rounding.
+        """
+        found = np.empty((len(rows), len(columns), len(columns)))
+        for i, part in enumerate(self._parts):
+            own = np.flatnonzero(self._part[rows] == i)
+            if len(own):
+                found[own] = part.curvature(self._place[rows[own]], columns, weights[own])
         return found
 
 

@@ -74,7 +74,7 @@ def places_of(a: Arrays) -> Places:
 class ByModel(NamedTuple):
     """Slopes of sums by the voltages and the admittance matrix of the bus/branch model.
 
-    As those of `_backward`: the sum moves by ``Re(conj(slope) dz)``.
+    As those of `backward`: the sum moves by ``Re(conj(slope) dz)``.
 
     Attributes:
         v: By the voltages, shape (n_rows, n_sums, n_buses), n_sums 0 for none.
@@ -102,9 +102,9 @@ class Flow(NamedTuple):
     held: NDArray[np.bool_]  # buses whose voltage a machine holds, of those that may be PV or PQ
     is_out: NDArray[np.bool_]  # machines out of service
     is_at_limit: NDArray[np.bool_]  # machines at a reactive limit, which the power flow keeps
-    more: FloatArray  # (n_buses, 4) of demand that depends on voltage: what it takes more than at
-    # 1 p.u. of active and of reactive power, per demand (1/p.u. base), and how both grow with the
-    # logarithm of the voltage (p.u.); or none
+    more: FloatArray  # (n_buses, 6) of demand that depends on voltage: what it takes more than at
+    # 1 p.u. of active and of reactive power, per demand (1/p.u. base), how both grow with the
+    # logarithm of the voltage (p.u.), and how that growth does; or none
 
 
 @compiled
@@ -124,7 +124,7 @@ def flow_of(parameters, v, tap_slope, a, m):  # type: ignore[no-untyped-def]
         if parameters[a.sections[8] + i] == 0:
             for k in range(len(a.tap_branch)):
                 if a.tap_branch[k] == a.status_branch[i]:
-                    _open_slope(slope[k], _closed(parameters, k, a), a.status_end[i])
+                    _open_slope(slope[k], closed(parameters, k, a), a.status_end[i])
     i_from = np.empty(n_branch, dtype=np.complex128)
     i_to = np.empty(n_branch, dtype=np.complex128)
     injected = shunt * v
@@ -185,7 +185,7 @@ def _held(parameters, v, start, a, m):  # type: ignore[no-untyped-def]
 def _more(v, demand, m):  # type: ignore[no-untyped-def]
     """`Flow.more`."""
     n = len(v) if len(m.zip_share_pu) else 0
-    more = np.empty((n, 4))
+    more = np.empty((n, 6))
     for b in range(n):
         vm = magnitude(v[b])
         for k in range(2):
@@ -193,11 +193,12 @@ def _more(v, demand, m):  # type: ignore[no-untyped-def]
             own = demand[b].real if k == 0 else demand[b].imag
             more[b, k] = square * (vm * vm - 1.0) + linear * (vm - 1.0)
             more[b, 2 + k] = own * (2.0 * square * vm * vm + linear * vm)
+            more[b, 4 + k] = own * (4.0 * square * vm * vm + linear * vm)
     return more
 
 
 @compiled
-def _holding(flow, a, m, places):  # type: ignore[no-untyped-def]
+def holding_setpoints(flow, a, m, places):  # type: ignore[no-untyped-def]
     """Which set-points are the voltage of their bus."""
     bus, may_be, held, last = a.setpoint_bus, m.held, flow.held, places.holds
     holding = np.zeros(len(bus), dtype=np.bool_)
@@ -207,7 +208,7 @@ def _holding(flow, a, m, places):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _closed(parameters, k, a):  # type: ignore[no-untyped-def]
+def closed(parameters, k, a):  # type: ignore[no-untyped-def]
     """Admittances of a branch with tap changer as if it were closed at both ends."""
     step = round(parameters[a.sections[7] + a.tap_changer[k]]) - a.tap_first[a.tap_changer[k]]
     return a.tap_y_pu[a.tap_row[k] + step]
@@ -245,7 +246,7 @@ def right_sides(parameters, v, tap_slope, wanted, sides, a, m, places):  # type:
     for row in range(len(parameters)):
         flow = flow_of(parameters[row], v[row], tap_slope[row], a, m)
         of_power = np.where(flow.held, -1, m.magnitude)  # equations of reactive power
-        holding = _holding(flow, a, m, places)
+        holding = holding_setpoints(flow, a, m, places)
         for k in range(len(wanted)):
             side = sides[row, k]
             section = places.section[wanted[k]]
@@ -307,15 +308,6 @@ def _add(side, of_active, of_power, power):  # type: ignore[no-untyped-def]
         side[of_active] += power.real
     if of_power >= 0:
         side[of_power] += power.imag
-
-
-@compiled
-def _move_tap(y_slope, flow, changer, a, back):  # type: ignore[no-untyped-def]
-    """Puts slopes of admittances by a tap changer's position at its branches, or 0 ``back``."""
-    for c in range(len(a.tap_branch)):
-        if a.tap_changer[c] == changer:
-            for k in range(4):
-                y_slope[a.tap_branch[c], k] = 0.0 if back else flow.tap_slope[c, k]
 
 
 @compiled_in_place
@@ -383,7 +375,7 @@ def movements(  # type: ignore[no-untyped-def]
     for row in range(len(parameters)):
         p = parameters[row]
         flow = flow_of(p, v[row], tap_slope[row], a, m)
-        _read_solutions(turn, growth, solutions[row], wanted, flow, a, m, places)
+        read_solutions(turn, growth, solutions[row], wanted, flow, a, m, places)
         _move_voltages(results[row], place, turn, growth, flow, a)
         _move_branches(results[row], place, turn, growth, flow, a)
         _move_machines(results[row], place, turn, growth, flow, p, a, places)
@@ -394,7 +386,7 @@ def movements(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _read_solutions(turn, growth, solutions, wanted, flow, a, m, places):  # type: ignore[no-untyped-def]
+def read_solutions(turn, growth, solutions, wanted, flow, a, m, places):  # type: ignore[no-untyped-def]
     """How voltages move: angles, and logarithms of magnitudes, shape (n_buses, n_wanted)."""
     slack = m.slack[0] if len(m.slack) else -1
     n = len(wanted)
@@ -407,7 +399,7 @@ def _read_solutions(turn, growth, solutions, wanted, flow, a, m, places):  # typ
             for k in range(first, last):
                 turn[b, k] = solutions[k, at] if at >= 0 else 0.0
                 growth[b, k] = solutions[k, of] if of >= 0 else 0.0
-    holding = _holding(flow, a, m, places)
+    holding = holding_setpoints(flow, a, m, places)
     for k in range(len(wanted)):
         if places.section[wanted[k]] == SETPOINT:
             i = wanted[k] - a.sections[SETPOINT]
@@ -621,8 +613,8 @@ def adjoint_sides(  # type: ignore[no-untyped-def]
         voltage = flow.v
         for k in range(weights.shape[1]):
             w, side = weights[row, k], sides[row, k]
-            _weigh_machines(w, by_power, by_scheduled, flow, a)
-            _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
+            weigh_machines(w, by_power, by_scheduled, flow, a)
+            backward(w, by_power, by_v, by_y, by_shunt, flow, a)
             _add_by_model(by_v, by_y, by_shunt, row, k, by_model)
             for b in range(n_bus):
                 slope = np.conj(by_v[b]) * voltage[b]
@@ -657,7 +649,7 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
         flow = flow_of(p, v[row], tap_slope[row], a, m)
         for k in range(weights.shape[1]):
             w, solution, found = weights[row, k], solutions[row, k], slopes[row, k]
-            _weigh_machines(w, by_power, by_scheduled, flow, a)
+            weigh_machines(w, by_power, by_scheduled, flow, a)
             for b in range(n_bus):
                 real = solution[m.angle[b]] if m.angle[b] >= 0 else 0.0
                 imaginary = 0.0
@@ -665,9 +657,9 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
                     imaginary = solution[m.magnitude[b]]
                 by_wanted[b] = real + 1j * imaginary
                 by_power[b] -= by_wanted[b]
-            _backward(w, by_power, by_v, by_y, by_shunt, flow, a)
+            backward(w, by_power, by_v, by_y, by_shunt, flow, a)
             _add_by_model(by_v, by_y, by_shunt, row, k, by_model)
-            holding = _holding(flow, a, m, places)
+            holding = holding_setpoints(flow, a, m, places)
             for i in range(len(holding)):
                 if holding[i]:
                     b = a.setpoint_bus[i]
@@ -718,7 +710,7 @@ def _add_by_model(by_v, by_y, by_shunt, row, k, by_model):  # type: ignore[no-un
 
 
 @compiled
-def _weigh_machines(w, by_power, by_scheduled, flow, a):  # type: ignore[no-untyped-def]
+def weigh_machines(w, by_power, by_scheduled, flow, a):  # type: ignore[no-untyped-def]
     """Weights of the power of buses (p.u.) and of scheduled powers in results of machines."""
     by_power[:] = 0.0
     by_scheduled[:] = 0.0
@@ -742,7 +734,7 @@ def _weigh_machines(w, by_power, by_scheduled, flow, a):  # type: ignore[no-unty
 
 
 @compiled
-def _backward(w, by_power, by_v, by_y, by_shunt, flow, a):  # type: ignore[no-untyped-def]
+def backward(w, by_power, by_v, by_y, by_shunt, flow, a):  # type: ignore[no-untyped-def]
     """Slopes of a weighted sum by voltages and admittances, as if they were free.
 
     A slope by a complex number z is a complex number c, so that the sum moves by
