@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FUZZ_INPUTS ?= 10000
 FUZZ_SEED ?= 1
 
-.PHONY: demo test test-slow fuzz bench docs figures clean
+.PHONY: demo test test-slow package fuzz bench docs figures clean
 
 # The main job: about two minutes; look at the pictures and the report it leaves in results/.
 demo: $(VENV)/.installed
@@ -25,6 +25,16 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
+# Source distribution and wheel, installed in an environment of their own and used from another folder.
+package: $(VENV)/.installed-dev
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(PYTHON) -m venv build/clean
+	build/clean/bin/pip install --quiet dist/*.whl
+	place=$$(mktemp -d) && clean=$$PWD/build/clean/bin && cd $$place && $$clean/pip check && \
+		$$clean/gridproblems solve orpd --case ieee14 --objectives line_loss_mw \
+		--algorithm mvmo --evals 500 --seed 1 --out answer/ && test -s answer/*/report.html
+
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzzing.py --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED)
 
@@ -39,7 +49,7 @@ figures: $(VENV)/.installed
 	$(BIN)/python docs/make_figures.py
 
 clean:
-	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache *.egg-info
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

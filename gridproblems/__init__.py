@@ -5,9 +5,11 @@ Names are loaded at their first use: importing the package takes no time.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from gridproblems import _start  # noqa: F401 first, for Ctrl-C during the other imports
+from gridproblems._clash import clash
 from gridproblems._lazy import lazily
 
 if TYPE_CHECKING:
@@ -140,4 +142,7 @@ __all__ = [
     "VoltVar",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+if (_found := clash()) is not None:
+    warnings.warn(_found, stacklevel=2)
