@@ -186,12 +186,12 @@ def gaps(results: Results) -> Chart:
     """Median gap to the reference at the end, quartiles as bars."""
     runs = run_table(results)
     runs = runs[runs.status == "finished"]
-    rows = tuple(entry.label for entry in results.entries)
     series = []
     for i, name in enumerate(results.algorithms):
         x, low, high, y, text = [], [], [], [], []
-        for label in rows:
-            values = runs[(runs.algorithm == name) & (runs.problem == label)].gap_percent.to_numpy()
+        for entry in results.entries:
+            mine = runs[(runs.algorithm == name) & (runs.problem == entry.label)]
+            values = mine.gap_percent.to_numpy()
             if not len(values) or not np.isfinite(quantile(values, 0.5)):
                 continue
             q25, median, q75 = (quantile(values, q) for q in (0.25, 0.5, 0.75))
@@ -199,8 +199,8 @@ def gaps(results: Results) -> Chart:
             low.append(shown[0])
             x.append(shown[1])
             high.append(shown[2] if np.isfinite(shown[2]) else shown[1])
-            y.append(label)
-            text.append(f"{name} on {label}: {median:.4g} %")
+            y.append(entry.title)
+            text.append(f"{name} on {entry.title}: {median:.4g} %")
         series.append(Series(name, "points", x, y, low, high, text, i))
     return Chart(
         "gaps",
@@ -212,79 +212,69 @@ def gaps(results: Results) -> Chart:
         "",
         series,
         x_log=True,
-        rows=rows,
+        rows=tuple(entry.title for entry in results.entries),
     )
 
 
 def convergence(results: Results, entry: Entry, prefix: str, over_time: bool) -> Chart:
-    """Best feasible value, or hypervolume ratio, over evaluations or time."""
+    """Gap to the reference over evaluations or time, on a logarithmic axis."""
     reference = results.reference(entry.label)
-    several = entry.n_obj > 1
-    best = 1.0 if several else float(reference.points[0, 0])
-    series, shown = [], [best]
-    first, end = np.inf, 0.0
+    series, shown = [], [SMALLEST_GAP_PERCENT]
     for i, name in enumerate(results.algorithms):
         runs = results.finished(entry.label, name)
         if not runs:
             continue
-        steps = [_steps(results, run, over_time) for run in runs]
         last = float(
             np.median([r.outcome.run_time_s for r in runs]) if over_time
             else max(r.outcome.evaluations for r in runs)
         )  # fmt: skip
-        end = max(end, last)
         start = max(last / 500.0, 1e-3) if over_time else 1.0
         grid = np.geomspace(start, max(last, start), N_GRID)
         if not over_time:
             grid = np.unique(grid.round())
-        values = np.array([_at(*step, grid, several) for step in steps])
+        values = np.array([_at(*_steps(results, run, over_time), grid) for run in runs])
         low, middle, high = (
             np.array([quantile(column, q) for column in values.T]) for q in (0.25, 0.5, 0.75)
         )
         drawn = np.isfinite(high)
         if not drawn.any():
             continue
-        first = min(first, float(grid[drawn][0]))
-        late = drawn & (grid >= 0.05 * last)
-        shown += [*low[late], *high[late]]
-        series.append(
-            Series(name, "line", grid[drawn], middle[drawn], low[drawn], high[drawn], colour=i)
+        low, middle, high = (
+            np.maximum(line[drawn], SMALLEST_GAP_PERCENT) for line in (low, middle, high)
         )
-    label = REFERENCE if reference.status != OWN else OWN
-    series.append(Series(f"{label} {best:.6g}", "level", [min(first, end), end], [best]))
-    margin = 0.05 * (max(shown) - min(shown)) or 1e-3 * max(abs(best), 1e-9)
-    what = "hypervolume ratio" if several else entry.objectives[0]
+        shown += [*low, *high]
+        series.append(Series(name, "line", grid[drawn], middle, low, high, colour=i))
+    several = entry.n_obj > 1
+    what = "hypervolume missing" if several else f"gap of {entry.objectives[0].partition(' [')[0]}"
+    best = "" if several else f" {reference.points[0, 0]:.6g}"
+    goal = f"{REFERENCE if reference.status != OWN else OWN}{best}"
     return Chart(
         f"{prefix}{'time' if over_time else 'convergence'}",
         f"Convergence over {'time' if over_time else 'evaluations'}",
-        "Median of the runs with quartiles, from where three quarters of them are feasible. "
-        f"The reference is {reference.status}.",
+        f"Distance to what is {goal}{f', {reference.status}' if reference.status != OWN else ''}; "
+        f"median of the runs with quartiles, from where three quarters of them are feasible. What "
+        f"is nearer than {SMALLEST_GAP_PERCENT:g} % is at the lower edge.",
         "time [s]" if over_time else "evaluations",
-        what,
+        f"{what} [%]",
         series,
         x_log=True,
-        y_range=(min(shown) - margin, max(shown) + margin),
+        y_log=True,
+        y_range=(0.8 * SMALLEST_GAP_PERCENT, 1.3 * max(shown)),
     )
 
 
 def _steps(results: Results, run: Run, over_time: bool) -> tuple[FloatArray, FloatArray]:
-    """When a run improved, and what it had then: the objective, or the hypervolume ratio."""
-    curve = run.outcome.curve
+    """When a run improved, and how far from the reference it was then. [%]"""
     evaluations, gap = gap_curve(results, run)
-    if results.entry(run.problem).n_obj > 1:
-        values = 1.0 - gap / 100.0
-    else:
-        values = curve[curve[:, 2] <= 0.0][:, 3] if run.feasible else np.empty(0)
     if over_time and len(evaluations):
+        curve = run.outcome.curve
         evaluations = np.interp(evaluations, curve[:, 0], curve[:, 1])
-    return evaluations, values
+    return evaluations, gap
 
 
-def _at(when: FloatArray, values: FloatArray, grid: FloatArray, several: bool) -> FloatArray:
-    """What a run had at each point of the grid; infinite (ratio: 0) before anything feasible."""
-    before = 0.0 if several else np.inf
-    position = np.searchsorted(when, grid, side="right")
-    return np.concatenate([[before], values])[position]
+def _at(when: FloatArray, gap: FloatArray, grid: FloatArray) -> FloatArray:
+    """What a run had at each point of the grid; infinite before anything feasible."""
+    return np.concatenate([[np.inf], gap])[np.searchsorted(when, grid, side="right")]
 
 
 def final_values(results: Results, entry: Entry, prefix: str) -> Chart:

@@ -41,7 +41,10 @@ def figure_of(chart: Chart | NetworkChart) -> dict[str, Any]:
         if not chart.row_per_series:
             layout["scattermode"] = "group"
     elif chart.y_range:
-        layout["yaxis"]["range"] = list(chart.y_range)
+        shown = np.log10(chart.y_range) if chart.y_log else np.asarray(chart.y_range)
+        layout["yaxis"]["range"] = shown.tolist()
+        if chart.y_log:
+            layout["yaxis"]["dtick"] = 1
     data = [trace for series in chart.series for trace in _traces(series)]
     return {"data": data, "layout": layout}
 

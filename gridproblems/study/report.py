@@ -8,6 +8,7 @@ import html
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,15 +74,15 @@ def write_report(results: Results, path: str | Path, figures: bool = False) -> P
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {_id(chart): figure_of(chart) for chart in report.charts}
-    plotly = get_plotlyjs().replace("</script", "<\\/script").replace("\r", "\n")
-    scripts = {"PLOTLY": plotly, "SCRIPT": SCRIPT}
+    plotly = get_plotlyjs().replace("\r", "\n")
     parts = {
-        "HASHES": " ".join(map(_source_hash, scripts.values())),
+        "HASHES": f"{_source_hash(plotly)} {_source_hash(SCRIPT)}",
         "TITLE": _text(report.title),
         "STYLE": STYLE,
         "BODY": report.body,
-        "FIGURES": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        **scripts,
+        "FIGURES": _packed(json.dumps(data, allow_nan=False)),
+        "PLOTLY": _packed(plotly),
+        "SCRIPT": SCRIPT,
     }
     write_text(path, re.sub("@([A-Z]+)@", lambda match: parts[match.group(1)], PAGE))
     if figures:
@@ -95,10 +96,31 @@ def write_report(results: Results, path: str | Path, figures: bool = False) -> P
     return path
 
 
+def _packed(text: str) -> str:
+    """Deflated text in base 85, which the page's own script unpacks."""
+    packed = base64.b85encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+    return packed.replace("<", ",")
+
+
 def _source_hash(script: str) -> str:
     """What a content security policy calls the one script that may run."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def headline(results: Results, comparison: Comparison | None) -> str:
+    """What came out, in one line."""
+    n_problems = len(results.entries)
+    over = f"{n_problems} problems" if n_problems > 1 else results.entries[0].title
+    if comparison is None:
+        return f"{_listed(results.algorithms)} on {over}"
+    best, others = comparison.algorithms[0], comparison.algorithms[1:]
+    worse, _ = _told_apart(comparison)
+    if not worse:
+        return f"{_listed([best, *others])} cannot be told apart on {over}"
+    if len(worse) == len(others):
+        return f"{best} is the best of {len(others) + 1} algorithms on {over}"
+    return f"{best} ranks first on {over}, and is better than {_listed(worse)}"
 
 
 def verdict(results: Results) -> str:
@@ -115,8 +137,7 @@ class _Report:
         self.runs = run_table(results)
         self.comparison = compare(results)
         self.charts: list[Chart | NetworkChart] = []
-        names = _listed([entry.label for entry in results.entries])
-        self.title = f"{_listed(results.algorithms)} on {names}"
+        self.title = headline(results, self.comparison)
         sections = [
             self._head(),
             self._ranking(),
@@ -130,7 +151,7 @@ class _Report:
         links = [("ranking", "Ranking"), *self._anchors(), ("repeat", "How to repeat it")]
         return "\n".join(
             [
-                '<p class="soft">Study of algorithms on grid problems</p>',
+                f'<p class="soft">{_text(self._what())}</p>',
                 f"<h1>{_text(self.title)}</h1>",
                 f'<p class="verdict" id="verdict">{_text(verdict(results))}</p>',
                 *(f'<p class="note">{_text(note)}</p>' for note in results.notes),
@@ -139,8 +160,12 @@ class _Report:
             ]
         )
 
+    def _what(self) -> str:
+        names = _listed([entry.title for entry in self.results.entries])
+        return f"Study of {_listed(self.results.algorithms)} on {names}"
+
     def _anchors(self) -> list[tuple[str, str]]:
-        return [(f"problem-{i}", e.label) for i, e in enumerate(self.results.entries, start=1)]
+        return [(f"problem-{i}", e.title) for i, e in enumerate(self.results.entries, start=1)]
 
     def _numbers(self) -> str:
         done = self.runs[self.runs.status == "finished"]
@@ -166,13 +191,14 @@ class _Report:
         rows = []
         for entry in self.results.entries:
             gaps = wide.loc[entry.label].reindex(self.results.algorithms)
-            rows.append([_text(entry.label), *(_gap(value, gaps.min()) for value in gaps)])
+            rows.append([_text(entry.title), *(_gap(value, gaps.min()) for value in gaps)])
         return _html_table(["problem", *map(_text, self.results.algorithms)], rows)
 
     def _problem(self, number: int, entry: Entry) -> str:
         several = entry.n_obj > 1
         parts = [
-            f'<h2 id="problem-{number}">{_text(entry.label)}</h2>',
+            f'<h2 id="problem-{number}">{_text(entry.title)}</h2>',
+            *([f"<p><code>{_text(entry.label)}</code></p>"] if "?" in entry.label else []),
             f'<p class="soft">{_text(self._about(entry))}</p>',
             self._statistics(entry),
             *(self._chart(chart) for chart in problem_charts(self.results, entry, number)),
@@ -221,38 +247,51 @@ class _Report:
     def _statistics(self, entry: Entry) -> str:
         mine = self.table[self.table.problem == entry.label]
         several = entry.n_obj > 1
-        what = "hypervolume ratio" if several else _text(entry.objectives[0])
-        targets = [t for t in TARGETS_PERCENT if mine[f"reached_{t:g}%"].max() > 0]
+        what = "hypervolume ratio" if several else entry.objectives[0]
         head = ["algorithm", "median", "95 % interval", "quartiles", "best", "worst", "feasible",
-                *(["IGD+", "epsilon"] if several else []),
-                *(f"within {t:g} %" for t in targets), *(f"ERT {t:g} %" for t in targets),
-                "s a run", "mean rank"]  # fmt: skip
-        rows = []
-        for _, row in mine.iterrows():
-            if not row["runs"]:
-                rows.append([_text(row["algorithm"]), "no finished run"])
-                continue
-            rows.append(
-                [
-                    _text(row["algorithm"]),
-                    _figure(row["median"]),
-                    f"{_figure(row['median_low'])} … {_figure(row['median_high'])}",
-                    f"{_figure(row['q25'])} … {_figure(row['q75'])}",
-                    _figure(row["best"]),
-                    _figure(row["worst"]),
-                    f"{row['feasible']:.0%}",
-                    *([_figure(row["igd_plus"]), _figure(row["epsilon"])] if several else []),
-                    *(f"{row[f'reached_{t:g}%']:.0%}" for t in targets),
-                    *(_figure(row[f"ert_{t:g}%"]) for t in targets),
-                    f"{row['time_s']:.2g}",
-                    f"{row['mean_rank']:.2f}",
-                ]
-            )
+                *(["IGD+", "epsilon"] if several else []), "s a run", "mean rank"]  # fmt: skip
+        rows = [
+            [
+                _text(row["algorithm"]),
+                _figure(row["median"]),
+                f"{_figure(row['median_low'])} … {_figure(row['median_high'])}",
+                f"{_figure(row['q25'])} … {_figure(row['q75'])}",
+                _figure(row["best"]),
+                _figure(row["worst"]),
+                f"{row['feasible']:.0%}",
+                *([_figure(row["igd_plus"]), _figure(row["epsilon"])] if several else []),
+                f"{row['time_s']:.2g}",
+                f"{row['mean_rank']:.2f}",
+            ]
+            if row["runs"]
+            else [_text(row["algorithm"]), "no finished run"]
+            for _, row in mine.iterrows()
+        ]
+        return f"<h3>{_text(what)}</h3>{_html_table(head, rows)}{self._targets(mine)}"
+
+    def _targets(self, mine: pd.DataFrame) -> str:
+        """How many runs come near the reference, and how soon."""
+        targets = [t for t in TARGETS_PERCENT if mine[f"reached_{t:g}%"].max() > 0]
+        if not targets:
+            return ""
+        head = ["algorithm", *(f"within {t:g} %" for t in targets)]
+        rows = [
+            [
+                _text(row["algorithm"]),
+                *(
+                    f"{100 * row[f'reached_{t:g}%']:.0f} %, {_figure(row[f'ert_{t:g}%'])}"
+                    if row[f"reached_{t:g}%"] > 0
+                    else "no run"
+                    for t in targets
+                ),
+            ]
+            for _, row in mine[mine.runs > 0].iterrows()
+        ]
         note = (
-            "Within: share of runs that came so near to the reference. ERT: expected evaluations "
-            "until then, when runs are repeated until one succeeds."
+            "Share of runs that came so near to the reference, and the evaluations it takes when "
+            "runs are repeated until one does (ERT)."
         )
-        return f"<h3>{what}</h3>{_html_table(head, rows)}<p class='soft'>{note}</p>"
+        return f"<h3>How near, and how soon</h3><p class='soft'>{note}</p>{_html_table(head, rows)}"
 
     def _solution(self, entry: Entry) -> str:
         described = self.results.solutions(entry.label)
@@ -402,16 +441,23 @@ def _which_is_best(results: Results, comparison: Comparison | None) -> str:
         return f"There is nothing to rank: {reason}."
     n_problems = len(results.entries)
     over = f"{n_problems} problem{'s' if n_problems > 1 else ''}"
-    best, p = comparison.algorithms[0], comparison.nemenyi_p[0]
-    worse = [a for a, value in zip(comparison.algorithms[1:], p[1:], strict=True) if value < ALPHA]
-    equal = [a for a in comparison.algorithms[1:] if a not in worse]
+    best = comparison.algorithms[0]
+    worse, equal = _told_apart(comparison)
     rank = f"{best} has the best mean rank ({comparison.mean_ranks[0]:.2f})"
     among = f"of {len(comparison.algorithms)} algorithms on {over}"
-    different = not math.isfinite(comparison.friedman_p) or comparison.friedman_p < ALPHA
-    if not worse or not different:
+    if not worse:
         return f"{rank} {among}, but the runs do not show that it differs from the others."
     text = f"{rank} {among}, and the difference to {_listed(worse)} is real (Nemenyi, 5 %)"
     return f"{text}; to {_listed(equal)} none is shown." if equal else f"{text}."
+
+
+def _told_apart(comparison: Comparison) -> tuple[list[str], list[str]]:
+    """Algorithms that the best one is shown to be better than, and the others."""
+    others, p = comparison.algorithms[1:], comparison.nemenyi_p[0][1:]
+    if math.isfinite(comparison.friedman_p) and comparison.friedman_p >= ALPHA:
+        return [], list(others)
+    worse = [name for name, value in zip(others, p, strict=True) if value < ALPHA]
+    return worse, [name for name in others if name not in worse]
 
 
 def _how_good(results: Results) -> str:
@@ -421,7 +467,7 @@ def _how_good(results: Results) -> str:
     for entry in results.entries:
         mine = medians[(medians.problem == entry.label) & (medians.runs > 0)]
         if mine.empty or not math.isfinite(mine.gap_percent.min()):
-            texts.append(f"on {entry.label} half of the runs or more found nothing feasible")
+            texts.append(f"on {entry.title} half of the runs or more found nothing feasible")
             continue
         gap = float(mine.gap_percent.min())
         best = _listed(mine.algorithm[mine.gap_percent <= gap + AT_OPTIMUM_PERCENT].tolist())
@@ -435,7 +481,7 @@ def _how_good(results: Results) -> str:
             text = f"ends {abs(gap):.2g} % {side} {goal}"
             if abs(gap) <= AT_OPTIMUM_PERCENT:
                 text = f"ends at {goal}"
-        texts.append(f"on {entry.label} the median run of {best} {text}")
+        texts.append(f"on {entry.title} the median run of {best} {text}")
     shown = texts[:MOST_NAMED]
     more = f"; {len(texts) - len(shown)} more problems below" if len(texts) > len(shown) else ""
     text = "; ".join(shown) + more + "."
@@ -484,7 +530,9 @@ def _gap(value: float, best: float) -> str:
         return "–"
     if math.isinf(value):
         return "not feasible"
-    text = f"{value + 0.0:.3g} %" if abs(value) >= 1e-6 else "0 %"
+    text = "0 %" if abs(value) < 1e-6 else f"{value:.3g} %"
+    if 1e-6 <= abs(value) < 1e-3:
+        text = "&lt; 0.001 %"
     return f"<b>{text}</b>" if value <= best + 1e-6 else text
 
 
@@ -520,10 +568,13 @@ def _html_table(
     top = "".join(f"<th{c}>{name}</th>" for c, name in zip(classes, head, strict=True))
     body = "".join(
         "<tr>"
-        + "".join(f"<td{c}>{cell}</td>" for c, cell in zip(classes, row, strict=False))
+        + "".join(
+            f'<td{c} data-name="{name}">{cell}</td>'
+            for c, name, cell in zip(classes, head, row, strict=False)
+        )
         + "</tr>"
         for row in rows
     )
-    kind = "scroll tall" if tall else "scroll"
+    kind = "scroll tall" if tall else "scroll cards"
     rows_html = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="{kind}"><table>{rows_html}</table></div>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from moocore import is_nondominated
 
+from gridproblems._names import in_words
 from gridproblems._results import knee
 from gridproblems.study.blobs import vector_key
 from gridproblems.study.describe import LARGEST, checked_facts, checked_solution
@@ -31,6 +32,7 @@ class Entry:
 
     Attributes:
         label: What to call it: its name, with budget or specification where that is not unique.
+        title: The same, as short as tells it from the others, for headings and charts.
         name, spec: What identifies the problem.
         budget: Evaluations of a run.
         facts: See `gridproblems.study.describe.facts_of`.
@@ -43,12 +45,13 @@ class Entry:
     budget: int
     facts: dict[str, Any]
     fingerprint: str = ""
+    title: str = ""
 
     @property
     def objectives(self) -> list[str]:
-        """Names with units in brackets."""
+        """What they are, in words, with units in brackets."""
         pairs = zip(self.facts["objectives"], self.facts["units"], strict=True)
-        return [f"{name} [{unit}]" if unit else name for name, unit in pairs]
+        return [in_words(name, unit) for name, unit in pairs]
 
     @property
     def n_obj(self) -> int:
@@ -142,9 +145,10 @@ class Results:
         stored.sort(key=lambda run: order.get(run.key, 0))
         problems = _problem_labels(run.key for run in stored)
         algorithms = _algorithm_labels(run.key for run in stored)
+        titles = _titles(problems)
         self.entries = [
-            Entry(label, name, spec, budget, checked[name, spec, fingerprint], fingerprint)
-            for (name, spec, budget, fingerprint), label in problems.items()
+            Entry(label, name, spec, budget, checked[name, spec, known], known, titles[label])
+            for (name, spec, budget, known), label in problems.items()
         ]
         self.algorithms = list(dict.fromkeys(algorithms.values()))
         self.runs = [
@@ -303,6 +307,27 @@ def _problem_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str, int, str], s
             label += f", {_short(fingerprint)}"
         labels[kind] = label
     return labels
+
+
+def _titles(labels: Mapping[tuple[str, str, int, str], str]) -> dict[str, str]:
+    """Short titles of labels: a problem called by its specification goes without its options.
+
+    Where two would be alike, options come back as values in brackets, then all of the label.
+    """
+    made: dict[str, list[str]] = {}
+    for (name, spec, _, _), label in labels.items():
+        made[label] = [label]
+        task, _, options = spec.partition("?")
+        if name == spec and label.startswith(name) and ":" in task:
+            rest = label.removeprefix(name)
+            values = ", ".join(option.partition("=")[2] for option in options.split("&"))
+            short = task.replace(":", " ", 1)
+            made[label] = [short + rest, f"{short} ({values}){rest}", label]
+    titles = {}
+    for label, forms in made.items():
+        others = [form for other, theirs in made.items() if other != label for form in theirs]
+        titles[label] = next((form for form in forms if form not in others), label)
+    return titles
 
 
 def _algorithm_labels(keys: Iterable[RunKey]) -> dict[tuple[str, str, str], str]:
