@@ -16,6 +16,7 @@ import pandas as pd
 from pymoo.core.algorithm import Algorithm
 
 from gridproblems._answer import answer
+from gridproblems._names import in_words
 from gridproblems._progress import Recorder, gap_percent
 from gridproblems._written import write_csv, write_text
 from gridproblems.by_situation import by_situation, situation_figures
@@ -87,6 +88,14 @@ def objective_labels(problem: GridProblem) -> list[str]:
     ]
 
 
+def _objectives_in_words(problem: GridProblem) -> list[str]:
+    """What the objectives are, for axes of pictures."""
+    return [
+        in_words(o.name, o.unit) + (", maximised" if o.is_negative else "")
+        for o in problem.objectives
+    ]
+
+
 def best_known_value(problem: GridProblem) -> float | None:
     """Best known value where the problem has one and a single objective."""
     known = problem.best_known if problem.n_obj == 1 else None
@@ -150,11 +159,12 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     if of_each is not None:
         write_csv(folder / "situations.csv", of_each.table())
         write_csv(folder / "limits.csv", of_each.limits())
+    said = _objectives_in_words(run.problem)
     plots = {
         "convergence": plot_convergence(
             history,
             best_known=run.best_known,
-            ylabel="normalised hypervolume" if several else run.objectives[0],
+            ylabel="normalised hypervolume" if several else said[0],
             title=run.title,
         ),
         **run.problem.figures(run.x if result["converged"] else None),
@@ -163,7 +173,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     if run.problem.n_obj == 2:
         plots["pareto"] = plot_pareto_front(
             run.recorder.F * signs,
-            run.objectives,
+            said,
             base=(run.problem.base_values() * signs).tolist(),
             knee=run.chosen,
             title=run.title,

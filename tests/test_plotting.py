@@ -13,10 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from gridproblems import ReactivePowerDispatch
+from gridproblems._names import in_words
 from gridproblems.plotting import (
     plot_branch_loading,
     plot_convergence,
     plot_pareto_front,
+    plot_screening,
     plot_voltage_profile,
 )
 
@@ -95,6 +97,48 @@ def test_voltage_profile_counts_buses_outside_the_band(x: np.ndarray) -> None:
 def test_voltage_profile_of_the_base_case_alone(problem: ReactivePowerDispatch) -> None:
     (axes,) = plot_voltage_profile(problem.net, problem.base_state).axes
     assert {line.get_label() for line in axes.lines} == {"before"}
+
+
+@pytest.mark.parametrize(("n_buses", "marker"), [(150, "o"), (151, "None")])
+def test_many_buses_are_lines(n_buses: int, marker: str) -> None:
+    rng = np.random.default_rng(1)
+    states = []
+    for values in 1.0 + 0.1 * rng.random((2, 1, n_buses)):
+        state = SimpleNamespace(vm_pu=values)
+        state.snapshot = lambda t, state=state: state
+        states.append(state)
+    net: Any = SimpleNamespace(bus=pd.DataFrame({"max_vm_pu": np.full(n_buses, 1.1)}))
+    (axes,) = plot_voltage_profile(net, *states).axes
+    for label, state in zip(("before", "after"), states, strict=True):
+        np.testing.assert_array_equal(drawn(axes, label), state.vm_pu[0])
+    assert {line.get_marker() for line in axes.lines} == {marker}
+    assert len(axes.collections) == 1  # stems, or the area between
+
+
+def test_a_screening_names_what_differs_between_its_rows() -> None:
+    names = ["s1a 200 kW", "s2b 200 kW"]
+    screening: Any = SimpleNamespace(
+        bus_vm_pu=pd.DataFrame([[1.0, 0.98], [0.97, 1.01]], index=names, columns=["a", "b"]),
+        table=pd.DataFrame({"disturbance": names, "voltage_fitness": [0.1, 0.3]}),
+    )
+    axes = plot_screening(screening, title="feeder").axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["s1a", "s2b"]
+    assert axes.get_ylabel() == "disturbance, each 200 kW"
+    assert axes.get_title("left").endswith("worst for the voltages: s2b 200 kW")
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "words"),
+    [
+        ("p_loss_kw", "kW", "losses [kW]"),
+        ("probability_of_v_min_pu", "", "probability of lowest voltage"),
+        ("saidi_hours_per_year", "h/a", "SAIDI [h/a]"),
+        ("unit_cost_eur_per_year", "EUR/a", "unit cost [EUR/a]"),
+        ("something_of_ones_own", "", "something of ones own"),
+    ],
+)
+def test_quantities_in_words(name: str, unit: str, words: str) -> None:
+    assert in_words(name, unit) == words
 
 
 def test_branch_loading_draws_lines_and_transformers(

@@ -75,7 +75,7 @@ def test_compare_leaves_a_file_and_a_report(done: Path) -> None:
     assert found.algorithms == ["hs", "pso?pop_size=10"]
     (pso,) = {json.loads(r.key.parameters)["pop_size"] for r in found.runs if "pso" in r.algorithm}
     assert pso == 10
-    assert "<h1>hs and pso?pop_size=10 on orpd:ieee14" in (done / "report.html").read_text()
+    assert "Study of hs and pso?pop_size=10 on orpd ieee14" in (done / "report.html").read_text()
 
 
 def test_the_same_command_repeats_nothing(done: Path) -> None:

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 COLOURS = {"baseline": BEFORE, "disturbed": MARKED, "optimised": AFTER}
+MOST_ROWS = 100  # of a heat map that are named
 PHASE_COLOURS = {"1": "#0072B2", "2": "#D55E00", "3": "#009E73"}
 PHASE_MARKERS = {"1": "o", "2": "^", "3": "s"}
 
@@ -122,7 +123,7 @@ def plot_screening(screening: Screening, *, title: str = "") -> Figure:
     """
     vm_pu = screening.bus_vm_pu
     n = len(vm_pu)
-    figure = Figure(figsize=(10.0, min(max(2.5, 0.16 * n + 1.5), 20.0)), layout="constrained")
+    figure = Figure(figsize=(10.0, min(max(2.5, 0.2 * n + 1.5), 24.0)), layout="constrained")
     axes = figure.subplots()
     reach = max(float(np.nanmax(np.abs(vm_pu.to_numpy() - 1.0))), 0.05)
     image = axes.imshow(
@@ -137,13 +138,29 @@ def plot_screening(screening: Screening, *, title: str = "") -> Figure:
     axes.set_xticks(
         range(0, vm_pu.shape[1], step), vm_pu.columns[::step], rotation=90, fontsize="xx-small"
     )
-    axes.set_yticks(range(n), vm_pu.index, fontsize="xx-small" if n > 30 else "small")
+    rows, common = _without_common_end([str(name) for name in vm_pu.index])
+    every = int(np.ceil(n / MOST_ROWS))
+    axes.set_yticks(range(0, n, every), rows[::every], fontsize="small")
+    axes.set_ylabel(f"disturbance, each {common}" if common else "disturbance")
     axes.set_xlabel("bus")
     figure.colorbar(image, ax=axes, label="mean voltage of the bus [p.u.]")
     worst = screening.table["voltage_fitness"].idxmax()
     text = f"{n} disturbances, worst for the voltages: {screening.table['disturbance'][worst]}"
     axes.set_title(f"{title}: {text}" if title else text, loc="left", fontsize="medium")
     return figure
+
+
+def _without_common_end(names: list[str]) -> tuple[list[str], str]:
+    """Names without the last words that all of them share, and these words."""
+    words = [name.split() for name in names]
+    n_shared = 0
+    while len(names) > 1 and all(len(w) > n_shared + 1 for w in words):
+        if len({w[-1 - n_shared] for w in words}) > 1:
+            break
+        n_shared += 1
+    if not n_shared:
+        return names, ""
+    return [" ".join(w[:-n_shared]) for w in words], " ".join(words[0][-n_shared:])
 
 
 plot_campaign = plot_screening  # its name until 0.1

@@ -21,6 +21,8 @@ SERIES = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 
 # Above this many elements, tick labels are thinned and markers made smaller.
 MANY = 60
+# Above this many, markers run into each other: lines through all of them, the change as an area.
+TOO_MANY = 150
 
 
 def new_figure(width: float = 10.0, height: float = 4.0) -> tuple[Figure, Axes]:
@@ -39,8 +41,19 @@ def style(axes: Axes) -> None:
 def dumbbells(
     axes: Axes, before: np.ndarray, after: np.ndarray | None, labels: Sequence[str]
 ) -> None:
-    """One position per element: a ring for before, a dot for after, a thin line between."""
+    """One position per element: a ring for before, a dot for after, a thin line between.
+
+    Many elements are two lines with the change between them as an area.
+    """
     position = np.arange(len(before))
+    axes.set_xlim(-0.7, len(before) - 0.3)
+    ticks(axes, labels)
+    if len(before) > TOO_MANY:
+        axes.plot(position, before, color=BEFORE, linewidth=0.9, label="before")
+        if after is not None:
+            axes.plot(position, after, color=AFTER, linewidth=1.1, label="after")
+            axes.fill_between(position, before, after, color=AFTER, alpha=0.15, linewidth=0)
+        return
     size = 6.5 if len(before) <= MANY else 4.0
     if after is not None:
         axes.vlines(position, before, after, color="#bbbbbb", linewidth=0.8)
@@ -49,8 +62,6 @@ def dumbbells(
     )
     if after is not None:
         axes.plot(position, after, "o", color=AFTER, markersize=0.65 * size, label="after")
-    axes.set_xlim(-0.7, len(before) - 0.3)
-    ticks(axes, labels)
 
 
 def ticks(axes: Axes, labels: Sequence[str], offset: float = 0.0) -> None:

@@ -57,6 +57,8 @@ th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-alig
   white-space: nowrap; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; background: var(--paper); }
 th.text, td.text { text-align: left; }
+.cards th { white-space: normal; }
+.cards td.text { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
 td.long { white-space: normal; min-width: 18rem; }
 thead th { position: sticky; top: 0; }
 tr.best td { font-weight: 700; }
