@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Where a spreadsheet, with whatever separator it expects, may see the beginning of a formula.
 _FORMULA = re.compile(r"""(^|[;,\t\r\n])(\s*"?\s*)([=+\-@\t\r])""")
@@ -55,7 +56,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
         if dtype.kind not in "iufb":
             column = frame.iloc[:, i].map(harmless).astype(object)
             told.isetitem(i, column)
-    told.columns = pd.Index([harmless(name) for name in frame.columns])
+    told.columns = [harmless(name) for name in frame.columns]
     with replaced(path) as new:
         told.to_csv(new, index=False, errors="replace")
 
