@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -172,6 +173,27 @@ def test_pv_over_time_follows_the_case_or_has_to_be_told() -> None:
     two_hours = Hours({"load.scaling": np.ones((2, 32))})
     with pytest.raises(ValueError, match=r"units: pv over 2 snapshots: expected Hours\(.*drivers"):
         GridProblem("case33bw", [Units("pv", 1)], two_hours)
+
+
+def test_scenarios_of_pv_multiply_what_it_does_over_time() -> None:
+    two = Scenarios(drivers={"pv": [1.0, 0.5]})
+    both = GridProblem("lv18", [Units("pv", 1)], two * Hours(), limits={"vm_pu": None})
+    alone = GridProblem("lv18", [Units("pv", 1)], Hours(), limits={"vm_pu": None})
+    x = alone.base_x
+    x[[v.name.endswith("size_mw") for v in alone.joint.variables]] = 0.001
+    of_case, of_both = (
+        p.joint.blocks[0].values(x[np.newaxis], p.situations)[0].sum(axis=1) for p in (alone, both)
+    )
+    np.testing.assert_allclose(of_both, np.concatenate([of_case, 0.5 * of_case]), rtol=1e-12)
+    assert of_case.min() < 0.1 * of_case.max()
+
+
+@pytest.mark.parametrize("hours", [Hours(load=[0.5, 1.0]), Hours(load=[0.5, 1.0, 0.8]).typical(2)])
+def test_pv_that_would_shine_at_night_is_refused(hours: Any) -> None:
+    drawn = Scenarios(3, load=0.1, pv=0.2)
+    with pytest.raises(ValueError, match=r"expected Hours\(.*pv.*as much at night"):
+        GridProblem("case33bw", [Units("pv", 1)], drawn * hours, limits={"vm_pu": None})
+    GridProblem("case33bw", [Units("dg", 1)], drawn * hours, limits={"vm_pu": None})
 
 
 def test_the_summary_says_how_situations_are_reduced() -> None:

@@ -54,17 +54,23 @@ def reference(case: str) -> dict[str, Any]:
     return found
 
 
+def controls_of(case: str) -> list[Any]:
+    """What a case lets one set, and what is fixed."""
+    data = load_case(case)
+    return [*(GROUPS[group]() for group in data.controls), Fixed(data.fixed)]
+
+
 @lru_cache
 def problem_of(case: str, objectives: tuple[str, ...] = ("p_loss_mw",)) -> GridProblem:
     """Secure dispatch of a case, built once in each worker."""
-    known, data = reference(case), load_case(case)
+    known = reference(case)
     out: dict[str, list[int]] = {}
     for table, element in known["outages"]:
         out.setdefault(table, []).append(element)
     emergency = {"vm_pu": known["emergency_vm_pu"]} if known["emergency_vm_pu"] else None
     return GridProblem(
         case,
-        [*(GROUPS[group]() for group in data.controls), Fixed(data.fixed)],
+        controls_of(case),
         Outages(out),
         objectives,
         emergency_limits=emergency,

@@ -161,24 +161,46 @@ def _pv_profile(situations: Situations, case: Case | None, has_pv: bool) -> Floa
         ValueError: Nothing says what pv does over time.
     """
     driver = situations.driver("pv")
-    if driver is None:
-        is_one = situations.n_time == situations.n_chains == 1
-        if not has_pv or is_one:
-            return np.ones(situations.n_time)
-        if situations.n_chains > 1:
-            raise ValueError(
-                "units: pv in some hours or days of a series: expected Hours(..., drivers={"
-                '"pv": output over rating per snapshot}) of the whole series'
-            )
-        try:
-            return pv_profile(case, None, Settings((), np.zeros((situations.n_time, 0))), True)
-        except ValueError as error:
-            raise ValueError(
-                f'units: pv over {situations.n_time} snapshots: expected Hours(..., drivers={{"pv":'
-                " output over rating per snapshot})"
-            ) from error
+    is_one = situations.n_time == situations.n_chains == 1
+    in_time = any(axis.is_time and "pv" in axis.drivers for axis in situations.axes)
+    if driver is None and (not has_pv or is_one):
+        return np.ones(situations.n_time)
+    if has_pv and not is_one and not in_time:
+        shape = _shape_in_time(situations, case, driver is not None)
+        driver = np.tile(shape, situations.n // situations.n_time) * (
+            1.0 if driver is None else driver
+        )
+    assert driver is not None
     per_series = driver.reshape(-1, situations.n_time)
     return per_series[0] if (per_series == per_series[0]).all() else driver
+
+
+def _shape_in_time(situations: Situations, case: Case | None, is_scaled: bool) -> FloatArray:
+    """The output of pv over its rating in the snapshots of a packaged case.
+
+    Args:
+        situations: Which say nothing of it in time.
+        case: The case.
+        is_scaled: Whether scenarios say something.
+
+    Raises:
+        ValueError: The case has none of that length.
+    """
+    but = ""
+    if is_scaled:
+        but = "; scenarios of pv multiply it, and without it pv would give as much at night"
+    if situations.n_chains > 1:
+        raise ValueError(
+            "units: pv in some hours or days of a series: expected Hours(..., drivers={"
+            f'"pv": output over rating per snapshot}}) of the whole series{but}'
+        )
+    try:
+        return pv_profile(case, None, Settings((), np.zeros((situations.n_time, 0))), True)
+    except ValueError as error:
+        raise ValueError(
+            f'units: pv over {situations.n_time} snapshots: expected Hours(..., drivers={{"pv":'
+            f" output over rating per snapshot}}){but}"
+        ) from error
 
 
 def _series(situations: Situations) -> Settings | None:
