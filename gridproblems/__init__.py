@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnsupportedByEngine,
     )
     from gridproblems.feeders import Feeder
+    from gridproblems.growth import Growth
     from gridproblems.problem import GridProblem
     from gridproblems.situations import Disturbances, Hours, Outages, Scenarios
     from gridproblems.state import GridState, Settings
@@ -81,6 +82,7 @@ else:
                 "UnsupportedByEngine",
             ),
             "gridproblems.feeders": ("Feeder",),
+            "gridproblems.growth": ("Growth",),
             "gridproblems.problem": ("GridProblem",),
             "gridproblems.situations": (
                 "Disturbances",
@@ -117,6 +119,7 @@ __all__ = [
     "GridProblem",
     "GridProblemError",
     "GridState",
+    "Growth",
     "Hours",
     "LoadChange",
     "MissingLimits",

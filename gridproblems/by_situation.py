@@ -305,7 +305,8 @@ class _Taken:
                 own = here if constraint.rows is None else constraint.rows
                 which = solved[np.isin(here[solved], own)]
                 if len(which):
-                    beyond = constraint.of_each(some_situations(state, which))[0]
+                    of_which = Settings(settings.fields, settings.values[:, which])
+                    beyond = constraint.of_each(of_which, some_situations(state, which))[0]
                     self._add(limits_of, here[which], beyond)
             else:
                 limits_of.beyond = constraint(settings, state)[0]

@@ -18,7 +18,7 @@ from gridproblems.controls.joint import Joint
 from gridproblems.engines import Engine
 from gridproblems.objectives import OF_BUS_BRANCH, Objective
 from gridproblems.situations import Situations
-from gridproblems.stability import LoadingMargin
+from gridproblems.stability import LoadingMargin, MarginAlong
 from gridproblems.state import FloatArray, GridState, Settings
 
 FAILED_F = 1e9
@@ -319,7 +319,9 @@ class Evaluation:
         first = self.objectives[0]
         if isinstance(first, SurvivedOutages):
             return False
-        if isinstance(first, Objective) and first.quantity in OF_BUS_BRANCH:
+        if isinstance(first, Objective) and (
+            first.quantity in OF_BUS_BRANCH or isinstance(first.quantity, MarginAlong)
+        ):
             return False
         return not any(isinstance(constraint, LoadingMargin) for constraint in self.constraints)
 

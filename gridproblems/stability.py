@@ -5,15 +5,17 @@ A continuation power flow on the equations of a solved state, after
     V. Ajjarapu, C. Christy, The continuation power flow: a tool for steady state voltage stability
     analysis, IEEE Transactions on Power Systems 7 (1992) 416-423, doi 10.1109/59.141737.
 
-Active and reactive power of all loads grow by the same factor, ``(1 + lambda) (p + j q)``;
-generators and static generators stay, and slack machines give what is missing. With ``S`` what a
+Active and reactive power of all loads grow by the same factor, ``(1 + lambda) (p + j q)``, or
+those of some by weights of their own (`gridproblems.growth`); generators and static generators stay
+unless they pick up, and slack machines give what is missing. With ``S`` what a
 bus feeds into the grid, ``g`` what is generated there and ``d`` its demand, of which loads are
 ``l``, the equations are
 
-    S(angle, vm) = g - (d + lambda l) f(vm) + share * sigma,
+    S(angle, vm) = g + lambda k - (d + lambda l) f(vm) + share * sigma,
 
-where f is 1 but for loads that depend on voltage, and sigma is the power that machines share
-where no slack has all of it. Along the curve of their solutions lambda rises up to the nose, where
+where k is what machines pick up (nothing unless a `Growth` says so), f is 1 but for loads that
+depend on voltage, and sigma is the power that machines share where no slack has all of it. Along
+the curve of their solutions lambda rises up to the nose, where
 the Jacobian of the power flow is singular; the curve is followed by a predictor along its tangent
 and a corrector that holds the voltage or angle that changes most (local parametrisation), with
 which the equations stay regular there.
@@ -21,7 +23,7 @@ which the equations stay regular there.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,8 @@ from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import splu
 
 from gridproblems.constraints import Measure
-from gridproblems.state import BusBranchSolution, FloatArray, GridState, Settings
+from gridproblems.growth import BoundGrowth
+from gridproblems.state import BusBranchSolution, ComplexArray, FloatArray, GridState, Settings
 
 #: Margins are not followed further: loads that hardly matter have no nose. [%]
 LARGEST_PERCENT = 1e5
@@ -67,13 +70,52 @@ def loading_margin_percent(settings: Settings, state: GridState) -> FloatArray:
     return -margins_percent(state)
 
 
-def margins_percent(state: GridState) -> FloatArray:
-    """Loading margin of every power flow of a state, shape (..., n_snapshots), 0 where it fails."""
+def margins_percent(
+    state: GridState, settings: Settings | None = None, growth: BoundGrowth | None = None
+) -> FloatArray:
+    """Loading margin of every power flow of a state, shape (..., n_snapshots), 0 where it fails.
+
+    Args:
+        state: The state.
+        settings: That it was solved with, where a direction is given.
+        growth: The direction, None for all loads alike.
+    """
     converged = state.converged.ravel()
     margins = np.zeros(len(converged))
     for row in np.flatnonzero(converged):
-        margins[row] = 100.0 * largest_growth(state.bus_branch(int(row)))
+        model = state.bus_branch(int(row))
+        if growth is None:
+            margins[row] = 100.0 * largest_growth(model)
+        else:
+            assert settings is not None
+            drawn, given = growth.in_row(settings, int(row))
+            margins[row] = 100.0 * largest_growth(
+                model, _of_buses(model, drawn), _of_buses(model, given)
+            )
     return margins.reshape(state.converged.shape)
+
+
+def _of_buses(model: BusBranchSolution, of_rows: NDArray[Any]) -> NDArray[Any]:
+    """Powers by the rows of a net's buses as those of the buses of the model."""
+    found = np.zeros(len(model.v_pu), dtype=of_rows.dtype)
+    known = model.row_bus >= 0
+    np.add.at(found, model.row_bus[known], of_rows[known])
+    return found
+
+
+class MarginAlong:
+    """`loading_margin_percent` in a direction.
+
+    Args:
+        growth: The direction.
+    """
+
+    def __init__(self, growth: BoundGrowth) -> None:
+        self.growth = growth
+
+    def __call__(self, settings: Settings, state: GridState) -> FloatArray:
+        """The negative margin of every power flow, shape (..., n_snapshots). [%]"""
+        return -margins_percent(state, settings, self.growth)
 
 
 class LoadingMargin:
@@ -81,6 +123,7 @@ class LoadingMargin:
 
     Args:
         least_percent: The margin that must be left. [%]
+        growth: The direction in which loads grow, None for all alike.
         group: Group of limits that it belongs to, with which its entry is named.
         rows: The situations of that group, None for all.
     """
@@ -91,10 +134,11 @@ class LoadingMargin:
     def __init__(
         self,
         least_percent: float,
+        growth: BoundGrowth | None = None,
         group: str = "",
         rows: NDArray[np.int64] | None = None,
     ) -> None:
-        self.least_percent, self.rows = float(least_percent), rows
+        self.least_percent, self.growth, self.rows = float(least_percent), growth, rows
         self.names = (f"{group} loading_margin_percent".strip(),)
         self.measures = (
             Measure(self.least_percent, self.least_percent, "%", False, self.names[0]),
@@ -102,17 +146,21 @@ class LoadingMargin:
 
     def of_group(self, group: str, rows: NDArray[np.int64]) -> LoadingMargin:
         """The same in some situations alone."""
-        return LoadingMargin(self.least_percent, group, rows)
+        return LoadingMargin(self.least_percent, self.growth, group, rows)
 
-    def of_each(self, state: GridState) -> FloatArray:
+    def of_each(self, settings: Settings, state: GridState) -> FloatArray:
         """What is missing of the margin in every situation, in terms of it, (..., n, 1)."""
-        missing: FloatArray = (1.0 - margins_percent(state) / self.least_percent)[..., np.newaxis]
+        margins = margins_percent(state, settings, self.growth)
+        missing: FloatArray = (1.0 - margins / self.least_percent)[..., np.newaxis]
         return missing
 
     def __call__(self, settings: Settings, state: GridState) -> FloatArray:
         """The same in the worst situation, shape (..., 1)."""
-        own = state if self.rows is None else state.snapshots(self.rows)
-        worst: FloatArray = self.of_each(own).max(axis=-2)
+        if self.rows is not None:
+            if settings.values.ndim > 1:
+                settings = Settings(settings.fields, settings.values[..., self.rows, :])
+            state = state.snapshots(self.rows)
+        worst: FloatArray = self.of_each(settings, state).max(axis=-2)
         return worst
 
 
@@ -123,17 +171,23 @@ class _Point(NamedTuple):
     tangent: FloatArray
 
 
-def largest_growth(model: BusBranchSolution) -> float:
-    """Growth of all loads at the nose of the curve of solutions that a solved power flow is on.
+def largest_growth(
+    model: BusBranchSolution,
+    drawn: ComplexArray | None = None,
+    given: FloatArray | None = None,
+) -> float:
+    """Growth of loads at the nose of the curve of solutions that a solved power flow is on.
 
     Args:
         model: The solved power flow.
+        drawn: What one more lambda draws at 1 p.u.; None: all loads, shape (n_model_buses,).
+        given: What machines give for it, likewise; None: the slack alone.
 
     Returns:
         Lambda, 0.2 for 20 %; at most that of `LARGEST_PERCENT`.
     """
     most = LARGEST_PERCENT / 100.0
-    curve = _Curve(model)
+    curve = _Curve(model, drawn, given)
     point = curve.start()
     step = _FIRST_STEP
     if point is None:  # the power flow is singular here
@@ -178,7 +232,12 @@ class _Curve:
     slacks and machines hold are no unknowns.
     """
 
-    def __init__(self, model: BusBranchSolution) -> None:
+    def __init__(
+        self,
+        model: BusBranchSolution,
+        drawn: ComplexArray | None = None,
+        given: FloatArray | None = None,
+    ) -> None:
         self.n = n = len(model.v_pu)
         alive = np.isfinite(model.v_pu)
         v = np.where(alive, model.v_pu, 1.0)
@@ -186,7 +245,9 @@ class _Curve:
         self.i: NDArray[np.int64] = model.indices.astype(np.int64)
         self.j = np.repeat(np.arange(n), np.diff(model.indptr))
         self.ybus = model.ybus_pu
-        self.load, self.demand = model.load_pu, model.demand_pu
+        self.load = model.load_pu if drawn is None else drawn
+        self.picked_up = np.zeros(n) if given is None else given
+        self.demand = model.demand_pu
         self.zip = model.zip_share
         self.share = model.slack_share
         self.machine_bus, self.setpoint = model.limit_buses, model.setpoint_pu
@@ -256,7 +317,7 @@ class _Curve:
         )
 
     def _mismatch(self, y: FloatArray) -> FloatArray:
-        missing = self._fed(y)[0] + self._drawn(y)[0] - self.generated
+        missing = self._fed(y)[0] + self._drawn(y)[0] - self.generated - y[-1] * self.picked_up
         if len(self.share):
             missing = missing - self.share * y[-2]
         return np.concatenate([missing.real, missing.imag])[self.rows]
@@ -273,7 +334,7 @@ class _Curve:
             1j * fed,
             fed / vm + by_vm,
             -share.astype(np.complex128),
-            by_lambda,
+            by_lambda - self.picked_up,
         )
         data = np.concatenate([half for one in parts for half in (one.real, one.imag)])
         entries = np.bincount(self._entry, data[self._used], self._n_entries)

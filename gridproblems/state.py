@@ -183,6 +183,7 @@ class BusBranchSolution:
             among them are those at a limit.
         q_min_pu, q_max_pu, setpoint_pu: Its limits and its set-point, shape (n_limit_buses,).
             [p.u.]
+        row_bus: Model bus of every row of the net's table of buses, -1 for none.
     """
 
     indptr: NDArray[np.int32]
@@ -200,6 +201,7 @@ class BusBranchSolution:
     q_min_pu: FloatArray
     q_max_pu: FloatArray
     setpoint_pu: FloatArray
+    row_bus: NDArray[np.int64]
 
 
 @dataclass(frozen=True)

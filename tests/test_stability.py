@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandapower as pp
+import pandas as pd
 import pytest
 from nets import two_bus
 from pandapower.auxiliary import pandapowerNet
@@ -15,6 +17,7 @@ from gridproblems import DERAllocation, GridProblem, Reconfiguration
 from gridproblems.engines import ENGINES, NewtonEngine
 from gridproblems.evaluation import FAILED_F, FAILED_G
 from gridproblems.grids import NetGrid
+from gridproblems.growth import Growth
 from gridproblems.objectives import loading_margin_percent
 from gridproblems.situations import Hours, Outages
 from gridproblems.stability import LARGEST_PERCENT, LoadingMargin, margins_percent
@@ -42,8 +45,14 @@ def margin(net: pandapowerNet, engine: str = "newton") -> float:
     return float(margins_percent(ENGINES[engine](net).solve(with_load(net)))[0])
 
 
-def by_bisection(net: pandapowerNet) -> tuple[float, float]:
-    """Between which growths of all loads ``runpp`` stops converging, 1e-4 apart. [%]
+def all_loads(net: pandapowerNet, growth: float) -> None:
+    net.load[["p_mw", "q_mvar"]] *= 1.0 + growth
+
+
+def by_bisection(
+    net: pandapowerNet, grow: Callable[[pandapowerNet, float], None] = all_loads, high: float = 6.0
+) -> tuple[float, float]:
+    """Between which growths of loads ``runpp`` stops converging, 1e-4 apart. [%]
 
     Next to the end, ``runpp`` may leave machines at the upper reactive limit although their
     voltages are above the set-points: that is no solution.
@@ -51,7 +60,7 @@ def by_bisection(net: pandapowerNet) -> tuple[float, float]:
 
     def solves(growth: float) -> bool:
         grown = copy.deepcopy(net)
-        grown.load[["p_mw", "q_mvar"]] *= 1.0 + growth
+        grow(grown, growth)
         try:
             pp.runpp(grown, lightsim2grid=False, max_iteration=40, tolerance_mva=1e-8)
         except pp.LoadflowNotConverged:
@@ -61,7 +70,7 @@ def by_bisection(net: pandapowerNet) -> tuple[float, float]:
         at_limit = grown.res_gen.q_mvar > grown.gen.max_q_mvar - 1e-6
         return not (at_limit & (grown.res_gen.vm_pu > grown.gen.vm_pu + 1e-6)).any()
 
-    low, high = 0.0, 6.0
+    low = 0.0
     assert solves(low)
     assert not solves(high)
     while high - low > 1e-4 * high:
@@ -202,6 +211,139 @@ def test_engines_agree() -> None:
     net = NetGrid("case33bw").net
     values = [margin(net, engine) for engine in ENGINES]
     assert values == pytest.approx([values[0]] * len(values), rel=1e-6)
+
+
+# -- in a direction ------------------------------------------------------------------------------
+
+
+def some_loads(net: pandapowerNet) -> dict[int, float]:
+    """Weights of every second load, not all alike."""
+    return {int(e): 0.5 + (i % 3) for i, e in enumerate(net.load.index[::2])}
+
+
+def grow_some(net: pandapowerNet, growth: float) -> float:
+    """Grows `some_loads` in the tables of a net; what they draw more. [MW]"""
+    before = net.load.p_mw.sum()
+    for e, weight in some_loads(net).items():
+        net.load.loc[e, ["p_mw", "q_mvar"]] *= 1.0 + weight * growth
+    return float(net.load.p_mw.sum() - before)
+
+
+def grow_loads(net: pandapowerNet, growth: float) -> None:
+    grow_some(net, growth)
+
+
+def grow_with_generators(net: pandapowerNet, growth: float) -> None:
+    more = grow_some(net, growth)
+    net.gen["p_mw"] += more * net.gen.p_mw.clip(lower=0.0) / net.gen.p_mw.clip(lower=0.0).sum()
+
+
+def margin_along(case: str, growth: Growth, **options: Any) -> tuple[float, pandapowerNet]:
+    grid = NetGrid(case, growth=growth, **options)
+    state = NewtonEngine(grid.net).solve(with_load(grid.net))
+    bound = growth.bind(grid.net)
+    return float(margins_percent(state, with_load(grid.net), bound)[0]), grid.net
+
+
+@pytest.mark.parametrize("case", ["ieee14", "ieee30", "ieee57", "ieee118", "case33bw"])
+def test_margins_of_some_loads_are_those_of_bisection(case: str) -> None:
+    weights = some_loads(NetGrid(case).net)
+    found, net = margin_along(case, Growth(weights))
+    low, high = by_bisection(net, grow_loads, 20.0)
+    assert 0.999 * low < found < 1.001 * high
+
+
+@pytest.mark.parametrize("case", ["ieee30", "ieee57", "ieee118"])
+def test_margins_with_generators_that_pick_up_are_those_of_bisection(case: str) -> None:
+    weights = some_loads(NetGrid(case).net)
+    found, net = margin_along(case, Growth(weights, pick_up="gens"))
+    low, high = by_bisection(net, grow_with_generators, 20.0)
+    assert 0.999 * low < found < 1.001 * high
+    assert abs(found - margin_along(case, Growth(weights))[0]) > 1.0
+
+
+def test_reactive_limits_hold_in_a_direction_too() -> None:
+    weights = some_loads(NetGrid("ieee30").net)
+    limited = {"power_flow": {"enforce_q_lims": True}}
+    found, net = margin_along("ieee30", Growth(weights, pick_up="gens"), **limited)
+    low, high = by_bisection(net, grow_with_generators, 20.0)
+    assert 0.999 * low < found < 1.001 * high
+    assert found < 0.95 * margin_along("ieee30", Growth(weights, pick_up="gens"))[0]
+
+
+def three_bus() -> pandapowerNet:
+    """The line of two buses, a second load by name at the slack, and a zone."""
+    net = lossless(2.0)
+    net.load.loc[0, "name"] = "far"
+    pp.create_load(net, 0, p_mw=1.0, name="near")
+    pp.create_sgen(net, 1, p_mw=0.0)
+    net.bus["zone"] = ["home", "away"]
+    return net
+
+
+@pytest.mark.parametrize(
+    ("growth", "expected"),
+    [
+        (Growth(), 525.0),  # 12.5 MW of 2
+        (Growth(["far"]), 525.0),
+        (Growth([0]), 525.0),
+        (Growth({"far": 2.0, 1: 1.0}), 262.5),
+        (Growth(pd.Series({0: 0.5})), 1050.0),
+        (Growth(pd.DataFrame({"weight": [2.0]}, index=["far"])), 262.5),
+        (Growth(pd.DataFrame({"p_weight": [1.0], "q_weight": [0.0]}, index=[0])), 525.0),
+        (Growth(zone="away"), 525.0),
+        (Growth(["near"]), LARGEST_PERCENT),
+    ],
+)
+@pytest.mark.parametrize("engine", ["newton", "reference"])
+def test_directions_by_hand(growth: Growth, expected: float, engine: str) -> None:
+    net = three_bus()
+    settings = with_load(net)
+    state = ENGINES[engine](net).solve(settings)
+    found = margins_percent(state, settings, growth.bind(net))
+    assert found[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_direction_follows_the_settings_of_every_situation() -> None:
+    grid = NetGrid(three_bus(), growth=Growth(["far"]))
+    problem = GridProblem(
+        grid,
+        ["compensators"],
+        Hours({"load.p_mw": [[2.0, 1.0], [5.0, 1.0]]}),
+        ["loading_margin_percent"],
+        {"loading_margin_percent": 200.0, "vm_pu": None, "loading_percent": None},
+    )
+    x = problem.encode({("sgen", "q_mvar"): {0: 0.0}})
+    F, G = problem.evaluate(x)
+    assert F[0] == pytest.approx(-150.0, rel=1e-6)
+    assert G[problem.constraint_names.index("loading_margin_percent")] == pytest.approx(0.25)
+    plain = GridProblem(three_bus(), ["compensators"], objectives=["loading_margin_percent"])
+    given = NetGrid(three_bus(), growth=Growth(["near"]))
+    along = GridProblem(given, ["compensators"], objectives=["loading_margin_percent"])
+    assert plain.fingerprint() != along.fingerprint()
+    assert -along.evaluate(along.base_x)[0][0] == LARGEST_PERCENT
+
+
+@pytest.mark.parametrize(
+    ("growth", "message"),
+    [
+        ({"loads": ["fat"]}, r"growth: loads: the net has no load 'fat' \(did you mean 'far'"),
+        ({"loads": [7]}, "growth: loads: the net has no load '7'.*known: 0, 1"),
+        ({"loads": [0, "far"]}, "growth: loads: load 0 is there twice"),
+        ({"loads": {"far": -1.0}}, "growth: loads: 'far': expected a number of 0 or more, got -1"),
+        ({"loads": {"far": "much"}}, "growth: loads: 'far': expected a number"),
+        ({"loads": {"far": 0.0}}, "growth: loads: expected at least one weight above 0"),
+        ({"loads": "far"}, "growth: loads: expected a list of loads"),
+        ({"loads": pd.DataFrame({"w": [1.0]}, index=[0])}, "a column weight, or p_weight.*got w"),
+        ({"zone": "nowhere"}, "growth: zone: .*'nowhere'.*known: home, away"),
+        ({"pick_up": "gens"}, "growth: pick_up: expected generators that generate, got none"),
+        ({"pick_up": {3: 1.0}}, "growth: pick_up: the net has no gen '3'"),
+        ({"pick_up": "wind"}, "growth: pick_up: expected 'slack', 'gens' or shares"),
+    ],
+)
+def test_directions_that_cannot_be_name_what_is_wrong(growth: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NetGrid(three_bus(), growth=Growth(**growth))
 
 
 # -- in problems --------------------------------------------------------------------------------

@@ -430,6 +430,7 @@ def bus_branch_solution(
         q_min_pu=a.limit_min_mvar[kept] / a.base_mva,
         q_max_pu=a.limit_max_mvar[kept] / a.base_mva,
         setpoint_pu=_setpoints(model, parameters)[a.limit_bus[kept]],
+        row_bus=a.row_bus,
     )
 
 

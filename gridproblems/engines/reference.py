@@ -214,6 +214,7 @@ class ReferenceEngine:
         n_unsupplied = np.zeros(n, dtype=np.int64)
         models: dict[int, dict[str, Any]] = {}
         loads: dict[int, NDArray[np.complex128]] = {}
+        row_bus: dict[int, NDArray[np.int64]] = {}
         for t in range(n):
             net = self._with(settings, t)
             try:
@@ -226,6 +227,7 @@ class ReferenceEngine:
             n_unsupplied[t] = len(unsupplied(net))
             models[t] = net._ppc["internal"]
             loads[t] = loads_mva(net, len(models[t].get("bus", ())))  # no model of some algorithms
+            row_bus[t] = _row_bus(net, len(loads[t]))
             for quantity, (table, column) in _RESULTS.items():
                 values[t, self._layout.slices[quantity]] = _column(net, table, column)
         return GridState(
@@ -233,7 +235,7 @@ class ReferenceEngine:
             values.reshape(*shape, -1),
             converged.reshape(shape),
             n_unsupplied.reshape(shape),
-            lambda t: _bus_branch_solution(self._net, models[t], loads[t]),
+            lambda t: _bus_branch_solution(self._net, models[t], loads[t], row_bus[t]),
         )
 
     def check(self, settings: Settings) -> None:
@@ -285,8 +287,17 @@ def loads_mva(
     return total
 
 
+def _row_bus(net: pandapowerNet, n_buses: int) -> NDArray[np.int64]:
+    """Bus of the model for every row of the table of buses, -1 for none."""
+    found = net._pd2ppc_lookups["bus"][net.bus.index.to_numpy()].astype(np.int64)
+    return np.where((found >= 0) & (found < n_buses), found, -1)
+
+
 def _bus_branch_solution(
-    net: pandapowerNet, model: dict[str, Any], load_mva: NDArray[np.complex128]
+    net: pandapowerNet,
+    model: dict[str, Any],
+    load_mva: NDArray[np.complex128],
+    row_bus: NDArray[np.int64],
 ) -> BusBranchSolution:
     if not {"Ybus", "V", "pq"} <= set(model):
         raise ValueError("the algorithm of this net's user_pf_options leaves no admittance matrix")
@@ -317,4 +328,5 @@ def _bus_branch_solution(
         q_min_pu=gen[kept, QMIN] / base_mva,
         q_max_pu=gen[kept, QMAX] / base_mva,
         setpoint_pu=gen[kept, VG],
+        row_bus=row_bus,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from gridproblems.engines.reference import (
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.grids.limits import check_limits, grid_limits, with_shares, without_chances
 from gridproblems.grids.net_checks import check_set_points, why_not_solved
+from gridproblems.growth import Growth
 from gridproblems.nets.case_series import case_series
 from gridproblems.nets.contingency import outage_fields, outage_sets
 from gridproblems.nets.network import (
@@ -41,7 +43,7 @@ from gridproblems.nets.network import (
 from gridproblems.nets.synthetic import load_shapes, pv_shape
 from gridproblems.objectives import OBJECTIVES, Objective
 from gridproblems.situations import SCALE, Delta, Situations, split_key
-from gridproblems.stability import LoadingMargin
+from gridproblems.stability import LoadingMargin, MarginAlong
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings, SettingsMapping
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class NetGrid:
             models them; the rest is constant power. None: as in the net. [%]
         power_flow: Options of ``pandapower.runpp`` for every power flow, such as
             ``{"enforce_q_lims": True}``; what it leaves out is as in ``net.user_pf_options``.
+        growth: The direction in which loads grow for ``loading_margin_percent``, as objective and
+            as limit; None for all loads alike.
 
     Attributes:
         given: The net as it was given.
@@ -95,6 +99,7 @@ class NetGrid:
         case: str | Path | pandapowerNet,
         zip_percent: tuple[float, float] | None = None,
         power_flow: Mapping[str, Any] | None = None,
+        growth: Growth | None = None,
     ) -> None:
         self.given: pandapowerNet
         self.case: Case | None
@@ -109,6 +114,9 @@ class NetGrid:
         self.net = copy.deepcopy(self.given)
         for table in TABLES_OF_CONTROLS:
             self.net.pop(table, None)
+        self.growth = growth
+        if growth is not None:
+            growth.bind(self.net)  # raises where the net lacks what it names
         self.name = self.case.name if self.case else str(self.given.name or "net")
 
     # -- elements ---------------------------------------------------------------------------
@@ -246,12 +254,16 @@ class NetGrid:
                     entries += machine_limits(self.net, "gen", quantity, given.get(key))
         others: list[Constraint] = [radial_constraint(self.net)] if given.get("radial") else []
         if given.get("loading_margin_percent") is not None:
-            others.append(LoadingMargin(given["loading_margin_percent"]))
+            growth = None if self.growth is None else self.growth.bind(self.net)
+            others.append(LoadingMargin(given["loading_margin_percent"], growth))
         return with_shares(entries, shares), others
 
     def objectives_in(self, situations: Situations) -> Mapping[str, Objective]:
         """Objectives by name."""
-        return OBJECTIVES
+        if self.growth is None:
+            return OBJECTIVES
+        name, along = "loading_margin_percent", MarginAlong(self.growth.bind(self.net))
+        return {**OBJECTIVES, name: replace(OBJECTIVES[name], quantity=along)}
 
     # -- solving ------------------------------------------------------------------------------
 
