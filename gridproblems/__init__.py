@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnsupportedByEngine,
     )
     from gridproblems.feeders import Feeder
+    from gridproblems.grids.read import read_grid
     from gridproblems.growth import Growth
     from gridproblems.problem import GridProblem
     from gridproblems.situations import Disturbances, Hours, Outages, Scenarios
@@ -83,6 +84,7 @@ else:
             ),
             "gridproblems.feeders": ("Feeder",),
             "gridproblems.growth": ("Growth",),
+            "gridproblems.grids.read": ("read_grid",),
             "gridproblems.problem": ("GridProblem",),
             "gridproblems.situations": (
                 "Disturbances",
@@ -143,6 +145,7 @@ __all__ = [
     "Units",
     "UnsupportedByEngine",
     "VoltVar",
+    "read_grid",
 ]
 
 __version__ = "0.2.0"

@@ -13,6 +13,7 @@ feeders are called by their published numbers, from 1; in the net, branch 1 is l
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 DATA = Path(__file__).parent / "data"
+#: What codes of SimBench's networks look like, such as 1-LV-rural1--0-sw.
+SIMBENCH_CODE = r"\d-[A-Za-z_]+[-\w]*-\d-(no_)?sw"
 
 CASES: dict[str, str] = {
     "ieee6": "Ward-Hale 6 buses, published study: 1 generator, 2 taps, 2 compensators",
@@ -214,8 +217,13 @@ def check_case_name(name: Any) -> None:
 
 
 def is_bare_name(given: Any) -> bool:
-    """Whether this is a text that can be no path: without suffix, and no such file is there."""
-    return isinstance(given, str) and not Path(given).suffix and not Path(given).exists()
+    """Whether this is a text that can be no path: without suffix, and no such file is there.
+
+    Codes of SimBench's networks are none of those.
+    """
+    if not isinstance(given, str) or re.fullmatch(SIMBENCH_CODE, given):
+        return False
+    return not Path(given).suffix and not Path(given).exists()
 
 
 def load_case(name: str) -> Case:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from gridproblems.cli.checking import check
 from gridproblems.cli.listing import list_everything
 from gridproblems.cli.resuming import resume
 from gridproblems.cli.solving import solve
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 app.command("list")(list_everything)
+app.command()(check)
 app.command()(solve)
 app.command()(resume)
 app.command()(compare)

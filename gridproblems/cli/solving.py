@@ -187,7 +187,7 @@ def solve_asked(
             stack.enter_context(checkpoint)
             checkpoint.flush()
         console = Console(quiet=quiet)
-        before = outlook(problem).lines
+        before = [*_notes(problem), *outlook(problem).lines]
         for line in before:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         run = _run(problem, optimiser, console, interrupt, asked, checkpoint)
@@ -270,6 +270,11 @@ def _problem(
             raise ValueError(f"--option {name}={_text(value)}: {name} is given twice")
         _check_type(name, value, str(parameters[name].annotation))
     return problem_named(task, case, {**given, **further, "n_jobs": jobs})
+
+
+def _notes(problem: GridProblem) -> list[str]:
+    """What reading the grid's file changed."""
+    return [f"Read: {note}" for note in getattr(problem.grid, "notes", ())]
 
 
 def _check_type(name: str, value: Any, annotation: str) -> None:

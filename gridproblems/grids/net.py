@@ -85,6 +85,7 @@ class NetGrid:
         net: A copy to which controls add what they need before it is compiled.
         case: The packaged case, if it is one.
         name: What to call it.
+        notes: What reading its file changed, one sentence each.
 
     Raises:
         ValueError: No such case or file, or the net would give silent nonsense.
@@ -103,7 +104,7 @@ class NetGrid:
     ) -> None:
         self.given: pandapowerNet
         self.case: Case | None
-        self.given, self.case = net_of_case(case)
+        self.given, self.case, self.notes = net_of_case(case)
         if zip_percent is not None:
             set_zip(self.given, zip_percent)
         for option in power_flow or {}:

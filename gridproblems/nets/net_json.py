@@ -20,8 +20,8 @@ from pandapower.auxiliary import pandapowerNet
 from pandapower.convert_format import convert_format
 
 from gridproblems._warn import warn_user
+from gridproblems.nets.files.net_file import MAX_BYTES
 
-MAX_BYTES = 256 * 2**20  # the largest net of pandapower.networks needs 15 MB
 MAX_DEPTH = 32
 MAX_CELLS = 10_000_000  # of one table whose file gives cells by name, most may be absent
 
@@ -120,15 +120,46 @@ def read_net(path: Path) -> pandapowerNet:
         )
     if text.lstrip()[:1] != "{":
         raise ValueError(f"{path}: expected a pandapower JSON file (pandapower.to_json)")
+    try:
+        document = _parse(text, "")
+    except _Refused as error:
+        raise ValueError(f"{path}: {error}") from error
+    return net_of_document(document, path)
+
+
+def net_of_document(document: Any, path: Path) -> pandapowerNet:
+    """The net of parsed JSON, as `read_net`; other readers make such a document of their tables.
+
+    Args:
+        document: A net as pandapower's JSON has it, or a dict of named tables.
+        path: Where it comes from, for messages.
+
+    Raises:
+        ValueError: As `read_net`.
+    """
     cleaner = _Cleaner()
     try:
-        safe_text = cleaner.net(_parse(text, ""))
+        safe_text = cleaner.net(document)
     except _Refused as error:
         raise ValueError(f"{path}: {error}") from error
     net = _decode(safe_text, path)
     if cleaner.left_out:
         warn_user(f"{path}: left out, a file can carry data only: {_first(cleaner.left_out)}")
     return net
+
+
+def parsed_or_text(text: str) -> Any:
+    """A text as parsed JSON where it is some, else the text.
+
+    Raises:
+        ValueError: JSON that no file needs, see `read_net`.
+    """
+    try:
+        return _loads(text, "a cell")
+    except _Refused:
+        raise
+    except ValueError:
+        return text
 
 
 def _decode(safe_text: str, path: Path) -> pandapowerNet:

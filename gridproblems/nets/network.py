@@ -15,8 +15,10 @@ from pandapower.auxiliary import pandapowerNet
 from gridproblems._warn import warn_user
 from gridproblems.cases import CASES, Case, check_case_name, load_case
 from gridproblems.constraints import Limit, Radial
+from gridproblems.nets.files.net_file import NetFile
+from gridproblems.nets.files.registry import read_file
 from gridproblems.nets.net_check import check_net
-from gridproblems.nets.net_json import read_net
+from gridproblems.nets.simbench import SIMBENCH_NOTES, is_simbench_code, simbench_grid
 
 _BRANCH_ENDS = {
     "line": ("from_bus", "to_bus"),
@@ -26,32 +28,31 @@ _BRANCH_ENDS = {
 
 
 def load_net(source: pandapowerNet | str | Path) -> pandapowerNet:
-    """A private copy of a net, or the net in a pandapower JSON file; nothing in a file runs.
+    """A private copy of a net, or the net in a file; see `net_file_of`."""
+    return net_file_of(source).net
+
+
+def net_file_of(source: pandapowerNet | str | Path) -> NetFile:
+    """A net and what reading it changed; nothing in a file runs.
+
+    Args:
+        source: A net, of which this is a private copy; the path of a file of any of the formats of
+            `gridproblems.nets.files.registry.FORMATS`; or a SimBench code.
 
     Raises:
         ValueError: The file is a pickle (it could run code), does not exist, holds no net or
-            something that a net does not need (`read_net`).
+            something that a net does not need.
     """
     if isinstance(source, pandapowerNet):
-        return copy.deepcopy(source)
+        return NetFile(copy.deepcopy(source), "pandapower net")
     if not isinstance(source, (str, Path)):
         raise ValueError(
             "case: expected a pandapower net or the path of its JSON file, got "
             f"{type(source).__name__}"
         )
-    path = Path(source)
-    if path.suffix.lower() in (".p", ".pkl", ".pickle"):
-        raise ValueError(
-            f"{path}: pickle files can run code and are refused; "
-            "save the net with pandapower.to_json"
-        )
-    try:
-        is_file = path.is_file()
-    except OSError:  # a name that no file can have
-        is_file = False
-    if not is_file:
-        raise ValueError(f"{path}: no such file")
-    return read_net(path)
+    if is_simbench_code(source):
+        return NetFile(simbench_grid(str(source)), "SimBench", SIMBENCH_NOTES)
+    return read_file(Path(source))
 
 
 def label_of(net: pandapowerNet, table: str, element: int) -> str:
@@ -79,21 +80,27 @@ def number(net: pandapowerNet, table: str, element: int, column: str) -> float:
     return float(value)
 
 
-def net_of_case(case: str | Path | pandapowerNet) -> tuple[pandapowerNet, Case | None]:
-    """The net of a packaged case, and the case; or a user's net, checked, and None.
+def net_of_case(
+    case: str | Path | pandapowerNet,
+) -> tuple[pandapowerNet, Case | None, tuple[str, ...]]:
+    """The net of a packaged case, and the case; or a user's net, checked, and None; and notes.
+
+    Returns:
+        Net, case, and what reading a file changed, one sentence each.
 
     Raises:
         ValueError: No such case or file, or the net would give silent nonsense (`check_net`).
     """
     if isinstance(case, str) and case in CASES:
         packaged = load_case(case)
-        return packaged.net(), packaged
+        return packaged.net(), packaged, ()
     check_case_name(case)
-    net = load_net(case)
+    found = net_file_of(case)
+    net = found.net
     check_net(net)
     if not net.name and not isinstance(case, pandapowerNet):
         net.name = Path(case).stem
-    return net, None
+    return net, None, found.notes
 
 
 def voltage_limits(net: pandapowerNet, band: tuple[float, float] | None) -> list[Limit]:

@@ -11,6 +11,7 @@ import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._warn import warn_user
+from gridproblems.nets.simbench import simbench_net
 
 TIME_COLUMNS = ("hour", "time", "snapshot", "unnamed: 0")
 _TIMES_CAPACITY = 10.0  # no grid carries that much, but kW read as MW are 1000 times too many
@@ -109,44 +110,3 @@ def _capacity_mva(net: pandapowerNet) -> float:
         return np.inf
     vn_kv = net.bus.vn_kv.loc[line.from_bus].to_numpy()
     return float((np.sqrt(3.0) * vn_kv * line.max_i_ka * line.parallel).sum())
-
-
-def simbench_net(
-    code: str, snapshots: slice | list[int] | None = None
-) -> tuple[pandapowerNet, dict[tuple[str, str], pd.DataFrame]]:
-    """A SimBench network and its profiles as series, from the package ``simbench``.
-
-    SimBench leaves ``tap_changer_type`` empty, so pandapower would ignore the tap positions of its
-    transformers; they become tap changers of type "Ratio" where they have steps.
-
-    Args:
-        code: SimBench code, for example ``"1-LV-rural1--0-sw"``.
-        snapshots: Rows of the year of quarter hours, None for all 35,136.
-
-    Returns:
-        The net, and ``{("load", "p_mw"): table, ...}`` with one column per element: ``p_mw`` and
-        ``q_mvar`` of loads, ``p_mw`` of static generators. [MW, Mvar]
-
-    Raises:
-        ValueError: The package is missing, or knows no such code.
-    """
-    try:
-        import simbench
-    except ImportError as error:
-        raise ValueError("simbench: the package is missing: pip install simbench") from error
-    if code not in simbench.collect_all_simbench_codes():
-        raise ValueError(
-            f"simbench: no network has the code {code!r}; see simbench.collect_all_simbench_codes()"
-        )
-    net = simbench.get_simbench_net(code)
-    has_steps = net.trafo.tap_step_percent.fillna(0.0) != 0
-    net.trafo["tap_changer_type"] = net.trafo.tap_changer_type.astype(object)
-    net.trafo.loc[has_steps, "tap_changer_type"] = "Ratio"
-    values = simbench.get_absolute_values(net, profiles_instead_of_study_cases=True)
-    rows = slice(None) if snapshots is None else snapshots
-    wanted = (("load", "p_mw"), ("load", "q_mvar"), ("sgen", "p_mw"))
-    return net, {
-        key: values[key].iloc[rows].reset_index(drop=True)
-        for key in wanted
-        if key in values and values[key].shape[1]
-    }

@@ -1,0 +1,1 @@
+"""Readers of grid files, one format per module."""
