@@ -13,25 +13,23 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.sampling import Sampling
 from pymoo.core.survival import Survival
-from pymoo.core.termination import TerminateIfAll, Termination
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.termination.max_eval import MaximumFunctionCallTermination
-from pymoo.util.display.multi import MultiObjectiveOutput
-from pymoo.util.display.single import SingleObjectiveOutput
 
+from algorithms._output import SeveralOutput, SingleOutput
+from algorithms._pace import DEFAULT_EVALUATIONS, PacedAlgorithm
 from algorithms._variables import Variables
 
-DEFAULT_EVALUATIONS = 10_000
 SETUP_OPTIONS = ("progress", "history")
 
 
-class MixedVariableAlgorithm(Algorithm):
+class MixedVariableAlgorithm(PacedAlgorithm):
     """A pymoo algorithm on flat vectors of real, ordered and nominal variables.
 
     A subclass proposes vectors; everything between them and pymoo is here. Evaluations never
     exceed an ``n_evals`` termination (pymoo alone finishes the generation first). Schedules follow
-    ``termination.perc``: the share of evaluations, generations or time that is spent. Without any
-    termination a run lasts 10,000 evaluations.
+    the share of evaluations, generations or time that is spent (`Pace`). Without any termination a
+    run lasts 10,000 evaluations.
     """
 
     def __init__(
@@ -59,8 +57,6 @@ class MixedVariableAlgorithm(Algorithm):
         self.survival = survival
         self.variables: Variables
         self._survival: Survival
-        self._n_asked: int
-        self._n_before: int
 
     def setup(self, problem: Problem, **kwargs: Any) -> Algorithm:
         """Prepare a run on ``problem``; options as in pymoo, unknown ones raise TypeError."""
@@ -69,39 +65,10 @@ class MixedVariableAlgorithm(Algorithm):
             kwargs["termination"] = MaximumFunctionCallTermination(DEFAULT_EVALUATIONS)
         single = problem.n_obj == 1
         if getattr(self, "output", None) is None and kwargs.get("output") is None:
-            self.output = SingleObjectiveOutput() if single else MultiObjectiveOutput()
+            self.output = SingleOutput() if single else SeveralOutput()
         self._survival = self.survival or (FitnessSurvival() if single else RankAndCrowding())
         self.variables = Variables(problem)
-        self._n_asked = self._n_before = 0
         return super().setup(problem, **kwargs)
-
-    def infill(self) -> Population | None:
-        """The next individuals, as in pymoo."""
-        infills = super().infill()
-        asked = Population.empty() if infills is None else infills
-        self._n_asked = sum(len(individual.evaluated) == 0 for individual in asked)
-        self._n_before = self.evaluator.n_eval
-        return infills
-
-    def advance(self, infills: Population | None = None, **kwargs: Any) -> Any:
-        """Takes evaluated individuals, as in pymoo.
-
-        What was evaluated without the evaluator of this algorithm, as in ask and tell, is counted
-        by it too: budgets and schedules follow its count.
-        """
-        if self.evaluator.n_eval == self._n_before:
-            self.evaluator.n_eval += self._n_asked
-        self._n_asked = 0
-        return super().advance(infills=infills, **kwargs)
-
-    def progress(self) -> float:
-        """Share of the budget spent, in [0, 1]; stays 0 with pymoo's ``NoTermination``."""
-        return min(1.0, self.termination.perc)
-
-    def affordable(self, n_wanted: int) -> int:
-        """``n_wanted``, or the evaluations left if they are fewer; at least one."""
-        left = evaluations_allowed(self.termination) - self.evaluator.n_eval
-        return int(max(1, min(n_wanted, left)))
 
     def first_population(self, size: int) -> Population:
         """``size`` solutions to start from: those given by ``sampling`` first, in their order.
@@ -131,16 +98,6 @@ def _rows(points: Any) -> Any:
     """The points one by one; a single vector is one point."""
     vector = isinstance(points, np.ndarray) and points.dtype != object and points.ndim == 1
     return points[None] if vector else points
-
-
-def evaluations_allowed(termination: Termination) -> float:
-    """The fewest evaluations after which ``termination`` ends a run, infinite if it counts none."""
-    if isinstance(termination, MaximumFunctionCallTermination):
-        return np.inf if termination.n_max_evals is None else termination.n_max_evals
-    if isinstance(termination, TerminateIfAll):
-        return np.inf
-    parts = getattr(termination, "criteria", getattr(termination, "terminations", ()))
-    return min((evaluations_allowed(part) for part in parts), default=np.inf)
 
 
 def check_options(cls: type, options: Iterable[str], also: Iterable[str] = ()) -> None:

@@ -18,6 +18,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 
 from algorithms._base import MixedVariableAlgorithm, check_pair, check_range
 from algorithms._local_search import LocalSearch
+from algorithms._offered import offered
 from algorithms._rounding import VALUES, RoundedSearch, gives_slopes
 from algorithms._variables import Variables
 from algorithms.neighbours import NeighbourSearch, offers_neighbours
@@ -134,6 +135,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self._uses_slopes = False
         #: How many of the evaluations were asked for with slopes.
         self.n_gradients = 0
+        #: How many local searches were begun.
+        self.n_searches = 0
         self._asked: np.ndarray
         self._begun: Individual
         self._found: Individual
@@ -156,10 +159,6 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         """The next vectors, shape (n, n_var), not more than are affordable."""
 
     @abstractmethod
-    def _n_proposals(self) -> int:
-        """How many vectors one generation proposes."""
-
-    @abstractmethod
     def _learn(self, infills: Population) -> None:
         """Take the values of the vectors proposed, in their order."""
 
@@ -170,6 +169,18 @@ class HybridAlgorithm(MixedVariableAlgorithm):
     @abstractmethod
     def _best_first(self) -> Population:
         """The members of the population, best first."""
+
+    def is_settled(self) -> bool:
+        """Whether tolerances count: schedules have come to their end, and no search is running."""
+        return self.progress() >= 1.0 and self.is_proposal
+
+    def has_searches(self) -> bool:
+        """Whether there are local searches, with or without slopes."""
+        return bool(self._is_local)
+
+    def has_slopes(self) -> bool:
+        """Whether local searches use slopes."""
+        return self._uses_slopes
 
     def violation(self, cv: np.ndarray) -> np.ndarray:
         """Violations as they count now: none up to the present level of ``epsilon``."""
@@ -220,6 +231,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         return self.variables.population(X)
 
     def _advance(self, infills: Population, **kwargs: Any) -> None:
+        self.is_proposal = self._search is None
         if self._search is None:
             self._learn(infills)
             if self._is_neighbour:
@@ -295,6 +307,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         x = self.variables.vectors([begun.X])[0]
         best = self._best_first()[0]
         self._record = best.cv, best.f
+        self.n_searches += 1
         if self._uses_slopes:
             begun.set("searched", True)
             self._begun = self._found = begun
@@ -312,7 +325,7 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         # A search by differences costs evaluations by the number of variables, one with slopes
         # does not.
         cost = WITH_SLOPES if self._uses_slopes else len(self.variables)
-        chance = self.local_search_rate * self._n_proposals() / cost
+        chance = self.local_search_rate * self.generation_size() / cost
         chance *= self.local_search_backoff**self._n_failed
         if self._uses_slopes:
             if self.n_gradients and self.random_state.random() >= chance:
@@ -336,7 +349,7 @@ def offers_slopes(problem: Problem, evaluated: Population) -> bool:
     That is what its attribute ``gives_slopes`` says or, without one, whether the individuals
     ``evaluated`` have come with slopes that nobody has asked for.
     """
-    said = getattr(problem, "gives_slopes", None)
+    said = offered(problem, "gives_slopes")
     if said is not None:
         return bool(said)
     return len(evaluated) > 0 and gives_slopes(evaluated[0])

@@ -10,7 +10,10 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.variable import Binary, Choice, Integer, Real, Variable
 
+from algorithms._offered import offered
+
 KINDS = ("real", "ordered", "nominal")
+AT_BOUNDS = ("reflect", "clip")
 
 
 class Variables:
@@ -47,7 +50,7 @@ class Variables:
             list(v.options) if isinstance(v, Choice) else None for v in declared.values()
         ]
         self._types = [_native_type(name, v) for name, v in declared.items()]
-        self.takes_dicts = getattr(problem, "vars", None) is not None and not numeric
+        self.takes_dicts = offered(problem, "vars") is not None and not numeric
         self._vtype = problem.vtype if problem.vtype in (int, bool) else float
 
         bounds = [_own_bounds(v) for v in declared.values()]
@@ -96,23 +99,36 @@ class Variables:
         return np.where(self.ordered, one_step, np.where(self.nominal, other, X))
 
     def pitch(
-        self, X: np.ndarray, share: np.ndarray, random_state: np.random.Generator
+        self,
+        X: np.ndarray,
+        share: np.ndarray,
+        at_bounds: str,
+        random_state: np.random.Generator,
     ) -> np.ndarray:
         """Neighbours of every entry of ``X``, by the rule of its column.
 
         Args:
             X: Allowed points, shape (n, n_var).
-            share: Largest move of each column as a share of its range, shape (n_var,).
+            share: Largest move of each column as a share of its range, shape (n_var,), at most 1.
+            at_bounds: What becomes of a move that leaves the bounds, one of `AT_BOUNDS`.
 
         Returns:
             Real: ``x + U(-1, 1) * share * range``. Ordered: the same, the move rounded up or down
             at random so that it is right on average. Nominal: another option with chance
-            ``share``. Clipped to the bounds.
+            ``share``. "reflect" mirrors what leaves the bounds (half a step outside of the last
+            whole values, so that none of them is hit more often than others), "clip" moves it to
+            the bound.
         """
         move = random_state.uniform(-1.0, 1.0, X.shape) * share * self.span
         chance = random_state.random(X.shape)
         whole = np.floor(move + chance)
-        numeric = np.clip(X + np.where(self.ordered, whole, move), self.lower, self.upper)
+        numeric = X + np.where(self.ordered, whole, move)
+        if at_bounds == "reflect":
+            half = np.where(self.ordered, 0.5, 0.0)
+            low, high = self.lower - half, self.upper + half
+            numeric = np.where(numeric < low, 2.0 * low - numeric, numeric)
+            numeric = np.where(numeric > high, 2.0 * high - numeric, numeric)
+        numeric = np.clip(numeric, self.lower, self.upper)
         other = np.where(chance < share, self.step(X, random_state), X)
         return np.where(self.nominal, other, numeric)
 
@@ -163,7 +179,7 @@ class Variables:
 
 
 def _declared(problem: Problem) -> dict[Any, Variable]:
-    declared = getattr(problem, "vars", None)
+    declared = offered(problem, "vars")
     if declared is None:
         kinds = {None: Real, float: Real, int: Integer, bool: Binary}
         if problem.vtype not in kinds:

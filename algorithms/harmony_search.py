@@ -22,15 +22,39 @@ from pymoo.core.problem import Problem
 
 from algorithms._base import check_range
 from algorithms._hybrid import HybridAlgorithm, exponential
-from algorithms._variables import Variables
+from algorithms._variables import AT_BOUNDS, Variables
+
+#: Options of the papers where the defaults differ in kind.
+AS_PUBLISHED: dict[str, Any] = {
+    "n_offsprings": 1,
+    "global_best": 0.0,
+    "same_harmony": 0.0,
+    "at_bounds": "clip",
+    "local_search": False,
+    "neighbour_search": False,
+    "avoid_repeats": False,
+}
 
 
 class HarmonySearch(HybridAlgorithm):
     """Harmony Search for real, integer, binary and choice variables.
 
     A *harmony* is a solution, a *note* the value of one of its variables, the *harmony memory*
-    the population. With a pair for ``par`` and ``bandwidth`` this is Mahdavi's improved Harmony
-    Search, with numbers that of Lee & Geem; with ``local_search`` the hybrid of Fesanghary et al.
+    the population. The forms of the papers, each with the options `AS_PUBLISHED`:
+
+    - Geem et al. (2001), Lee & Geem (2005): ``HarmonySearch(pop_size=HMS, hmcr=HMCR, par=PAR,
+      bandwidth=bw / range, **AS_PUBLISHED)``
+    - Mahdavi et al. (2007), improved Harmony Search: ``par=(PAR_min, PAR_max)`` and
+      ``bandwidth=(bw_max / range, bw_min / range)``
+    - Fesanghary et al. (2008), hybrid: the same and ``local_search=True``
+    - Omran & Mahdavi (2008), global-best Harmony Search: ``global_best=1.0``
+
+    The defaults differ from them: five harmonies are improvised before they are judged, and none is
+    remembered twice; one adjusted note in five is that of the best harmony, of the same variable;
+    notes outside of their range are mirrored; violations come before objectives instead of
+    penalties; whole notes move by whole steps, rounded up or down at random, and as the bandwidth
+    shrinks one of them still moves in each harmony; local search has rules of its own
+    (`HybridAlgorithm`). ``hmcr``, ``par`` and ``bandwidth`` are larger than in the papers.
     """
 
     def __init__(
@@ -42,6 +66,7 @@ class HarmonySearch(HybridAlgorithm):
         global_best: float = 0.2,
         same_harmony: float = 0.0,
         n_offsprings: int = 5,
+        at_bounds: str = "reflect",
         **kwargs: Any,
     ) -> None:
         """Set the parameters.
@@ -62,6 +87,10 @@ class HarmonySearch(HybridAlgorithm):
                 ours for variables that depend on each other); 0 is the rule of the papers, where
                 every note has a source of its own. [0, 1]
             n_offsprings: Harmonies improvised, and then judged together, in one iteration.
+            at_bounds: What becomes of an adjusted note outside of its range: "reflect" mirrors it
+                at the bound, "clip" moves it onto the bound, as codes of the papers do. Clipping
+                gives the bounds a chance of their own: it finds an optimum there by luck, and
+                spends harmonies there where the optimum lies elsewhere.
             **kwargs: Options of `HybridAlgorithm` (searches, constraints, reference directions),
                 ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
 
@@ -77,12 +106,15 @@ class HarmonySearch(HybridAlgorithm):
         self.global_best = global_best
         self.same_harmony = same_harmony
         self.n_offsprings = n_offsprings
+        self.at_bounds = at_bounds
         check_range("hmcr", hmcr, 0.0, 1.0)
         check_range("global_best", global_best, 0.0, 1.0)
         check_range("same_harmony", same_harmony, 0.0, 1.0)
         check_range("n_offsprings", n_offsprings, 1, np.inf)
         if pop_size is not None:
             check_range("pop_size", pop_size, 1, np.inf)
+        if at_bounds not in AT_BOUNDS:
+            raise ValueError(f"at_bounds: expected one of {AT_BOUNDS}, got {at_bounds!r}")
         for name, pair, low in (
             ("par", self.par, 0.0),
             ("bandwidth", self.bandwidth, 1e-300),
@@ -102,7 +134,8 @@ class HarmonySearch(HybridAlgorithm):
     def _start(self, infills: Population) -> None:
         self._remember(infills)
 
-    def _n_proposals(self) -> int:
+    def generation_size(self) -> int:
+        """Harmonies improvised together."""
         return self.n_offsprings
 
     def _propose(self) -> np.ndarray:
@@ -112,10 +145,11 @@ class HarmonySearch(HybridAlgorithm):
             self.variables,
             self.affordable(self.n_offsprings),
             hmcr=self.hmcr,
-            par=linear(self.par[0], self.par[1], progress),
-            bandwidth=exponential(self.bandwidth[0], self.bandwidth[1], progress),
+            par=linear(self.par[0], self.par[1], progress),  # PAR(gn) of Mahdavi et al.
+            bandwidth=exponential(self.bandwidth[0], self.bandwidth[1], progress),  # bw(gn)
             global_best=self.global_best if self.problem.n_obj == 1 else 0.0,
             same_harmony=self.same_harmony,
+            at_bounds=self.at_bounds,
             random_state=self.random_state,
         )
 
@@ -166,6 +200,7 @@ def improvise(
     bandwidth: ArrayLike,
     global_best: float,
     same_harmony: float,
+    at_bounds: str,
     random_state: np.random.Generator,
 ) -> np.ndarray:
     """Play new harmonies, note by note (step 3 of Lee & Geem).
@@ -175,6 +210,7 @@ def improvise(
         bandwidth: Largest pitch adjustment as a share of the range, scalar or shape (n_var,).
         global_best: Chance that an adjusted note is that of the best harmony.
         same_harmony: Chance that one remembered harmony gives all remembered notes.
+        at_bounds: What becomes of adjusted notes outside of their range, see `HarmonySearch`.
 
     Returns:
         Shape (n_harmonies, n_var). Memory consideration: with chance ``hmcr`` the note of a random
@@ -183,19 +219,19 @@ def improvise(
         note of the best harmony instead; otherwise any note of the range.
     """
     shape = (n_harmonies, len(variables))
-    remembered = random_state.random(shape) < hmcr
-    adjusted = remembered & (random_state.random(shape) < par)
+    remembered = random_state.random(shape) < hmcr  # HMCR: from memory, else from the range
+    adjusted = remembered & (random_state.random(shape) < par)  # PAR: of those from memory
     sources = random_state.integers(len(memory), size=shape)
     together = random_state.random((n_harmonies, 1)) < same_harmony
     sources = np.where(together, sources[:, :1], sources)
-    notes = np.where(
+    notes = np.where(  # x'_i from {x_i^1, ..., x_i^HMS} or from X_i
         remembered,
         memory[sources, np.arange(shape[1])],
         variables.sample(n_harmonies, random_state),
     )
     share = np.maximum(bandwidth, rarest_pitch(variables))
-    pitches = variables.pitch(notes, share, random_state)
-    if global_best > 0:
+    pitches = variables.pitch(notes, share, at_bounds, random_state)  # x'_i + U(-1, 1) bw
+    if global_best > 0:  # Omran & Mahdavi: x'_i = x_i^best
         pitches = np.where(random_state.random(shape) < global_best, memory[0], pitches)
     return np.where(adjusted, pitches, notes)
 

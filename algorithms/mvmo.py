@@ -33,6 +33,18 @@ class MVMO(HybridAlgorithm):
 
     With several objectives the particles are the survivors (rank and crowding), and the archive of
     a particle is made of the survivors nearest to it in objective space.
+
+    The forms of the papers, each with ``neighbour_search=False, avoid_repeats=False``:
+
+    - Erlich et al. (2010), one particle: ``MVMO(n_particles=1, local_search=False)``
+    - Rueda & Erlich (2013, SIS), MVMO-S, the swarm: ``MVMO(local_search=False)``
+    - Rueda & Erlich (2013, CEC), MVMO-SH, the hybrid: ``MVMO(local_search=True)``
+
+    Differences from them: the factors d follow the shapes before these are multiplied by f_s, and
+    both are multiplied afterwards; ordered variables have steps of equal width, so that their first
+    and last values are as likely as all others; violations come before objectives instead of
+    penalties; an offspring equal to its parent is moved by a step; local search has rules of its
+    own (`HybridAlgorithm`).
     """
 
     def __init__(
@@ -106,7 +118,8 @@ class MVMO(HybridAlgorithm):
         self.pop = infills
         self._learn(infills)
 
-    def _n_proposals(self) -> int:
+    def generation_size(self) -> int:
+        """One offspring of every particle."""
         return self.swarm_size
 
     def _propose(self) -> np.ndarray:
@@ -136,10 +149,25 @@ class MVMO(HybridAlgorithm):
         return self.pop[self._ranking()]
 
     def _normalised(self, pop: Population) -> np.ndarray:
-        """Positions in [0, 1], shape (n, n_var)."""
-        X = self.variables.vectors(ind.X for ind in pop)
-        span = np.where(self.variables.span > 0, self.variables.span, 1.0)
-        return (X - self.variables.lower) / span
+        """Positions in [0, 1], shape (n, n_var); of an ordered variable the middles of its steps.
+
+        An ordered variable of n values has n steps of equal width, so that draws from [0, 1] give
+        each of them the same chance, the first and the last too.
+        """
+        lower, width = self._steps()
+        return (self.variables.vectors(ind.X for ind in pop) - lower) / width
+
+    def _allowed(self, positions: np.ndarray) -> np.ndarray:
+        """The allowed points at positions in [0, 1]: ordered variables by their steps."""
+        lower, width = self._steps()
+        return self.variables.snap(lower + positions * width)
+
+    def _steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """What positions 0 stand for, and the distance to positions 1, each (n_var,)."""
+        v = self.variables
+        lower = np.where(v.ordered, v.lower - 0.5, v.lower)
+        width = np.where(v.ordered, v.span + 1.0, np.where(v.span > 0, v.span, 1.0))
+        return lower, width
 
     def _store(self, pop: Population) -> None:
         """Offer every individual to the archive of its particle (n best, best first).
@@ -203,21 +231,21 @@ class MVMO(HybridAlgorithm):
         squared = self.progress() ** 2
         parent, mean = self._parents(squared)
 
-        n_mutated = number_mutated(*self.mutated, squared, self.mean.shape, rs)
+        n_mutated = number_mutated(*self.mutated, squared, self.mean.shape, rs)  # m
         mutated, self.pointer = select(self.selection, n_mutated, self.pointer, len(variables), rs)
+        # f_s = f_s* (1 + U(0, 1)), f_s* grows with the square of progress.
         scaling = between(*self.scaling_factor, squared) * (1.0 + rs.random(mean.shape))
         changing = mutated & (self.shape > 0)
         self.d = np.where(changing, asymmetric(self.d, self.shape, self.asymmetry, rs), self.d)
-        left = rs.random(mean.shape) < 0.5
+        left = rs.random(mean.shape) < 0.5  # which side of the mean has d instead of s
         s1 = scaling * np.where(left, self.d, self.shape)
         s2 = scaling * np.where(left, self.shape, self.d)
         u = rs.random(mean.shape)
-        new = np.where(changing, mapping(mean, s1, s2, u), u)
+        new = np.where(changing, mapping(mean, s1, s2, u), u)  # h(mean, s1, s2, u)
         new = np.where(variables.nominal, self._drawn(), new)
 
-        before = variables.snap(variables.lower + parent * variables.span)
-        after = variables.lower + np.where(mutated, new, parent) * variables.span
-        after = variables.snap(after)
+        before = self._allowed(parent)
+        after = self._allowed(np.where(mutated, new, parent))
         # An ordered variable that is mapped onto itself would waste the evaluation.
         unchanged = (after == before).all(axis=1)
         moved = unchanged[:, None] & (np.arange(len(variables)) == self.pointer[:, None])

@@ -22,6 +22,7 @@ from pymoo.operators.crossover.ox import OrderCrossover
 from pymoo.operators.sampling.rnd import PermutationRandomSampling
 
 from algorithms._base import check_options
+from algorithms._pace import PacedAlgorithm
 from algorithms._variables import Variables
 from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
@@ -247,11 +248,12 @@ class FitnessProportionalSelection(Selection):
         return random_state.choice(len(pop), (n_select, n_parents), p=chance)
 
 
-class PermutationGA(GA):
+class PermutationGA(PacedAlgorithm, GA):
     """pymoo's genetic algorithm on permutations, with local search over neighbours.
 
-    The best offspring of every generation is improved by local search, whose evaluations count; it
-    then has one place in the population.
+    The best offspring of every generation is improved by local search, whose evaluations count, as
+    generations too: as many of them as a generation has offspring are one; it then has one place
+    in the population.
     """
 
     pop: Any
@@ -288,6 +290,14 @@ class PermutationGA(GA):
         self._search: NeighbourSearch | None = None
         self._found: Any = Population.empty()
 
+    def generation_size(self) -> int:
+        """Offspring of one generation."""
+        return int(self.n_offsprings)
+
+    def is_settled(self) -> bool:
+        """Whether tolerances count: while no search is running."""
+        return self.is_proposal
+
     def _infill(self) -> Population:
         if self._search is not None:
             points = self._search.ask()
@@ -297,6 +307,7 @@ class PermutationGA(GA):
         return super()._infill()
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
+        self.is_proposal = self._search is None
         if self._search is None:
             super()._advance(infills, **kwargs)
             if self._searches():

@@ -18,6 +18,7 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
 from algorithms._base import check_options
 from algorithms._hybrid import reference_directions
+from algorithms._offered import offered
 from algorithms._variables import Variables
 from algorithms.harmony_search import HarmonySearch
 from algorithms.mixed import AllowedSampling, MixedCMAES, SnapToGrid
@@ -102,7 +103,7 @@ def mixed_ga(problem: Problem, **parameters: Any) -> Algorithm:
 
     With several objectives its survivors are chosen by rank and crowding.
     """
-    if getattr(problem, "vars", None) is None:
+    if offered(problem, "vars") is None:
         raise ValueError("mixed-ga: expected a problem with vars, got one with bounds only")
     check_options(MixedVariableGA, parameters)
     if problem.n_obj > 1:

@@ -76,6 +76,23 @@ class SQP(MixedVariableAlgorithm):
             raise ValueError("sqp: expected a problem with numeric xl and xu, got bounds as dicts")
         self.evaluator.evaluate_values_of = list(VALUES)
 
+    def is_settled(self) -> bool:
+        """Whether tolerances count: at the end of a search."""
+        return self._search.ask() is None
+
+    def has_searches(self) -> bool:
+        """Whether searches are counted: the starts."""
+        return True
+
+    def has_slopes(self) -> bool:
+        """Whether slopes are counted apart: all evaluations have them."""
+        return False
+
+    @property
+    def n_searches(self) -> int:
+        """Searches begun so far."""
+        return self._n_started
+
     def _initialize_infill(self) -> Population:
         given = self.variables.vectors(ind.X for ind in self.first_population(1))
         self._starts = list(given)

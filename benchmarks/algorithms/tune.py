@@ -1,9 +1,11 @@
 """Chooses parameters of the algorithms on the training problems.
 
     python benchmarks/algorithms/tune.py compare hs 'hs?same_harmony=0.5' hs-opposition --seeds 7
+    python benchmarks/algorithms/tune.py compare hs 'hs?at_bounds=clip' --problems judging
     python benchmarks/algorithms/tune.py select hs --configurations 32 --seeds 16
 
-`compare` shows medians and mean ranks of variants, `select` searches the space below: all
+`compare` shows medians and mean ranks of variants; with ``--problems judging``, once a choice is
+made, on the problems it was not made on. `select` searches the space below: all
 configurations run with two seeds, the better half goes on with twice as many, and so on
 (successive halving: K. Jamieson, A. Talwalkar, Non-stochastic best arm identification and
 hyperparameter optimization, AISTATS 2016); the default is always in. What counts is the rank of
@@ -27,7 +29,7 @@ import numpy as np
 import pandas as pd
 import typer
 from markdown_lines import head, line
-from problem_sets import Groups, training
+from problem_sets import Groups, judging, training
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 from scoring import compare_groups, mean_ranks
@@ -96,12 +98,13 @@ def compare(
     evals: Evals = 5000,
     dims: Dims = "10",
     group: Group = "functions,constrained,mixed,grid",
+    problems: Annotated[str, typer.Option(help="training or judging")] = "training",
     jobs: Jobs = 1,
     out: Annotated[Path | None, typer.Option(help="Markdown file for the ranks")] = None,
     csv: Csv = None,
 ) -> None:
-    """Prints median gaps and mean ranks of variants on the training problems."""
-    groups = _groups(dims, group)
+    """Prints median gaps and mean ranks of variants."""
+    groups = _groups(dims, group, problems)
     results = _run(variants, groups, seeds, evals, jobs)
     _write_runs(results, csv)
     gaps = table(results).pivot(index="problem", columns="algorithm", values="gap_percent")
@@ -114,7 +117,7 @@ def compare(
             typer.echo("\nmean rank")
             typer.echo(ranks.to_string(float_format="{:.2f}".format))
             if out:
-                out.write_text(_markdown(ranks, seeds, evals, dims), encoding="utf-8")
+                out.write_text(_markdown(ranks, seeds, evals, dims, problems), encoding="utf-8")
 
 
 @app.command()
@@ -177,8 +180,9 @@ def make_variant(spec: str, problem: Problem, n_evals: int) -> Algorithm:
     return lookup("algorithm", name, {**ALGORITHMS, **VARIANTS})(problem, **parameters)
 
 
-def _groups(dims: str, group: str) -> Groups:
-    every = training([int(text) for text in dims.split(",")])
+def _groups(dims: str, group: str, problems: str = "training") -> Groups:
+    sets = {"training": training, "judging": judging}
+    every = lookup("problems", problems, sets)([int(text) for text in dims.split(",")])
     return {name: every[name] for name in group.split(",")}
 
 
@@ -220,9 +224,11 @@ def _ranks(results: Results, groups: Groups, variants: list[str]) -> pd.DataFram
     return ranks
 
 
-def _markdown(ranks: pd.DataFrame, seeds: int, evals: int, dims: str) -> str:
+def _markdown(
+    ranks: pd.DataFrame, seeds: int, evals: int, dims: str, problems: str = "training"
+) -> str:
     lines = [
-        f"Mean ranks on the training problems, {evals:,} evaluations, functions in {dims} "
+        f"Mean ranks on the {problems} problems, {evals:,} evaluations, functions in {dims} "
         f"dimensions, seeds 1 to {seeds}.",
         "",
         *head(["configuration", *ranks.columns]),

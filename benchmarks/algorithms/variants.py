@@ -67,6 +67,7 @@ def towards_extremes(
     memory: np.ndarray,
     X: np.ndarray,
     share: np.ndarray,
+    at_bounds: str,
     random_state: np.random.Generator,
 ) -> np.ndarray:
     """A random part of the way to the largest or the smallest note of the memory.
@@ -77,7 +78,7 @@ def towards_extremes(
     up = random_state.random(X.shape) < 0.5
     ends = np.where(up, memory.max(axis=0), memory.min(axis=0))
     moved = variables.snap(X + random_state.random(X.shape) * (ends - X))
-    return np.where(variables.nominal, variables.pitch(X, share, random_state), moved)
+    return np.where(variables.nominal, variables.pitch(X, share, at_bounds, random_state), moved)
 
 
 def by_differences(
@@ -85,6 +86,7 @@ def by_differences(
     memory: np.ndarray,
     X: np.ndarray,
     share: np.ndarray,
+    at_bounds: str,
     random_state: np.random.Generator,
 ) -> np.ndarray:
     """Half of the harmonies move by a part of the difference of two remembered ones.
@@ -96,7 +98,7 @@ def by_differences(
     factor = random_state.random((len(X), 1))
     moved = variables.snap(X + factor * (memory[a] - memory[b]))
     whole = random_state.random((len(X), 1)) < 0.5
-    plain = variables.pitch(X, share, random_state)
+    plain = variables.pitch(X, share, at_bounds, random_state)
     return np.where(whole & ~variables.nominal, moved, plain)
 
 

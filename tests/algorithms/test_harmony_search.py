@@ -13,7 +13,7 @@ from pymoo.problems import get_problem
 from algorithms import HarmonySearch
 from algorithms._hybrid import exponential
 from algorithms._variables import Variables
-from algorithms.harmony_search import improvise, linear
+from algorithms.harmony_search import AS_PUBLISHED, improvise, linear
 
 BOX = Variables(Problem(n_var=3, xl=0.0, xu=10.0))
 MEMORY = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -26,6 +26,7 @@ def play(**parameters: float) -> np.ndarray:
         "bandwidth": 0.1,
         "global_best": 0.0,
         "same_harmony": 0.0,
+        "at_bounds": "reflect",
         **parameters,
     }
     return improvise(
@@ -92,14 +93,18 @@ def test_adjusted_notes_may_become_those_of_the_best_harmony() -> None:
 
 def test_bandwidth_of_each_variable() -> None:
     widths = np.array([0.01, 0.05, 0.1])
-    X = improvise(MEMORY[:1], BOX, 500, 1.0, 1.0, widths, 0.0, 0.0, np.random.default_rng(2))
+    X = improvise(
+        MEMORY[:1], BOX, 500, 1.0, 1.0, widths, 0.0, 0.0, "clip", np.random.default_rng(2)
+    )
     np.testing.assert_allclose(np.abs(X - MEMORY[0]).max(axis=0), [0.1, 0.5, 1.0], rtol=0.03)
 
 
 def test_adjusted_integers_and_binaries_keep_moving_when_the_bandwidth_has_shrunk() -> None:
     variables = Variables(Problem(vars={"k": Integer(bounds=(0, 100)), "on": Binary()}))
     memory = np.array([[50.0, 0.0]])
-    X = improvise(memory, variables, 8000, 1.0, 1.0, 1e-9, 0.0, 0.0, np.random.default_rng(3))
+    X = improvise(
+        memory, variables, 8000, 1.0, 1.0, 1e-9, 0.0, 0.0, "clip", np.random.default_rng(3)
+    )
     assert set(X[:, 0]) == {49.0, 50.0, 51.0}
     # Two variables: each adjusted discrete note really moves once in two.
     assert np.mean(X[:, 0] != 50.0) == pytest.approx(0.5, abs=0.03)
@@ -165,6 +170,7 @@ def test_feasible_harmonies_come_before_infeasible_ones() -> None:
         ({"bandwidth": 0.0}, "bandwidth: expected values in"),
         ({"bandwidth": (np.array([0.1, 2.0]), 1e-3)}, "bandwidth: expected values in"),
         ({"pop_size": 0}, "pop_size: expected values in"),
+        ({"at_bounds": "wrap"}, "at_bounds: expected one of"),
         ({"n_offsprings": 0}, "n_offsprings: expected values in"),
     ],
 )
@@ -180,6 +186,31 @@ def test_fixed_rates_give_the_search_of_2005() -> None:
     res = minimize(get_problem("sphere", n_var=3), algorithm, ("n_evals", 2000), seed=1)
     assert res.F[0] < 1e-4
     assert res.algorithm.n_gen == 2 + 1980
+
+
+def test_the_form_of_the_papers_is_a_set_of_options() -> None:
+    algorithm = HarmonySearch(hmcr=0.9, par=0.3, bandwidth=0.01, **AS_PUBLISHED)
+    problem = get_problem("sphere", n_var=3)
+    res = minimize(problem, algorithm, ("n_gen", 981), seed=1)
+    assert res.algorithm.evaluator.n_eval == 20 + 980  # one harmony in a generation
+    assert res.algorithm.n_searches == 0
+    assert res.F[0] < 1e-3
+
+
+def test_notes_pile_up_on_the_bounds_only_where_they_are_clipped() -> None:
+    problem = get_problem("sphere", n_var=4)
+    share = {}
+    for at_bounds in ("reflect", "clip"):
+        algorithm = HarmonySearch(at_bounds=at_bounds, local_search=False)
+        algorithm.setup(problem, termination=("n_eval", 2000), seed=1)
+        X = []
+        while algorithm.has_next():
+            algorithm.next()
+            X += [ind.X for ind in algorithm.off]
+        share[at_bounds] = np.isin(X, [0.0, 1.0]).mean()
+    assert share["reflect"] == 0.0
+    assert share["clip"] > 0.005
+    assert HarmonySearch().at_bounds == "reflect"
 
 
 def test_real_variables_only_reach_the_rosenbrock_valley() -> None:

@@ -2,7 +2,7 @@
 
 pygmo's ``ihs`` follows Mahdavi et al. as ours does: one harmony at a time, every note with a source
 of its own, linear pitch adjusting rate, exponential bandwidth as a share of the range, the worst
-harmony replaced. It reflects at bounds where ours clips, so the optima lie inside.
+harmony replaced, notes outside of their range mirrored.
 """
 
 from __future__ import annotations

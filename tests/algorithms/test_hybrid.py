@@ -18,6 +18,7 @@ from pymoo.problems import get_problem
 
 from algorithms import ALGORITHMS, MVMO, HarmonySearch
 from algorithms._hybrid import SeenVectors, epsilon_level, reference_directions
+from algorithms._offered import offered
 from algorithms._variables import Variables
 
 BOTH = pytest.mark.parametrize("cls", [HarmonySearch, MVMO])
@@ -356,3 +357,29 @@ def test_memory_is_flat(cls: type[Algorithm]) -> None:
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert sizes[-1] < sizes[0] + 50_000
+
+
+class Broken(Half):
+    """Whether it gives slopes ends in the error of a typing slip."""
+
+    @property
+    def gives_slopes(self) -> bool:
+        return bool(self.no_such_name)
+
+
+@BOTH
+def test_an_error_inside_of_what_a_problem_offers_is_not_hidden(cls: type[Algorithm]) -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        minimize(Broken(), cls(), ("n_evals", 50), seed=1)
+
+
+def test_what_a_wrapper_hands_on_is_offered() -> None:
+    class Wrapper:
+        def __init__(self, problem: Problem) -> None:
+            self.wrapped = problem
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.wrapped, name)
+
+    assert offered(Wrapper(Half()), "n_ieq_constr") == 1  # type: ignore[arg-type]
+    assert offered(Wrapper(Half()), "gives_slopes") is None  # type: ignore[arg-type]

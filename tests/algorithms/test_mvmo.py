@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pymoo.core.population import Population
-from pymoo.core.variable import Binary, Choice, Integer
+from pymoo.core.problem import Problem
+from pymoo.core.variable import Binary, Choice, Integer, Real
 from pymoo.optimize import minimize
 from pymoo.problems import get_problem
+from scipy.stats import chisquare
 
 from algorithms import MVMO
 from algorithms.mvmo import (
@@ -216,6 +218,46 @@ def test_offspring_never_repeats_its_parent_on_discrete_variables() -> None:
         algorithm.evaluator.eval(algorithm.problem, infills)
         algorithm.tell(infills=infills)
     assert algorithm.opt[0].X == {"k": 3, "on": True, "c": "b"}
+
+
+@pytest.mark.parametrize("n_values", [2, 3, 5, 40])
+def test_all_whole_values_have_the_same_chance(n_values: int) -> None:
+    class Flat(Problem):
+        """The same value everywhere, over an integer, an ordered choice and a real variable."""
+
+        def __init__(self) -> None:
+            last = n_values - 1
+            variables = {
+                "k": Integer(bounds=(3, 3 + last)),
+                "size": Choice(options=[2.0**i for i in range(n_values)]),
+                "x": Real(bounds=(0.0, 1.0)),
+            }
+            xl, xu = np.array([3.0, 0.0, 0.0]), np.array([3.0 + last, last, 1.0])
+            super().__init__(vars=variables, n_obj=1, xl=xl, xu=xu)
+
+        def _evaluate(self, X: np.ndarray, out: dict, *args: object, **kwargs: object) -> None:
+            out["F"] = np.zeros(len(X))
+
+    algorithm = MVMO(n_particles=3000, mutated=(1.0, 1.0), good=(1.0, 1.0))
+    algorithm.setup(Flat(), termination=("n_evals", 10_000), seed=5)
+    algorithm.next()
+    # Archives of one solution have no variance, so values are drawn over the whole range.
+    X = algorithm.ask().get("X") - algorithm.problem.xl
+    for column in X.T[:2]:
+        counts = np.bincount(column.astype(int), minlength=n_values)
+        assert chisquare(counts).pvalue > 0.01
+
+
+def test_positions_of_whole_values_are_the_middles_of_equal_steps() -> None:
+    problem = Problem(vars={"k": Integer(bounds=(2, 5))}, n_obj=1, xl=2.0, xu=5.0)
+    algorithm = MVMO()
+    algorithm.setup(problem, termination=("n_evals", 100), seed=1)
+    X = np.array([[2.0], [3.0], [4.0], [5.0]])
+    np.testing.assert_allclose(
+        algorithm._normalised(Population.new(X=X)), [[0.125], [0.375], [0.625], [0.875]]
+    )
+    positions = np.array([[0.0], [0.24], [0.26], [0.5], [0.76], [1.0]])
+    np.testing.assert_array_equal(algorithm._allowed(positions)[:, 0], [2, 2, 3, 4, 5, 5])
 
 
 @pytest.mark.parametrize("selection", ["sequential", "random", "block", "sliding_block"])

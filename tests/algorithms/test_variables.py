@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pymoo.core.problem import Problem
 from pymoo.core.variable import Binary, Choice, Integer, Real, Variable
+from scipy.stats import chisquare, kstest
 
-from algorithms._variables import Variables
+from algorithms._variables import AT_BOUNDS, Variables
 
 MIXED = {
     "x": Real(bounds=(-1.0, 3.0)),
@@ -90,10 +91,11 @@ def test_step_moves_discrete_values_to_the_nearest_other_ones() -> None:
     assert set(stepped[:, 4]) == {0.0, 2.0}
 
 
-def test_pitch_stays_within_the_distance_and_is_right_on_average() -> None:
+@pytest.mark.parametrize("at_bounds", AT_BOUNDS)
+def test_pitch_stays_within_the_distance_and_is_right_on_average(at_bounds: str) -> None:
     v = mixed()
     X = np.tile([1.0, 4.0, 1.0, 1.0, 1.0], (20_000, 1))
-    pitched = v.pitch(X, np.array([0.1, 0.1, 0.3, 0.25, 0.3]), np.random.default_rng(3))
+    pitched = v.pitch(X, np.array([0.1, 0.1, 0.3, 0.25, 0.3]), at_bounds, np.random.default_rng(3))
     assert np.abs(pitched[:, 0] - 1.0).max() <= 0.4
     assert set(pitched[:, 1]) == {3.0, 4.0, 5.0}
     # |U(-1, 1) * 0.1 * 4| is 0.2 on average, so one integer in five moves.
@@ -103,11 +105,42 @@ def test_pitch_stays_within_the_distance_and_is_right_on_average() -> None:
     assert np.mean(pitched[:, 4] != 1.0) == pytest.approx(0.3, abs=0.015)
 
 
+def test_moves_out_of_the_bounds_are_mirrored_or_clipped() -> None:
+    v = Variables(Problem(vars={"x": Real(bounds=(0.0, 1.0)), "k": Integer(bounds=(0, 4))}))
+    X, share = np.tile([0.1, 0.0], (20_000, 1)), np.array([0.3, 0.5])
+    clipped = v.pitch(X, share, "clip", np.random.default_rng(5))
+    mirrored = v.pitch(X, share, "reflect", np.random.default_rng(5))
+    # 0.1 + U(-0.3, 0.3) is below 0 with chance 1/3; mirrored it covers (0, 0.2) twice.
+    assert np.mean(clipped[:, 0] == 0.0) == pytest.approx(1 / 3, abs=0.01)
+    assert not np.isin(mirrored[:, 0], [0.0, 1.0]).any()
+    assert np.mean(mirrored[:, 0] < 0.2) == pytest.approx(2 / 3, abs=0.01)
+    # From 0 by 2 U(-1, 1), rounded: -2, ..., 2 with chances 1, 2, 2, 2, 1 of 8; -1 becomes 0, -2 1.
+    chances = np.bincount(mirrored[:, 1].astype(int), minlength=5) / 20_000
+    np.testing.assert_allclose(chances, [4 / 8, 3 / 8, 1 / 8, 0.0, 0.0], atol=0.01)
+    assert np.mean(clipped[:, 1] == 0.0) == pytest.approx(5 / 8, abs=0.01)
+    inside = (mirrored >= v.lower) & (mirrored <= v.upper)
+    assert inside.all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_mirrored_moves_leave_every_value_as_likely_as_it_was(share: float) -> None:
+    v = Variables(Problem(vars={"x": Real(bounds=(-3.0, 5.0)), "k": Integer(bounds=(2, 6))}))
+    rng = np.random.default_rng(6)
+    X = v.sample(50_000, rng)
+    for _ in range(3):
+        X = v.pitch(X, np.full(2, share), "reflect", rng)
+    assert kstest(X[:, 0], "uniform", (-3.0, 8.0)).pvalue > 0.01
+    assert chisquare(np.bincount(X[:, 1].astype(int))[2:]).pvalue > 0.01
+    clipped = v.pitch(X, np.full(2, share), "clip", rng)
+    assert kstest(clipped[:, 0], "uniform", (-3.0, 8.0)).pvalue < 1e-6
+
+
 def test_a_fixed_variable_stays() -> None:
     v = Variables(Problem(vars={"k": Integer(bounds=(3, 3)), "c": Choice(options=["only"])}))
     rng = np.random.default_rng(4)
     X = v.sample(20, rng)
-    for moved in (X, v.step(X, rng), v.pitch(X, np.array([1.0, 1.0]), rng)):
+    pitched = [v.pitch(X, np.array([1.0, 1.0]), at_bounds, rng) for at_bounds in AT_BOUNDS]
+    for moved in (X, v.step(X, rng), *pitched):
         np.testing.assert_array_equal(moved, np.tile([3.0, 0.0], (20, 1)))
 
 
