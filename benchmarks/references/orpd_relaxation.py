@@ -97,9 +97,24 @@ GROUPS = {
 }
 
 
+STARTS = ("dc", "auto", "flat")
+"""Where the power flow starts: from the next one where it diverges, as 9,241 buses do from "dc"."""
+
+
 def run(net: Any) -> None:
-    """The plain power flow that decides about a candidate."""
-    pp.runpp(net, init="dc", lightsim2grid=False, tolerance_mva=1e-9, max_iteration=30)
+    """The plain power flow that decides about a candidate.
+
+    Raises:
+        pandapower.LoadflowNotConverged: From every start.
+    """
+    for start in STARTS:
+        try:
+            pp.runpp(net, init=start, lightsim2grid=False, tolerance_mva=1e-9, max_iteration=30)
+        except pp.LoadflowNotConverged:
+            if start == STARTS[-1]:
+                raise
+        else:
+            return
 
 
 def losses_mw(net: Any, objective: str) -> float:
