@@ -11,7 +11,8 @@ from algorithms._variables import Variables
 
 FINE = 500  # ordered variables of more values are rounded last and together
 COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
-VALUES = ("F", "G", "H", "dF", "dG", "F_pieces", "dF_pieces")
+SLOPES = ("dF", "dG", "dF_pieces")
+VALUES = ("F", "G", "H", "F_pieces", *SLOPES)
 
 
 class RoundedSearch:
@@ -58,12 +59,15 @@ class RoundedSearch:
         return self._asked
 
     def tell(self, found: Individual) -> None:
-        """Takes the evaluated point that was asked for.
+        """Takes the evaluated point that was asked for, and its slopes away: a population with them
+        would take gigabytes where there are thousands of variables and limits.
 
         Raises:
             ValueError: The problem gives no slopes.
         """
         point, pieces = _point_of(found), _pieces_of(found)
+        for name in SLOPES:
+            found.set(name, np.zeros(0))
         self._asked = None
         if isinstance(self._search, LargestOf):
             self._search.tell(point, pieces)

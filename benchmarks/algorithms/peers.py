@@ -15,11 +15,14 @@ defaults; where a package leaves one to its user, that of its examples.
 ``pypi-mvmo``
     MVMO 1.1.0: a tenth of the variables mutated and ten times as many solutions, which is its tip;
     penalty; whole variables by its own rules. It rounds objectives to four decimals.
+``bipop-cmaes``
+    cma 4.5.0: ``fmin2`` with BIPOP restarts from random points, standard deviations of 0.3 of the
+    ranges; penalty; ``integer_variables``.
 
 Penalty: f where feasible, 1e9 (1 + violation) elsewhere, with which ranks are feasibility first.
 
     pip install --no-deps mealpy==3.0.3 opfunu MVMO==1.1.0 pyDOE==0.3.8
-    pip install pyharmonysearch==1.4.4 pygmo==2.20.0 tqdm
+    pip install pyharmonysearch==1.4.4 pygmo==2.20.0 tqdm cma==4.5.0
 
 mealpy asks for an older numpy than it needs, hence ``--no-deps``.
 """
@@ -267,6 +270,37 @@ class PypiMVMO(Peer):
             )
 
 
+class BipopCMAES(Peer):
+    """CMA-ES of its authors' package, restarted with small and large populations.
+
+    Source: N. Hansen, Benchmarking a BI-population CMA-ES on the BBOB-2009 function testbed, GECCO
+    2009, doi:10.1145/1570256.1570333.
+    """
+
+    def search(self, seed: int) -> None:
+        """See `Peer`."""
+        import cma
+
+        variables, rng = self.variables, np.random.default_rng(seed)
+        moving = np.flatnonzero(variables.span > 0)  # cma wants bounds that differ
+        low, high = variables.lower[moving], variables.upper[moving]
+        x = variables.lower.copy()
+
+        def value(z: FloatArray) -> float:
+            x[moving] = z
+            return self.penalised(x)
+
+        options = {
+            "bounds": [low.tolist(), high.tolist()],
+            "CMA_stds": (0.3 * (high - low)).tolist(),
+            "integer_variables": np.flatnonzero(~variables.real[moving]).tolist(),
+            "seed": seed % 2**31 + 1,
+            "verbose": -9,
+        }
+        while True:
+            cma.fmin2(value, lambda: rng.uniform(low, high), 1.0, options, restarts=9, bipop=True)
+
+
 def mealpy_hs(problem: Problem, n_evals: int) -> Algorithm:
     """mealpy's ``OriginalHS``."""
     return MealpyHS(n_evals, "OriginalHS")
@@ -292,10 +326,16 @@ def pypi_mvmo(problem: Problem, n_evals: int) -> Algorithm:
     return PypiMVMO(n_evals)
 
 
+def bipop_cmaes(problem: Problem, n_evals: int) -> Algorithm:
+    """The package cma with BIPOP restarts."""
+    return BipopCMAES(n_evals)
+
+
 PEERS: dict[str, Callable[[Problem, int], Algorithm]] = {
     "mealpy-hs": mealpy_hs,
     "mealpy-devhs": mealpy_devhs,
     "pyharmonysearch": pyharmonysearch,
     "pygmo-ihs": pygmo_ihs,
     "pypi-mvmo": pypi_mvmo,
+    "bipop-cmaes": bipop_cmaes,
 }
