@@ -64,6 +64,10 @@ class CheckpointError(GridProblemError):
     """A checkpoint is of another run, in use, or no checkpoint; the message says which."""
 
 
+class CheckpointInUse(CheckpointError):
+    """Another process is at the run."""
+
+
 class _Record(NamedTuple):
     """The values of some points that were evaluated together."""
 
@@ -117,7 +121,7 @@ class Checkpoint:
             "told": json.loads(json.dumps(dict(told or {}))),
             "versions": versions(),
         }
-        self._start = self._written_s = self._synced_s = time.perf_counter()
+        self._made = self._start = self._written_s = self._synced_s = time.perf_counter()
         self._waiting: list[bytes] = []
         self._n_waiting = self._waiting_bytes = self._n_answered = 0
         self._records: Iterator[_Record] = iter(())
@@ -152,6 +156,11 @@ class Checkpoint:
     def run_time_s(self) -> float:
         """Time of the run so far, that of earlier calls included. [s]"""
         return time.perf_counter() - self._start
+
+    @property
+    def earlier_s(self) -> float:
+        """Time that earlier calls took, less what getting here again has taken. [s]"""
+        return self._made - self._start
 
     def evaluate(self, problem: Problem, X: NDArray[Any], **asked: Any) -> dict[str, Any]:
         """What ``problem.evaluate`` gives as a dictionary, from the file as long as it has any.
@@ -282,7 +291,7 @@ class Checkpoint:
             self._file = os.fdopen(made, "r+b", buffering=0)
             _lock(self._file, self.path)
             if os.fstat(made).st_size:
-                raise CheckpointError(f"{self.path}: another process has written to it")
+                raise CheckpointInUse(f"{self.path}: another process has written to it")
             text = json.dumps(self._told).encode("ascii")
             _write(self._file, _MAGIC + _FRAME.pack(len(text), zlib.crc32(text)) + text)
             self._end = self._file.tell()
@@ -421,7 +430,7 @@ def _lock(file: IO[bytes], path: Path) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise CheckpointError(f"{path}: the run is still going, in another process") from error
+            raise CheckpointInUse(f"{path}: the run is still going, in another process") from error
 
 
 def _write(file: IO[bytes], data: bytes) -> None:

@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import struct
+import time
 import warnings
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ from gridproblems import (
 )
 from gridproblems.checkpoints import Checkpoint, CheckpointError, why_not
 from gridproblems.cli import app
+from gridproblems.study import Results
+from gridproblems.study.run import Job, Outcome, fresh_problem, run_job
+from gridproblems.study.specs import portable
 
 EVALS = 240
 #: A problem with real, whole and on/off variables, and its trade-off.
@@ -213,7 +218,7 @@ def test_what_cannot_go_on_says_so_in_one_line(tmp_path: Path) -> None:
         assert len(result.stderr.splitlines()) == 1
     asked.write_text(text, encoding="utf-8")
     result = invoke("resume", tmp_path)
-    assert (result.exit_code, "no run that could go on" in result.stderr) == (2, True)
+    assert (result.exit_code, "no run or study that could go on" in result.stderr) == (2, True)
 
 
 def test_another_version_is_named_and_may_be_allowed(
@@ -413,3 +418,113 @@ def test_limits_in_time_are_named() -> None:
     assert why_not(GA(), get_termination("n_eval", 100)) == ""
     assert "a limit in time" in why_not(GA(), get_termination("time", "00:00:10"))
     assert "a limit in time" in why_not(MVMO(termination=get_termination("time", 10)))
+
+
+# -- studies ------------------------------------------------------------------------------------
+
+
+def same_outcome(one: Outcome, other: Outcome) -> bool:
+    """Whether two outcomes agree to the last bit, times aside."""
+    return bool(
+        (one.status, one.evaluations, one.infeasible, one.diverged, one.violation)
+        == (other.status, other.evaluations, other.infeasible, other.diverged, other.violation)
+        and all(
+            np.array_equal(getattr(one, name), getattr(other, name)) for name in ("F", "X", "G")
+        )
+        and np.array_equal(np.delete(one.curve, 1, axis=1), np.delete(other.curve, 1, axis=1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "problem"),
+    [
+        ("hs?pop_size=10", "orpd:ieee14"),
+        ("nsga2?pop_size=20", "orpd:ieee14?objectives=p_loss_mw,l_index"),
+        ("cmaes", "rosenbrock"),
+    ],
+)
+def test_a_run_of_a_study_goes_on(algorithm: str, problem: str, tmp_path: Path) -> None:
+    spec: str | bytes = problem if ":" in problem else portable(get_problem(problem))
+    job = Job("p", "a", 2, 205, spec, algorithm)
+    _, expected = run_job(job)
+    assert expected.status == "finished", expected.traceback
+    kept = replace(job, checkpoint=str(tmp_path / "run.bin"), checkpoint_every=1)
+    if not hasattr(os, "fork"):
+        pytest.skip("platform: no fork")
+    for at in (4, 3):
+        child = os.fork()
+        if child == 0:
+            sent(signal.SIGKILL, at)()
+            run_job(kept)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with Checkpoint(kept.checkpoint, fresh_problem(spec)) as checkpoint:
+        n_kept = checkpoint.n_kept
+    assert 0 < n_kept < 205
+    _, resumed = run_job(kept)
+    assert same_outcome(resumed, expected)
+    assert (np.diff(resumed.curve[:, 1]) >= 0).all()
+    with Checkpoint(kept.checkpoint, fresh_problem(spec)) as checkpoint:
+        assert checkpoint.n_kept == 205
+
+
+def test_a_run_that_goes_another_way_begins_again(tmp_path: Path) -> None:
+    job = Job("p", "a", 2, 105, "orpd:ieee14", "hs?pop_size=10")
+    kept = replace(job, checkpoint=str(tmp_path / "run.bin"), checkpoint_every=1)
+    run_job(replace(kept, seed=3))
+    assert same_outcome(run_job(kept)[1], run_job(job)[1])
+    (tmp_path / "run.bin").write_text("no checkpoint")
+    assert same_outcome(run_job(kept)[1], run_job(job)[1])
+
+
+def test_a_killed_comparison_is_resumed(tmp_path: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("platform: no fork")
+    asked = ("orpd:ieee14", "--algorithms", "mvmo,hs?pop_size=10", "--seeds", "2")
+    asked += ("--evals", "2000", "--checkpoint-every", "20", "--quiet")
+    assert invoke("compare", *asked, "--out", tmp_path / "whole").exit_code == 0
+    out = tmp_path / "killed"
+    child = os.fork()
+    if child == 0:
+        invoke("compare", *asked, "--out", out)
+        os._exit(0)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if any(path.stat().st_size > 50_000 for path in out.glob("study-runs/*.bin")):
+            break
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (out / "study.json").is_file()
+    assert list(out.glob("study-runs/*.bin"))
+    result = invoke("resume", out, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "study.db"]
+    whole, resumed = Results(tmp_path / "whole").runs, Results(out).runs
+    assert len(whole) == 4
+    found = {run.key: run.outcome for run in resumed}
+    assert all(same_outcome(found[run.key], run.outcome) for run in whole)
+    result = invoke("resume", out)
+    assert (result.exit_code, "the study has finished" in result.stderr) == (0, True)
+    added = ("orpd:ieee14", "--algorithms", "pso", "--seeds", "2", "--evals", "2000", "--quiet")
+    more = invoke("compare", *added, "--out", out)
+    assert more.exit_code == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in ("mvmo", "hs?pop_size=10", "pso"))  # all of the folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"format": 1, "plans": 3}',
+        '{"format": 1, "plans": [{"problems": {}}]}',
+        '{"format": 1, "plans": [{"problems": {"a": 1}, "algorithms": {}, "seeds": [], '
+        '"n_evals": {}, "timeout_s": null, "checkpoint_every": null, "folder": ""}]}',
+    ],
+)
+def test_plans_of_strangers_end_in_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(text, encoding="utf-8")
+    result = invoke("resume", tmp_path)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), result.output
+    assert "study.json: " in result.stderr

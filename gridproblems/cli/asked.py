@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gridproblems._written import write_text
 from gridproblems.words import limits_of, listed, value_of
 
 RUN = "run.json"
@@ -79,6 +78,8 @@ class Asked:
 
     def write(self, folder: Path) -> None:
         """Keeps it in the folder of the run."""
+        from gridproblems._written import write_text
+
         text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=2)
         write_text(folder / RUN, text + "\n")
 

@@ -12,6 +12,7 @@ import typer
 from gridproblems.cli.asked import RUN, asked_in
 from gridproblems.cli.errors import one_line_errors
 from gridproblems.cli.solving import solve_asked
+from gridproblems.cli.studies import FILE, resume_studies
 
 RESULT = "result.json"
 
@@ -30,7 +31,7 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the folder only")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors")] = False,
 ) -> None:
-    """Go on with a run that was interrupted or killed.
+    """Go on with a run or study that was interrupted or killed.
 
     It ends as if it had never stopped, bit for bit: the evaluations that the folder holds are not
     made again. Nothing in the folder is run.
@@ -42,10 +43,18 @@ def resume(
             asked = asked if jobs is None else replace(asked, jobs=jobs)
             _enter(asked.folder)
             solve_asked(asked, quiet, folder=folder, mixed_versions=mixed_versions)
+        elif resume_studies(folder, jobs, quiet):
+            return
         elif (folder / RESULT).is_file():
             typer.echo(f"{folder}: the run has finished, there is nothing left to do", err=True)
+        elif (folder / FILE).is_file():
+            typer.echo(
+                f"{folder}: the study has finished, there is nothing left to do; one that was made "
+                "in Python goes on with its script",
+                err=True,
+            )
         else:
-            raise FileNotFoundError(f"{folder}: no run that could go on")
+            raise FileNotFoundError(f"{folder}: no run or study that could go on")
 
 
 def _enter(folder: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,7 @@ from gridproblems import _start
 from gridproblems._names import lookup
 from gridproblems.cli.errors import one_line_errors
 from gridproblems.cli.names import check_study
+from gridproblems.study.plans import plans_in, plans_path
 from gridproblems.study.ready import STUDIES
 
 if TYPE_CHECKING:
@@ -61,13 +64,22 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run and how long, run nothing")
     ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Keep the evaluations of unfinished runs every so many; by default every ten "
+            "seconds, 0 for never",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the report's path only")] = False,
     debug: Debug = False,
 ) -> None:
     """Run algorithms against each other on problems, and write a report.
 
-    Every finished run is kept: Ctrl-C any time, the same command goes on where it was. Exit codes:
-    0 done, 1 some runs failed, 2 bad input, 130 interrupted.
+    Every finished run is kept: Ctrl-C any time, the same command goes on where it was, as does
+    gridproblems resume FOLDER. The report is of all runs in the folder. Exit codes: 0 done, 1 some
+    runs failed, 2 bad input, 130 interrupted.
     """
     with one_line_errors(debug):
         console = Console(quiet=quiet)
@@ -75,24 +87,53 @@ def compare(
         if dry_run:
             _show_plan(made.plan(jobs), made, console)
             return
-        _check_plotly()
-        interrupted = False
-        try:
-            made.run(n_jobs=jobs, progress=not quiet)
-        except KeyboardInterrupt:
-            interrupted = True
-        results = made.results()
-        failed = sum(run.outcome.status == "failed" for run in results.runs)
-        if any(run.outcome.status == "finished" for run in results.runs):
-            from gridproblems.study.report import verdict
+        failed, interrupted = run_studies([made], jobs, checkpoint_every, quiet)
+    _end(failed, interrupted)
 
-            path = made.report(out / REPORT)
-            _show_table(made.table(), console)
-            console.print(verdict(results), markup=False, highlight=False)
-            _tell(results)
-            typer.echo(path) if quiet else console.print(
-                f"Report in [bold]{path}[/bold]", highlight=False, soft_wrap=True
-            )
+
+def run_studies(
+    made: Sequence[Study], jobs: int, checkpoint_every: int | None, quiet: bool
+) -> tuple[int, bool]:
+    """Runs studies of one file one after the other, and reports all runs of that file.
+
+    Returns:
+        How many runs of these studies failed, and whether the user interrupted them.
+
+    Raises:
+        ValueError: What the report needs is not installed.
+    """
+    _check_plotly()
+    from gridproblems.study import Results
+    from gridproblems.study.analyse import table
+    from gridproblems.study.report import verdict, write_report
+
+    console, interrupted = Console(quiet=quiet), False
+    try:
+        for study in made:
+            study.run(n_jobs=jobs, progress=not quiet, checkpoint_every=checkpoint_every)
+    except KeyboardInterrupt:
+        interrupted = True
+    failed = 0
+    for study in made:
+        if study.path.exists():
+            failed += sum(run.outcome.status == "failed" for run in study.results().runs)
+    path = made[0].path
+    results = Results(path)
+    if any(run.outcome.status == "finished" for run in results.runs):
+        for study in made:
+            study.describe()
+        written = write_report(Results(path), path.parent / REPORT)
+        _show_table(table(results), console)
+        console.print(verdict(results), markup=False, highlight=False)
+        _tell(results)
+        typer.echo(written) if quiet else console.print(
+            f"Report in [bold]{written}[/bold]", highlight=False, soft_wrap=True
+        )
+    return failed, interrupted
+
+
+def _end(failed: int, interrupted: bool) -> None:
+    """The exit code of studies, and what to do next."""
     if failed:
         typer.echo(f"{failed} runs failed; the same command repeats them", err=True)
     if interrupted:
@@ -100,6 +141,31 @@ def compare(
         raise typer.Exit(INTERRUPTED)
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def resume_studies(folder: Path, jobs: int | None, quiet: bool) -> bool:
+    """Goes on with what is left of the studies in a folder; False where there is none.
+
+    Raises:
+        ValueError: A problem or algorithm is unknown, or the file of what is left is none.
+    """
+    path = folder / FILE
+    plans = plans_in(plans_path(path))
+    if not plans:
+        return False
+    made = []
+    for plan in plans:
+        if Path(plan.folder).is_dir():
+            os.chdir(plan.folder)
+        check_study(list(plan.problems.values()), list(plan.algorithms.values()))
+        made.append(
+            _study_of(
+                path, plan.problems, plan.algorithms, plan.seeds, plan.n_evals, plan.timeout_s
+            )
+        )
+    failed, interrupted = run_studies(made, jobs or 1, plans[0].checkpoint_every, quiet)
+    _end(failed, interrupted)
+    return True
 
 
 def report(

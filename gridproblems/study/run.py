@@ -13,15 +13,16 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
-from pymoo.core.evaluator import Evaluator
+from pymoo.core.algorithm import Algorithm
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
@@ -29,6 +30,13 @@ from pymoo.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from gridproblems._progress import Recorder
+from gridproblems.checkpoints import (
+    Checkpoint,
+    CheckpointedEvaluator,
+    CheckpointError,
+    CheckpointInUse,
+    why_not,
+)
 from gridproblems.fingerprint import fingerprint_of_problem
 from gridproblems.parallel import PopulationRunner
 from gridproblems.problem import GridProblem
@@ -50,6 +58,8 @@ class Job:
         seed: Seed of all random numbers of the run.
         budget: Evaluations.
         problem_fingerprint: Of what the problem has to be, empty if anything will do.
+        checkpoint: File that keeps the evaluations until the run is stored, empty for none.
+        checkpoint_every: See `gridproblems.checkpoints.Checkpoint`.
     """
 
     problem: str
@@ -59,6 +69,8 @@ class Job:
     problem_spec: str | bytes
     algorithm_spec: str | bytes
     problem_fingerprint: str = ""
+    checkpoint: str = ""
+    checkpoint_every: int | None = None
 
 
 @dataclass
@@ -103,14 +115,19 @@ class BudgetSpent(Exception):
     """Ends a run in the middle of a generation."""
 
 
-class BudgetEvaluator(Evaluator):
+class BudgetEvaluator(CheckpointedEvaluator):
     """Evaluates until the budget is spent, then raises `BudgetSpent`; never one more.
 
     pymoo's own terminations look at the budget after a generation only.
     """
 
-    def __init__(self, budget: int, callback: Callable[[Population], None]) -> None:
-        super().__init__(callback=callback)
+    def __init__(
+        self,
+        budget: int,
+        callback: Callable[[Population], None],
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        super().__init__(checkpoint, callback=callback)
         self.budget = budget
 
     def eval(
@@ -154,9 +171,15 @@ class RunRecorder(Recorder):
         infeasible, diverged: Evaluations that violate a constraint, or whose values are not finite.
     """
 
-    def __init__(self, n_obj: int, budget: int, interrupt: Interrupt | None = None) -> None:
-        super().__init__(n_obj, budget)
-        self.evaluator = BudgetEvaluator(budget, self._record)
+    def __init__(
+        self,
+        n_obj: int,
+        budget: int,
+        interrupt: Interrupt | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        super().__init__(n_obj, budget, checkpoint=checkpoint)
+        self.evaluator = BudgetEvaluator(budget, self._record, checkpoint)
         self.infeasible = self.diverged = 0
         self._interrupt = interrupt
         self._rows: list[tuple[float, ...]] = []
@@ -257,25 +280,30 @@ def run_job(
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with threadpool_limits(1):
-            random.seed(job.seed)
-            np.random.seed(job.seed % 2**32)  # noqa: NPY002
-            _run(job, eval_jobs, interrupt, outcome)
+            try:
+                _run(job, eval_jobs, interrupt, outcome)
+            except CheckpointError:  # it does not repeat itself, so it begins again
+                Path(job.checkpoint).unlink(missing_ok=True)
+                _run(replace(job, checkpoint=""), eval_jobs, interrupt, outcome)
     except (Exception, SystemExit):  # noqa: BLE001 - a failed run must not stop the others
         outcome.status, outcome.traceback = "failed", traceback.format_exc()
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-    outcome.run_time_s = time.perf_counter() - start
+    outcome.run_time_s += time.perf_counter() - start
     return job, outcome
 
 
 def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome) -> None:
+    random.seed(job.seed)
+    np.random.seed(job.seed % 2**32)  # noqa: NPY002
     problem = fresh_problem(job.problem_spec, job.problem_fingerprint)
     if eval_jobs > 1 and isinstance(problem, GridProblem):
         problem.elementwise_runner = PopulationRunner(eval_jobs)
-    recorder = RunRecorder(problem.n_obj, job.budget, interrupt)
     algorithm = algorithm_of(job.algorithm_spec, problem, job.budget)
-    with suppress(BudgetSpent):
+    checkpoint = _checkpoint(job, problem, algorithm)
+    recorder = RunRecorder(problem.n_obj, job.budget, interrupt, checkpoint)
+    with checkpoint or nullcontext(), suppress(BudgetSpent):
         minimize(
             problem,
             algorithm,
@@ -284,6 +312,7 @@ def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome
             evaluator=recorder.evaluator,
             copy_algorithm=False,
         )
+    outcome.run_time_s = max(0.0, checkpoint.earlier_s) if checkpoint is not None else 0.0
     outcome.evaluations = recorder.evaluations
     outcome.infeasible, outcome.diverged = recorder.infeasible, recorder.diverged
     if isinstance(problem, GridProblem):
@@ -296,6 +325,25 @@ def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome
         outcome.X = np.array(outcome.X)
     else:
         to_blob(outcome.X)  # variables that cannot be kept are the fault of this run
+
+
+def _checkpoint(job: Job, problem: Problem, algorithm: Algorithm) -> Checkpoint | None:
+    """Where the evaluations of a run are kept; what is of another run is thrown away."""
+    if not job.checkpoint or why_not(algorithm):
+        return None
+    for _ in range(2):
+        try:
+            return Checkpoint(
+                job.checkpoint,
+                problem,
+                job.checkpoint_every,
+                fingerprint=job.problem_fingerprint,
+            )
+        except CheckpointInUse:
+            break
+        except CheckpointError:
+            Path(job.checkpoint).unlink(missing_ok=True)
+    return None
 
 
 def make_problem(spec: str | bytes) -> tuple[Problem, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -27,6 +28,7 @@ from gridproblems._results import parameters_of
 from gridproblems.fingerprint import fingerprint_of
 from gridproblems.study.blobs import vector_key
 from gridproblems.study.describe import facts_of, solution_of
+from gridproblems.study.plans import drop_plan, keep_plan, plan_of, plans_path
 from gridproblems.study.run import (
     Interrupt,
     Job,
@@ -158,7 +160,11 @@ class Study:
         return dict(sorted(left.items(), key=lambda pair: pair[0] in statuses))
 
     def run(
-        self, n_jobs: int = 1, progress: bool = True, on_outcome: OnOutcome | None = None
+        self,
+        n_jobs: int = 1,
+        progress: bool = True,
+        on_outcome: OnOutcome | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         """Does what is missing; every finished run is in the file at once.
 
@@ -174,12 +180,21 @@ class Study:
             n_jobs: Workers, -1 for all cores.
             progress: Show a bar with the time left.
             on_outcome: Called in this process with every run of its own after it is stored.
+            checkpoint_every: A run that is not finished keeps its evaluations in a folder beside
+                the file, so that it goes on after a kill: every so many, None for every ten
+                seconds, 0 for never; not on a cluster.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; what was finished is stored.
             StudyFileError: The file cannot be read or written.
-            ValueError: ``timeout_s`` on a cluster.
+            ValueError: ``timeout_s`` on a cluster; ``checkpoint_every`` is no whole number.
         """
+        if checkpoint_every is not None and not (
+            type(checkpoint_every) is int and checkpoint_every >= 0
+        ):
+            raise ValueError(
+                f"checkpoint_every: expected 0 or more, or None, got {shown(checkpoint_every)}"
+            )
         workers = joblib.effective_n_jobs(n_jobs)
         cluster = not isinstance(joblib.parallel.get_active_backend()[0], LokyBackend)
         if cluster and self.timeout_s is not None:
@@ -195,9 +210,38 @@ class Study:
                     facts = self._facts[name]
                     store.set_problem(name, described(spec), facts, self._fingerprints[name])
                 if missing:
-                    turns = _Turns(store, missing, since)
-                    self._run(turns, workers, cluster, progress, on_outcome)
-        self._describe_solutions()
+                    with self._kept(missing, cluster, checkpoint_every) as jobs:
+                        turns = _Turns(store, jobs, since)
+                        self._run(turns, workers, cluster, progress, on_outcome)
+        self.describe()
+
+    @contextmanager
+    def _kept(
+        self, missing: dict[RunKey, Job], cluster: bool, every: int | None
+    ) -> Iterator[dict[RunKey, Job]]:
+        """Jobs that say where their evaluations are kept; what is left to do stands beside them."""
+        plan = plan_of(
+            self.problems, self.algorithms, self.seeds, self.budgets, self.timeout_s, every
+        )
+        path, folder = plans_path(self.path), self.path.with_name(f"{self.path.stem}-runs")
+        if plan is not None:
+            keep_plan(path, plan)
+        if cluster or every == 0:
+            yield missing
+        else:
+            folder.mkdir(exist_ok=True)
+            kept = {}
+            for key, job in missing.items():
+                name = hashlib.sha256(key.as_text().encode()).hexdigest()[:32]
+                where = str((folder / f"{name}.bin").absolute())
+                kept[key] = replace(job, checkpoint=where, checkpoint_every=every)
+            try:
+                yield kept
+            finally:
+                with suppress(OSError):  # runs that are not finished, or of others
+                    folder.rmdir()
+        if plan is not None and not self.missing():
+            drop_plan(path, plan)
 
     def _run(
         self, turns: _Turns, workers: int, cluster: bool, progress: bool, tell: OnOutcome | None
@@ -215,6 +259,8 @@ class Study:
                     interrupt.hold(True)
                     key = turns.keys[job.problem, job.algorithm, job.seed]
                     turns.store.add(key, outcome)
+                    if job.checkpoint:
+                        Path(job.checkpoint).unlink(missing_ok=True)
                     interrupt.hold(False)
                     display(key, outcome)
                     if tell is not None:
@@ -229,8 +275,11 @@ class Study:
             for name, spec in self.problems.items()
         ) and may_write(self.path)
 
-    def _describe_solutions(self) -> None:
-        """Puts the settings of the best points of each problem into words, in the file."""
+    def describe(self) -> None:
+        """Puts the settings of the best points of each problem into words, in the file.
+
+        `run` and `report` do so by themselves.
+        """
         if not may_write(self.path):
             return
         results = self.results()
@@ -316,7 +365,7 @@ class Study:
         """Writes the report, one HTML file; with ``figures`` also PNG files beside it."""
         from gridproblems.study.report import write_report
 
-        self._describe_solutions()
+        self.describe()
         return write_report(self.results(), path, figures=figures)
 
 
