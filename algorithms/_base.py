@@ -15,6 +15,7 @@ from pymoo.core.sampling import Sampling
 from pymoo.core.survival import Survival
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.termination.max_eval import MaximumFunctionCallTermination
+from pymoo.util.archive import Archive
 
 from algorithms._output import SeveralOutput, SingleOutput
 from algorithms._pace import DEFAULT_EVALUATIONS, PacedAlgorithm
@@ -57,6 +58,7 @@ class MixedVariableAlgorithm(PacedAlgorithm):
         self.survival = survival
         self.variables: Variables
         self._survival: Survival
+        self.archive: Archive | None
 
     def setup(self, problem: Problem, **kwargs: Any) -> Algorithm:
         """Prepare a run on ``problem``; options as in pymoo, unknown ones raise TypeError."""
@@ -69,6 +71,14 @@ class MixedVariableAlgorithm(PacedAlgorithm):
         self._survival = self.survival or (FitnessSurvival() if single else RankAndCrowding())
         self.variables = Variables(problem)
         return super().setup(problem, **kwargs)
+
+    def advance(self, infills: Population | None = None, **kwargs: Any) -> Any:
+        """Takes evaluated individuals, as in pymoo, none between whole values into an archive."""
+        archive: Archive | None = self.archive
+        result = super().advance(infills=infills, **kwargs)
+        if infills is not None and any(individual.get("is_between") for individual in infills):
+            self.archive = archive
+        return result
 
     def first_population(self, size: int) -> Population:
         """``size`` solutions to start from: those given by ``sampling`` first, in their order.

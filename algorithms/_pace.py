@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from math import inf, isfinite
 from typing import Any
 
-import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
@@ -71,7 +71,7 @@ class Pace(Termination):
             n_through = max(self._n_met, FEWEST_TO_RUN_THROUGH)
             through = (n_eval - self._n_met) / n_through
             share = max(share, self._spent_met + (1.0 - self._spent_met) * through)
-        self.spent = float(np.clip(share, self.spent, 1.0))
+        self.spent = min(1.0, max(share, self.spent))
 
     def is_over(self, algorithm: PacedAlgorithm) -> bool:
         """Whether the run ends inside a generation: budget spent, value reached, end asked for."""
@@ -132,7 +132,7 @@ class PacedAlgorithm(Algorithm):
     def evaluations_of(self, n_generations: float) -> float:
         """Evaluations until so many generations are made, infinite before the first is."""
         if not self._n_generations:
-            return np.inf
+            return inf
         return (n_generations - self._n_generations) * self.generation_size() - self._n_since
 
     def seconds(self) -> tuple[float, float]:
@@ -233,7 +233,7 @@ def _share(termination: Termination, algorithm: PacedAlgorithm) -> float | None:
 
 
 def _ratio(made: float, allowed: float | None) -> float | None:
-    if allowed is None or not np.isfinite(allowed):
+    if allowed is None or not isfinite(allowed):
         return None
     return made / allowed if allowed > 0 else 1.0
 
@@ -279,10 +279,10 @@ def _evaluations_left(termination: Termination, algorithm: PacedAlgorithm) -> fl
     """The fewest evaluations after which a budget ends a run, infinite if it has none."""
     if isinstance(termination, MaximumFunctionCallTermination):
         allowed = termination.n_max_evals
-        return np.inf if allowed is None else allowed - algorithm.evaluator.n_eval
+        return inf if allowed is None else allowed - algorithm.evaluator.n_eval
     if isinstance(termination, MaximumGenerationTermination):
         allowed = termination.n_max_gen
-        return np.inf if allowed is None else algorithm.evaluations_of(allowed)
+        return inf if allowed is None else algorithm.evaluations_of(allowed)
     if isinstance(termination, (TerminateIfAll, RobustTermination)):
-        return np.inf
-    return min((_evaluations_left(part, algorithm) for part in _parts(termination)), default=np.inf)
+        return inf
+    return min((_evaluations_left(part, algorithm) for part in _parts(termination)), default=inf)

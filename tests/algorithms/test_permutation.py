@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from pymoo.core.callback import Callback
 from pymoo.core.population import Population
 from pymoo.core.problem import ElementwiseProblem, Problem
 from pymoo.operators.crossover.ox import OrderCrossover, ox
@@ -203,6 +204,37 @@ def test_search_over_offered_neighbours_needs_fewer_evaluations() -> None:
         return float(np.median(runs))
 
     assert n_evals(True) < 0.5 * n_evals(False)
+
+
+def test_searches_count_as_the_generations_they_are_worth() -> None:
+    class Recorded(Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[tuple[int, int]] = []
+
+        def notify(self, algorithm: PermutationGA) -> None:
+            self.seen.append((algorithm.n_gen, algorithm.evaluator.n_eval))
+
+    recorded = Recorded()
+    algorithm = PermutationGA(pop_size=20, neighbour_search=True)
+    minimize(Sorting(), algorithm, ("n_gen", 10), seed=1, callback=recorded)
+    n_gens, n_evals = zip(*recorded.seen, strict=True)
+    assert n_gens == tuple(range(1, 11))
+    # Batches of a search are four; generations alone would be 200 evaluations.
+    assert 200 <= n_evals[-1] < 220
+    assert all(a < b for a, b in itertools.pairwise(n_evals))
+
+
+def test_permutations_asked_and_told_are_counted() -> None:
+    problem, algorithm = Sorting(), PermutationGA(pop_size=20, neighbour_search=True)
+    algorithm.setup(problem, termination=("n_eval", 300), seed=3)
+    while algorithm.has_next():
+        asked = algorithm.ask()
+        asked.set("F", problem.evaluate(asked.get("X")))
+        algorithm.tell(infills=asked)
+    expected = minimize(problem, PermutationGA(20, neighbour_search=True), ("n_eval", 300), seed=3)
+    assert algorithm.evaluator.n_eval == expected.algorithm.evaluator.n_eval >= 300
+    np.testing.assert_array_equal(algorithm.pop.get("X"), expected.pop.get("X"))
 
 
 def test_same_seed_same_result() -> None:

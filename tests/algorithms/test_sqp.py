@@ -13,6 +13,7 @@ from pymoo.core.problem import Problem
 from pymoo.core.variable import Integer, Real
 from pymoo.optimize import minimize
 from pymoo.problems import get_problem
+from pymoo.util.archive import SingleObjectiveArchive
 
 from algorithms import ALGORITHMS, MVMO, SQP, HarmonySearch
 from algorithms._curvature import Curvature, updated
@@ -228,6 +229,18 @@ def test_points_between_whole_numbers_are_never_the_best_of_a_run(n_evals: int) 
     np.testing.assert_array_equal(x[1:], np.round(x[1:]))
     assert recorder.F[0, 0] == ((x - np.array([0.3, 2.6, 4.8])) ** 2).sum()
     assert recorder.gradients == recorder.evaluations == n_evals
+
+
+@pytest.mark.parametrize("name", ["sqp", "hs", "mvmo"])
+def test_an_archive_holds_whole_values_only(name: str) -> None:
+    problem, archive = Bowl(), SingleObjectiveArchive()
+    algorithm = minimize(
+        problem, ALGORITHMS[name](problem), ("n_evals", 60), seed=2, archive=archive
+    ).algorithm
+    assert len(algorithm.archive) > 0
+    X = algorithm.archive.get("X")
+    np.testing.assert_array_equal(X[:, 1:], np.round(X[:, 1:]))
+    assert algorithm.archive.get("F").min() == algorithm.opt.get("F").min()
 
 
 def test_evaluations_without_slopes_are_no_gradients() -> None:

@@ -349,8 +349,9 @@ def test_tolerances_wait_for_schedules_and_searches(
     algorithm.setup(problem, termination=get_termination(name), seed=1)
     algorithm.run()
     best = algorithm.opt.get("F").min()
+    assert algorithm.progress() == 1.0 or isinstance(algorithm, SQP)
     if problem.n_obj > 1:
-        assert algorithm.evaluator.n_eval >= 1000
+        assert algorithm.evaluator.n_eval >= 2000
         assert (algorithm.opt.get("CV") <= 0).all()
         return
     assert best == pytest.approx(0.0025, abs=1e-4)
