@@ -13,6 +13,7 @@ from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._compile import compiled
 from gridproblems._union_find import find, union
+from gridproblems.nets.cycles import minimum_cycle_basis
 from gridproblems.nets.network import label_of, number
 from gridproblems.state import FloatArray
 
@@ -116,7 +117,7 @@ class SwitchingGraph:
         for e, (a, b) in enumerate(self.edges.tolist()):  # a node in every edge: parallel edges
             graph.add_edges_from([(a, middle + e), (middle + e, b)])
         loops = []
-        for cycle in nx.minimum_cycle_basis(graph):
+        for cycle in minimum_cycle_basis(graph):
             around = nx.find_cycle(graph.subgraph(cycle))
             edges = [start - middle for start, _ in around if start >= middle]
             loops.append(np.array([e for e in edges if self.switchable[e]], dtype=np.int64))
