@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 GRID = "grid"
 #: Arguments that are lists of words.
 LISTS = ("objectives", "controls", "regulators", "capacitors")
+#: Situations that have series over time.
+_IN_TIME = ("hours", "typical_hours", "bootstrap")
 _OPENING, _CLOSING = "([{", ")]}"
 _NAMED = {"none": None, "true": True, "false": False}
 _LIMIT = "such as vm_pu=0.95,1.05 or loading_percent=100"
@@ -83,6 +85,44 @@ def part_of(kind: str, text: str, registry: Mapping[str, Callable[..., Any]]) ->
         return make(*args, **kwargs)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{kind} {text!r}: {error}") from error
+
+
+def with_series(situations: str | None, pairs: Sequence[str]) -> str | None:
+    """Situations in words, with series over time from files.
+
+    Args:
+        situations: In words, None without.
+        pairs: ``"load.p_mw=file.csv"``, or ``load=`` and ``pv=`` for factors.
+
+    Returns:
+        The words with an axis of hours that has these series, ``'hours:series={"load": "d.csv"}'``.
+
+    Raises:
+        ValueError: A pair without a name and an equals sign, or a series given twice.
+
+    >>> with_series("outages:lines", ["load=day.csv"])
+    'hours:series={"load": "day.csv"}*outages:lines'
+    """
+    if not pairs:
+        return situations
+    series: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = (part.strip() for part in pair.partition("="))
+        if not (name and equals and path):
+            raise ValueError(f"--series {pair}: expected name=file, such as load.p_mw=day.csv")
+        if name in series:
+            raise ValueError(f"--series {pair}: {name} is given twice")
+        series[name] = path
+    text = f"series={json.dumps(series, ensure_ascii=False)}"
+    parts = split(situations, "*") if situations else []
+    for i, part in enumerate(parts):
+        name, *words = split(part, ":")
+        if name.strip() in _IN_TIME:
+            if any(word.strip().startswith("series=") for word in words):
+                raise ValueError(f"--series: {part.strip()} has series already")
+            parts[i] = f"{part.strip()}:{text}"
+            return "*".join(parts)
+    return "*".join([f"hours:{text}", *parts])
 
 
 def objective_of(text: str) -> str | tuple[Any, ...]:
@@ -185,7 +225,7 @@ def named_options(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def task_and_case(spec: str) -> tuple[str, str, dict[str, Any]]:
-    """The parts of ``task:case?option=value&...``.
+    """The parts of ``task:case?option=value&...``; ``series=load.p_mw=day.csv`` are situations.
 
     Raises:
         ValueError: No task or no case, or what `named_options` refuses.
@@ -194,6 +234,12 @@ def task_and_case(spec: str) -> tuple[str, str, dict[str, Any]]:
     task, colon, case = name.partition(":")
     if not (task and colon and case):
         raise ValueError(f"problem {spec!r}: expected task:case, for example orpd:ieee39")
+    if isinstance(options.get("series"), str):
+        series = split(options.pop("series"), ";")
+        try:
+            options["situations"] = with_series(options.get("situations"), series)
+        except ValueError as error:
+            raise ValueError(f"problem {spec!r}: {error}") from None
     return task, case, options
 
 

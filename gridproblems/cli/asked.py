@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gridproblems.words import limits_of, listed, value_of
+from gridproblems.words import limits_of, listed, value_of, with_series
 
 RUN = "run.json"
 EVALUATIONS = "evaluations.bin"
@@ -20,8 +20,8 @@ class Asked:
     """A run in the words of the command line.
 
     Attributes:
-        task, case, algorithm, evals, seed, objectives, controls, situations, engine, limit, option,
-            jobs, population, checkpoint_every: As of ``gridproblems solve``.
+        task, case, algorithm, evals, seed, objectives, controls, situations, series, engine, limit,
+            option, jobs, population, checkpoint_every: As of ``gridproblems solve``.
         folder: Where the words were said; paths in them start there.
     """
 
@@ -33,6 +33,7 @@ class Asked:
     objectives: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     situations: str | None = None
+    series: tuple[str, ...] = ()
     engine: str = "auto"
     limit: tuple[str, ...] = ()
     option: tuple[str, ...] = ()
@@ -45,12 +46,12 @@ class Asked:
         """Arguments of the problem that have an option of their own, those that were given.
 
         Raises:
-            ValueError: A limit that is none.
+            ValueError: A limit or series that is none.
         """
         options = {
             "objectives": tuple(listed(self.objectives)) or None,
             "controls": tuple(listed(self.controls)) or None,
-            "situations": self.situations,
+            "situations": with_series(self.situations, self.series),
             "engine": None if self.engine == "auto" else self.engine,
             "limits": limits_of(self.limit, "--limit ") or None,
         }

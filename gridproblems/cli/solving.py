@@ -89,6 +89,13 @@ def solve(
         str | None,
         typer.Option(help="What every candidate is tried in, for example hours*outages:lines"),
     ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values over time from a CSV file or workbook: load.p_mw=day.csv, or load=day.csv "
+            "for factors of all loads, pv=sun.csv; repeatable"
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="Power-flow engine")] = "auto",
     limit: Annotated[
         list[str] | None,
@@ -132,6 +139,7 @@ def solve(
             objectives=tuple(objectives or ()),
             controls=tuple(controls or ()),
             situations=situations,
+            series=tuple(series or ()),
             engine=engine,
             limit=tuple(limit or ()),
             option=tuple(option or ()),

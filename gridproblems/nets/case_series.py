@@ -16,6 +16,7 @@ from gridproblems.nets.profiles import profile_table, warn_of_kw
 from gridproblems.nets.series import series_settings
 from gridproblems.state import FloatArray, Settings
 
+_POSITIVE = {("load", "p_mw"), ("sgen", "p_mw")}  # a wrong sign there is a common slip
 _PACKAGED = {"generation": ("sgen", "p_mw"), "load": ("load", "p_mw")}
 
 
@@ -29,8 +30,9 @@ def case_series(
         case: The packaged case, if it is one.
         series: ``{("load", "p_mw"): table, ...}``, also with keys like ``"load.p_mw"``. Tables are
             DataFrames with the elements as columns, arrays with one column per element of the
-            table, or paths of CSV files with one column per element in service. None: those of the
-            packaged case, if it has any.
+            table, or paths of CSV files or workbooks whose header names elements (index or name),
+            or which have one column per element in service. None: those of the packaged case, if
+            it has any.
 
     Raises:
         ValueError: A key, table or value that cannot be; the message names it.
@@ -54,9 +56,9 @@ def case_series(
         if isinstance(table, (str, Path)):
             if name not in net or "in_service" not in net[name]:
                 raise ValueError(f"{where}: the net has no such table")
-            elements = net[name].index[net[name].in_service.astype(bool)]
-            table = profile_table(table, where, len(elements))
-            table.columns = elements
+            signed = (name, column) not in _POSITIVE
+            table = profile_table(table, where, signed=signed)
+            table.columns = elements_of_header(net, name, table.columns.tolist(), where)
         elif (name, column) == ("load", "p_mw"):
             profile_table(table, where)
         tables[name, column] = table
@@ -68,6 +70,52 @@ def case_series(
     }
     warn_of_kw(net, powers)
     return settings
+
+
+def elements_of_header(net: pandapowerNet, table: str, header: list[str], where: str) -> list[int]:
+    """The elements that the columns of a file stand for.
+
+    Args:
+        net: The net.
+        table: Of the elements.
+        header: Names of the columns: all indices or all names of elements, else in the order of
+            those in service.
+        where: How messages begin.
+
+    Raises:
+        ValueError: Names of two meanings, unknown ones, or another number of columns.
+    """
+    index = net[table].index
+    in_service = index[net[table].in_service.astype(bool)].tolist()
+    by_index = {str(element): int(element) for element in index}
+    names = net[table]["name"] if "name" in net[table] else pd.Series(None, index)
+    by_name: dict[str, int] = {}
+    for element, name in names.items():
+        if name is not None and str(name):
+            text = str(name).strip()
+            by_name[text] = -1 if text in by_name else int(element)  # -1: of several
+    found = [
+        [known[column] for column in header]
+        for known in (by_index, by_name)
+        if all(known.get(column, -1) >= 0 for column in header)
+    ]
+    if len(found) == 2 and found[0] != found[1]:
+        if found[0] == in_service:
+            return in_service
+        raise ValueError(
+            f"{where}: the header stands for indices {found[0][:3]}... and for elements of these "
+            f"names, {found[1][:3]}...; write indices in a DataFrame, or other names"
+        )
+    if found:
+        return found[0]
+    if len(header) != len(in_service):
+        unknown = next(c for c in header if c not in by_index and by_name.get(c, -1) < 0)
+        raise ValueError(
+            f"{where}: expected {len(in_service)} columns, one per {table} in service, or indices "
+            f"or names of elements as header, got {len(header)} columns; no {table} is called "
+            f"{unknown!r}"
+        )
+    return in_service
 
 
 def pv_profile(

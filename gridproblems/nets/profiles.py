@@ -11,23 +11,26 @@ import pandas as pd
 from pandapower.auxiliary import pandapowerNet
 
 from gridproblems._warn import warn_user
+from gridproblems.nets.files.number_table import read_table
 from gridproblems.nets.simbench import simbench_net
 
-TIME_COLUMNS = ("hour", "time", "snapshot", "unnamed: 0")
 _TIMES_CAPACITY = 10.0  # no grid carries that much, but kW read as MW are 1000 times too many
 
 __all__ = ["profile_table", "simbench_net", "warn_of_kw"]
 
 
-def profile_table(source: Any, name: str, n_columns: int | None = None) -> pd.DataFrame:
+def profile_table(
+    source: Any, name: str, n_columns: int | None = None, signed: bool = False
+) -> pd.DataFrame:
     """A table of powers, one row per snapshot and one column per profile. [MW]
 
     Args:
         source: A DataFrame, an array of shape (n_snapshots, n_profiles), or the path of a CSV file
-            with a header. Its first column is taken for the time, and left out, if it is not a
-            number or called hour, time or snapshot.
+            or workbook with a header (`gridproblems.nets.files.number_table`). Its first column is
+            taken for the time, and left out, if it is no number or called hour, time or so.
         name: What to call the table in messages.
         n_columns: How many profiles there must be, None for any number.
+        signed: Whether values may be negative.
 
     Raises:
         ValueError: No such file, no numbers, no rows, another number of columns, a value that is
@@ -43,7 +46,8 @@ def profile_table(source: Any, name: str, n_columns: int | None = None) -> pd.Da
         raise ValueError(f"{name}: expected at least one row and one column, got {frame.shape}")
     numbers = frame.apply(pd.to_numeric, errors="coerce").astype(float)
     values = numbers.to_numpy()
-    for bad, what in ((~np.isfinite(values), "has no finite value"), (values < 0, "is negative")):
+    negative = (values < 0) & (not signed)
+    for bad, what in ((~np.isfinite(values), "has no finite value"), (negative, "is negative")):
         places = np.argwhere(bad)
         if len(places):
             row, column = places[0]
@@ -59,7 +63,7 @@ def _frame(source: Any, name: str) -> pd.DataFrame:
     if isinstance(source, pd.DataFrame):
         return source
     if isinstance(source, (str, Path)):
-        return _read_csv(Path(source), name)
+        return read_table(Path(source), name)
     array = np.asarray(source)
     if array.ndim != 2:
         raise ValueError(
@@ -67,19 +71,6 @@ def _frame(source: Any, name: str) -> pd.DataFrame:
             f"(n_snapshots, n_profiles), got shape {array.shape}"
         )
     return pd.DataFrame(array)
-
-
-def _read_csv(path: Path, name: str) -> pd.DataFrame:
-    if not path.is_file():
-        raise ValueError(f"{name}: no such file: {path}")
-    try:
-        frame = pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name}: {path} is no CSV table: {error}") from error
-    first = frame.columns[0]
-    if str(first).lower() in TIME_COLUMNS or not pd.api.types.is_numeric_dtype(frame[first]):
-        frame = frame.drop(columns=first)
-    return frame
 
 
 def warn_of_kw(net: pandapowerNet, tables: Mapping[str, pd.DataFrame]) -> None:

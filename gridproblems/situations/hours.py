@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,17 +33,18 @@ class Hours(Multiplies):
     Attributes:
         series: Tables over time, ``{("load", "p_mw"): table, ...}`` or with keys like
             ``"load.p_mw"``; DataFrames with elements as columns, arrays with one column per
-            element of the table, or paths of CSV files. ``"load"`` multiplies the powers of all
-            loads, by one number per snapshot or one column per load, and ``"pv"`` is a driver.
-            On a feeder: multipliers of all loads, ``{"loads": values}``, and of the irradiance,
-            ``{"irradiance": values}``. ``"day"`` or ``"year"``: the synthetic one of some packaged
+            element of the table, or paths of CSV files or workbooks. ``"load"`` multiplies
+            the powers of all loads, by one number per snapshot or one column per load, and
+            ``"pv"`` is a driver. On a feeder: multipliers of all loads, ``{"loads": values}``, and
+            of the irradiance, ``{"irradiance": values}``. ``"day"`` or ``"year"``: the synthetic one of some packaged
             cases (`gridproblems.nets.synthetic`). None: those of the packaged case. Empty: one
             snapshot of the grid as it is.
         hours: Duration of a snapshot. [h]
         drivers: Series that controls follow, such as ``{"pv": output over rating}``.
         n: Number of snapshots; where it is given and ``series`` is not, nothing is set over time
             but what controls do.
-        load, pv: Short for these two in ``series``, ``Hours(load=[0.5, 1.0])``.
+        load, pv: Short for these two in ``series``, ``Hours(load=[0.5, 1.0])``; also the path of a
+            file.
 
     Raises:
         ValueError: A duration that is not positive, no snapshot, a short form given twice.
@@ -101,13 +103,13 @@ class Hours(Multiplies):
             tables = {key: v for key, v in series.items() if key not in _SHORT}
             deltas = grid.series(tables)
             if "load" in series:
-                load = series["load"]
+                load = _numbers_in("load", series["load"])
                 deltas += tuple(
                     Delta(f, factors_of(f"series {f}", "n_snapshots", f, load), SCALE)
                     for f in grid.loads()
                 )
             if "pv" in series:
-                drivers["pv"] = numbers("series pv", series["pv"])
+                drivers["pv"] = numbers("series pv", _numbers_in("pv", series["pv"]))
         else:
             deltas = grid.series(series)
         lengths = {f"series {d.field}": len(d.values) for d in deltas}
@@ -127,6 +129,16 @@ class Hours(Multiplies):
             hours=float(self.hours),
             drivers=drivers,
         )
+
+
+def _numbers_in(name: str, given: Any) -> Any:
+    """What is given, or the numbers in the file of that path: a list if it has one column."""
+    if not isinstance(given, (str, Path)):
+        return given
+    from gridproblems.nets.files.number_table import read_table
+
+    table = read_table(Path(given), f"series {name}")
+    return table.iloc[:, 0].to_numpy() if table.shape[1] == 1 else table.to_numpy()
 
 
 def typical_hours(

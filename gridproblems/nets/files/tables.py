@@ -67,14 +67,11 @@ def read_excel(path: Path) -> NetFile:
     Raises:
         ValueError: Unreadable, no workbook, too large, or no net.
     """
-    content = bytes_of(path)
-    check_archive(content, path)
+    sheets = sheet_cells(path)
     try:
-        tables = _sheets(path)
+        tables = {name: _table_of_rows(rows, name) for name, rows in sheets.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    except Exception as error:  # all kinds of errors on malformed workbooks
-        raise ValueError(f"{path}: no workbook of Excel: {error}") from error
     has_formulas = _has_formulas(path)
     notes = ("formulas are not computed; the values that Excel stored are read",)
     return NetFile(net_of_tables(tables, path), "pandapower Excel", notes if has_formulas else ())
@@ -145,32 +142,47 @@ def check_xml(head: bytes, path: Path, part: str) -> None:
             raise ValueError(f"{path}: {part} has a document type, which no workbook or grid needs")
 
 
-def _sheets(path: Path) -> dict[str, Table]:
-    import openpyxl
+def sheet_cells(path: Path) -> dict[str, list[list[Any]]]:
+    """Rows of plain cells of every sheet of a workbook; formulas are not computed.
 
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+    Raises:
+        ValueError: Unreadable, no workbook, too large, or the package openpyxl is missing.
+    """
+    check_archive(bytes_of(path), path)
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise ValueError(f"{path}: needs the package openpyxl: pip install openpyxl") from error
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+    except Exception as error:  # all kinds of errors on malformed workbooks
+        raise ValueError(f"{path}: no workbook of Excel: {error}") from error
     try:
         if len(book.sheetnames) > MAX_TABLES:
-            raise ValueError(f"a workbook of {len(book.sheetnames)} sheets")
-        n_cells, tables = 0, {}
+            raise ValueError(f"{path}: a workbook of {len(book.sheetnames)} sheets")
+        n_cells, sheets = 0, {}
         for sheet in book.worksheets:
             sheet.reset_dimensions()
             rows: list[list[Any]] = []
             for row in sheet.iter_rows(values_only=True):
                 n_cells += max(len(row), 1)
                 if n_cells > MAX_CELLS:
-                    raise ValueError("too many cells")
+                    raise ValueError(f"{path}: too many cells")
                 rows.append([_cell(value) for value in row])
-            tables[str(sheet.title)] = _table_of_rows(rows, str(sheet.title))
-        return tables
+            while rows and all(cell is None for cell in rows[-1]):
+                rows.pop()
+            sheets[str(sheet.title)] = rows
+        return sheets
+    except Exception as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise ValueError(f"{path}: no workbook of Excel: {error}") from error
     finally:
         book.close()
 
 
 def _table_of_rows(rows: list[list[Any]], name: str) -> Table:
     """The first row holds the names, the first column the index."""
-    while rows and all(cell is None for cell in rows[-1]):
-        rows.pop()
     if not rows:
         return Table([], [], [])
     heads = rows[0][1:]
