@@ -30,9 +30,9 @@ FORMS = {
     "blanks": b"a , b\n 1.5 , 0.25\n -2, 1e-3\n3 , 4\n",
     "time": b"time,a,b\n2024-01-01 0:00,1.5,0.25\n2024-01-01 1:00,-2,1e-3\n2 h,3,4\n",
     "numbered": b",a,b\n0,1.5,0.25\n1,-2,1e-3\n2,3,4\n",
-    "date and time": b"Datum;Uhrzeit;a;b\n1.1.2024;0:00;1,5;0,25\n1.1.2024;1:00;-2;0,001\nx;y;3;4\n",
-    "unnamed kind of time": b"wann,a,b\nfirst,1.5,0.25\nsecond,-2,1e-3\nthird,3,4\n",
-    "latin-1": "wann;a;b\nfrüh;1,5;0,25\nspät;-2;0,001\nnächstens;3;4\n".encode("latin-1"),
+    "date and time": b"Datum;Uhrzeit;a;b\n1.1.2024;0:00;1,5;0,25\n1.1.2024;1:00;-2;0,001\nx;;3;4\n",
+    "a column of texts": b"wann,a,b\nfirst,1.5,0.25\nsecond,-2,1e-3\nthird,3,4\n",
+    "latin-1": "wann;a;b\nfrüh;1,5;0,25\nspät;-2;0,001\ndann;3;4\n".encode("latin-1"),
 }
 
 

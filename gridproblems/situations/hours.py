@@ -36,9 +36,9 @@ class Hours(Multiplies):
             element of the table, or paths of CSV files or workbooks. ``"load"`` multiplies
             the powers of all loads, by one number per snapshot or one column per load, and
             ``"pv"`` is a driver. On a feeder: multipliers of all loads, ``{"loads": values}``, and
-            of the irradiance, ``{"irradiance": values}``. ``"day"`` or ``"year"``: the synthetic one of some packaged
-            cases (`gridproblems.nets.synthetic`). None: those of the packaged case. Empty: one
-            snapshot of the grid as it is.
+            of the irradiance, ``{"irradiance": values}``. ``"day"`` or ``"year"``: the
+            synthetic one of some packaged cases (`gridproblems.nets.synthetic`). None: those of
+            the packaged case. Empty: one snapshot of the grid as it is.
         hours: Duration of a snapshot. [h]
         drivers: Series that controls follow, such as ``{"pv": output over rating}``.
         n: Number of snapshots; where it is given and ``series`` is not, nothing is set over time
