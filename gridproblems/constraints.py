@@ -8,7 +8,7 @@ they work for one candidate and for a batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +20,9 @@ from gridproblems._compile import compiled
 from gridproblems._union_find import union
 from gridproblems.reductions import may_exceed, quantile, quantile_place
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
+
+#: What stands for a value of the user's that is no number.
+_LARGE = 1e3
 
 
 class Constraint(Protocol):
@@ -360,6 +363,70 @@ class StateLimitSlopes(NamedTuple):
     columns: NDArray[np.int64]
     factor: FloatArray
     moves: NDArray[np.bool_]
+
+
+class OfCandidates:
+    """A constraint of the user's own: a function of one candidate in all its situations.
+
+    Args:
+        function: Of (settings, state), feasible where what it gives is <= 0: a number, or a list
+            of numbers whose length never changes. NaN stands for a large violation.
+        settings, state: The grid as it is now, of which the number of entries is learnt.
+
+    Raises:
+        ValueError: It gives neither a number nor a list of numbers.
+    """
+
+    needs_state = True
+
+    def __init__(
+        self, function: Callable[[Settings, GridState], Any], settings: Settings, state: GridState
+    ) -> None:
+        self.function = function
+        self._name = str(getattr(function, "__name__", type(function).__name__))
+        values = self._numbers(function(settings, state))
+        if values.ndim > 1:
+            raise ValueError(
+                f"constraints: {self._name}: expected a number or a list of numbers, got an array "
+                f"of {values.shape}"
+            )
+        n = values.size
+        self.names = (self._name,) if not values.ndim else tuple(self._numbered(n))
+        self.kinds = (self._name,) * n
+
+    def _numbered(self, n: int) -> list[str]:
+        return [f"{self._name} {i}" for i in range(n)]
+
+    def _numbers(self, given: Any) -> FloatArray:
+        try:
+            return np.asarray(given, dtype=float)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"constraints: {self._name}: expected a number or a list of numbers, got {given!r}"
+            ) from None
+
+    def __call__(self, settings: Settings, state: GridState) -> FloatArray:
+        """Values, shape (n_entries,) or (n_candidates, n_entries).
+
+        Raises:
+            ValueError: The function gives another number of entries than for the grid as it is.
+        """
+        if state.values.ndim == 2:
+            return self._of_one(settings, state)
+        each = [
+            self._of_one(settings.candidate(i), state.candidate(i))
+            for i in range(len(state.values))
+        ]
+        return np.array(each, dtype=float).reshape(len(each), len(self.names))
+
+    def _of_one(self, settings: Settings, state: GridState) -> FloatArray:
+        values = self._numbers(self.function(settings, state)).ravel()
+        if len(values) != len(self.names):
+            raise ValueError(
+                f"constraints: {self._name}: gave {len(values)} entries, and {len(self.names)} for "
+                "the grid as it is"
+            )
+        return np.where(np.isnan(values), _LARGE, values)
 
 
 class Radial:

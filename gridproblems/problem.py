@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from gridproblems._names import with_nearest
 from gridproblems.binding import blocks_of, grid_of, listed_argument, parts_of
 from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
+from gridproblems.constraints import OfCandidates as ConstraintOfCandidates
 from gridproblems.controls.block import Shown, concatenated, together
 from gridproblems.controls.direct import checked_mapping
 from gridproblems.controls.joint import DecodedSettings, Joint
@@ -71,6 +72,7 @@ class Options(TypedDict, total=False):
     cache: bool | int
     aggregate: bool
     require_base_solution: bool
+    constraints: Sequence[Callable[..., Any]]
 
 
 class GridProblem(ElementwiseProblem):
@@ -93,7 +95,9 @@ class GridProblem(ElementwiseProblem):
             situations of a group of their own, such as outages, the same limits hold unless
             ``emergency_limits`` overrides them.
         emergency_limits: As ``limits``, for outages.
-        constraints: Further functions of (settings, state), feasible where <= 0.
+        constraints: Further functions of (settings, state), feasible where <= 0, that give one
+            number or a list of numbers; they get one candidate at a time, as objectives that are
+            functions. Objects with the attributes of `Constraint` get a batch.
         every_situation: Constraints of every situation instead of those of the worst one per
             element and limit.
         periods: Number of values over the series of some of the controls, by name: ``{"taps": 6}``;
@@ -126,7 +130,7 @@ class GridProblem(ElementwiseProblem):
         limits: Mapping[str, Any] | None = None,
         *,
         emergency_limits: Mapping[str, Any] | None = None,
-        constraints: Sequence[Constraint] = (),
+        constraints: Sequence[Callable[..., Any]] = (),
         every_situation: bool = False,
         periods: Mapping[str, int] | None = None,
         engine: str = "auto",
@@ -182,7 +186,7 @@ class GridProblem(ElementwiseProblem):
             self.engine,
             self.objectives,
             self.limits,
-            (*more, *constraints),
+            (*more, *map(self._constraint, constraints)),
             limits_over_time(self.joint.placed, in_time, self.situations, self.grid),
             aggregate=aggregate,
         )
@@ -261,6 +265,14 @@ class GridProblem(ElementwiseProblem):
         if callable(given):
             return OfCandidates(getattr(given, "__name__", type(given).__name__), "", given)
         raise ValueError(f"objectives: expected a name or a callable, got {given!r}")
+
+    def _constraint(self, given: Callable[..., Any]) -> Constraint:
+        """A constraint of an argument ``constraints``."""
+        if all(hasattr(given, name) for name in ("names", "kinds", "needs_state")):
+            own: Any = given
+            return cast("Constraint", own)
+        settings, state = _batch_of_one(self.base_settings, self.base_state)
+        return ConstraintOfCandidates(given, settings.candidate(0), state.candidate(0))
 
     def _named(self, name: str) -> AnyObjective:
         placed = self.joint.placed

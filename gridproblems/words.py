@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: The problem made of parts, for which no task needs to be named.
 GRID = "grid"
 #: Arguments that are lists of words.
-LISTS = ("objectives", "controls", "regulators", "capacitors")
+LISTS = ("objectives", "controls", "regulators", "capacitors", "constraints")
 #: Situations that have series over time.
 _IN_TIME = ("hours", "typical_hours", "bootstrap")
 _OPENING, _CLOSING = "([{", ")]}"

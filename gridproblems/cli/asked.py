@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from gridproblems._own import own_part
 from gridproblems.words import limits_of, listed, value_of, with_series
 
 RUN = "run.json"
@@ -21,7 +23,8 @@ class Asked:
 
     Attributes:
         task, case, algorithm, evals, seed, objectives, controls, situations, series, engine, limit,
-            option, jobs, population, checkpoint_every: As of ``gridproblems solve``.
+            option, constraints, problem, jobs, population, checkpoint_every: As of ``gridproblems
+            solve``.
         folder: Where the words were said; paths in them start there.
     """
 
@@ -35,12 +38,30 @@ class Asked:
     situations: str | None = None
     series: tuple[str, ...] = ()
     engine: str = "auto"
+    constraints: tuple[str, ...] = ()
     limit: tuple[str, ...] = ()
     option: tuple[str, ...] = ()
     jobs: int = 1
     population: int | None = None
     checkpoint_every: int | None = None
+    problem: str | None = None
     folder: str = ""
+
+    def words(self) -> tuple[str, ...]:
+        """What may name parts of files of the user's own."""
+        return (self.algorithm, self.problem or "", *self.objectives, *self.constraints)
+
+    def name(self) -> str:
+        """What a folder of the run may be called."""
+        algorithm = own_part(self.algorithm.partition("?")[0])
+        called = algorithm.name if algorithm else self.algorithm
+        if self.problem is not None:
+            problem = own_part(self.problem.partition("?")[0])
+            whole = f"{problem.name if problem else self.problem}-{called}-seed{self.seed}"
+        else:
+            case = Path(self.case).stem if Path(self.case).is_file() else self.case
+            whole = f"{self.task}-{case}-{called}-seed{self.seed}"
+        return re.sub(r"[^\w.+-]+", "-", whole)
 
     def given(self) -> dict[str, Any]:
         """Arguments of the problem that have an option of their own, those that were given.
@@ -53,6 +74,7 @@ class Asked:
             "controls": tuple(listed(self.controls)) or None,
             "situations": with_series(self.situations, self.series),
             "engine": None if self.engine == "auto" else self.engine,
+            "constraints": tuple(listed(self.constraints)) or None,
             "limits": limits_of(self.limit, "--limit ") or None,
         }
         return {name: value for name, value in options.items() if value is not None}

@@ -11,10 +11,11 @@ from gridproblems._declared import calls_in, places_in, summary
 from gridproblems.cases import CASES, load_case
 from gridproblems.cli import names
 from gridproblems.feeders import FEEDERS
+from gridproblems.study.functions import FUNCTIONS
 
 
 def list_everything() -> None:
-    """Tasks, cases, feeders, algorithms, controls, situations, objectives and engines."""
+    """Tasks, cases, feeders, algorithms, parts of problems, test problems and engines."""
     console = Console()
     console.print(_two_columns("task", _summaries(names.TASKS)))
     cases = Table("case", "network", "best known")
@@ -32,6 +33,9 @@ def list_everything() -> None:
     console.print(_two_columns("control", _summaries(names.CONTROLS)))
     console.print(_two_columns("situation", _summaries(names.SITUATIONS)))
     console.print(_two_columns("objective", objectives()))
+    console.print(
+        _two_columns("test problem", {kind: ", ".join(n) for kind, n in FUNCTIONS.items()})
+    )
     console.print(_two_columns("engine", _summaries(names.ENGINES)))
 
 

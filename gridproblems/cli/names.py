@@ -20,8 +20,10 @@ from gridproblems._declared import (
     text_of,
 )
 from gridproblems._names import lookup, with_nearest
+from gridproblems._own import check_trusted, own_part
 from gridproblems.cases import check_case_name
 from gridproblems.feeders import FEEDERS, check_feeder_name, check_grid_name
+from gridproblems.study.functions import is_function
 from gridproblems.words import GRID, check_options, named_options, split, task_and_case
 
 TASKS = "gridproblems.tasks.registry:PROBLEMS"
@@ -77,6 +79,9 @@ def _check_problem(
     _check_engine(given.get("engine", "auto"), is_feeder)
     _check_objectives(task, given, is_feeder)
     _check_limits(task, given.get("limits") or {}, is_feeder)
+    for text in given.get("constraints") or ():
+        if isinstance(text, str):
+            check_trusted(text)
     if "coding" in further:
         encodings = names_in("gridproblems.controls.encodings:ENCODINGS")
         if isinstance(further["coding"], str) and further["coding"] not in encodings:
@@ -90,7 +95,23 @@ def check_algorithm(name: str) -> None:
     Raises:
         ValueError: The message has the nearest known name.
     """
-    lookup("algorithm", name, places_in(ALGORITHMS))
+    if own_part(name) is not None:
+        check_trusted(name)
+    else:
+        lookup("algorithm", name, places_in(ALGORITHMS))
+
+
+def check_other_problem(spec: str) -> bool:
+    """Whether a specification is of a test problem of pymoo or of the user's own file.
+
+    Raises:
+        ValueError: The file may not be run.
+    """
+    name = named_options(spec)[0]
+    if own_part(name) is not None:
+        check_trusted(name)
+        return True
+    return is_function(name)
 
 
 def check_study(problems: Sequence[str], algorithms: Sequence[str]) -> None:
@@ -100,6 +121,8 @@ def check_study(problems: Sequence[str], algorithms: Sequence[str]) -> None:
         ValueError: The message has the specification and the nearest known name.
     """
     for spec in problems:
+        if check_other_problem(spec):
+            continue
         task, case, options = task_and_case(spec)
         try:
             check_problem(task, case, options, options)
@@ -182,7 +205,9 @@ def _check_objectives(task: str, given: Mapping[str, Any], is_feeder: bool) -> N
     for control in of_controls:
         known += own_objectives(BLOCKS[control]) if control in BLOCKS else ()
     for text in objectives:
-        if isinstance(text, str) and text.partition(":")[0].strip() not in known:
+        if isinstance(text, str) and own_part(text) is not None:
+            check_trusted(text)
+        elif isinstance(text, str) and text.partition(":")[0].strip() not in known:
             named = with_nearest(text.partition(":")[0].strip(), known)
             raise ValueError(f"objectives: unknown objective {named}")
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from gridproblems._own import trust as trust_files
 from gridproblems.cli.asked import RUN, asked_in
 from gridproblems.cli.errors import one_line_errors
 from gridproblems.cli.solving import solve_asked
@@ -22,6 +23,13 @@ def resume(
     jobs: Annotated[
         int | None, typer.Option(help="Parallel evaluations or runs; by default as before")
     ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="File with parts of your own that the run uses, my.py; without this it is not "
+            "run. Repeatable"
+        ),
+    ] = None,
     mixed_versions: Annotated[
         bool,
         typer.Option(
@@ -34,10 +42,11 @@ def resume(
     """Go on with a run or study that was interrupted or killed.
 
     It ends as if it had never stopped, bit for bit: the evaluations that the folder holds are not
-    made again. Nothing in the folder is run.
+    made again. Nothing that the folder names is run but what --trust names too.
     """
     with one_line_errors(debug):
         folder = folder.resolve()
+        trust_files(*(trust or ()))
         if (folder / RUN).is_file():
             asked = asked_in(folder)
             asked = asked if jobs is None else replace(asked, jobs=jobs)

@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +15,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gridproblems import _start
-from gridproblems._names import lookup
+from gridproblems._own import files_in, trust
 from gridproblems.cli.asked import EVALUATIONS, RUN, Asked
 from gridproblems.cli.errors import one_line_errors
-from gridproblems.cli.names import check_algorithm, check_problem
+from gridproblems.cli.names import check_algorithm, check_other_problem, check_problem
+from gridproblems.words import GRID, named_options, task_and_case
 
 if TYPE_CHECKING:
     from pymoo.core.algorithm import Algorithm
+    from pymoo.core.problem import Problem
 
+    from gridproblems._progress import Recorder
     from gridproblems._results import Run
     from gridproblems.checkpoints import Checkpoint
     from gridproblems.problem import GridProblem
@@ -48,12 +50,6 @@ WORDS = {
 
 
 def solve(
-    case: Annotated[
-        str,
-        typer.Option(
-            "--case", "--feeder", help="Name of a case or feeder, or path to a file of your own"
-        ),
-    ],
     task: Annotated[
         str,
         typer.Argument(
@@ -61,7 +57,26 @@ def solve(
             "of the parts that --control, --situations, --objective and --limit name"
         ),
     ] = "grid",
-    algorithm: Annotated[str, typer.Option(help="Algorithm; see: gridproblems list")] = "mvmo",
+    case: Annotated[
+        str | None,
+        typer.Option(
+            "--case", "--feeder", help="Name of a case or feeder, or path to a file of your own"
+        ),
+    ] = None,
+    problem: Annotated[
+        str | None,
+        typer.Option(
+            help="A problem instead of a case: a test problem of pymoo, zdt1 or "
+            "rastrigin?n_var=10, or your own, my.py:make"
+        ),
+    ] = None,
+    algorithm: Annotated[
+        str,
+        typer.Option(
+            help="Algorithm; see: gridproblems list; hs?pop_size=20 sets a parameter, my.py:MyGA "
+            "is your own"
+        ),
+    ] = "mvmo",
     evals: Annotated[int, typer.Option(min=1, help="Budget: number of evaluations")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers")] = 1,
     out: Annotated[Path, typer.Option(help="Parent of the folder with the results")] = Path(
@@ -72,8 +87,8 @@ def solve(
         typer.Option(
             "--objective",
             "--objectives",
-            help="Objective, also with its reduction, p_loss_kw:max; repeatable, or separated by "
-            "commas",
+            help="Objective, also with its reduction, p_loss_kw:max, or your own, my.py:f; "
+            "repeatable, or separated by commas",
         ),
     ] = None,
     controls: Annotated[
@@ -94,6 +109,14 @@ def solve(
         typer.Option(
             help="Values over time from a CSV file or workbook: load.p_mw=day.csv, or load=day.csv "
             "for factors of all loads, pv=sun.csv; repeatable"
+        ),
+    ] = None,
+    constraints: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--constraint",
+            help="Constraint of your own, my.py:f, a function of (settings, state), feasible where "
+            "<= 0; repeatable",
         ),
     ] = None,
     engine: Annotated[str, typer.Option(help="Power-flow engine")] = "auto",
@@ -132,7 +155,8 @@ def solve(
     with one_line_errors(debug):
         asked = Asked(
             task=task,
-            case=case,
+            case=case or "",
+            problem=problem,
             algorithm=algorithm,
             evals=evals,
             seed=seed,
@@ -141,6 +165,7 @@ def solve(
             situations=situations,
             series=tuple(series or ()),
             engine=engine,
+            constraints=tuple(constraints or ()),
             limit=tuple(limit or ()),
             option=tuple(option or ()),
             jobs=jobs,
@@ -148,6 +173,7 @@ def solve(
             checkpoint_every=checkpoint_every,
             folder=os.getcwd(),
         )
+        trust(*files_in(asked.words()))
         solve_asked(asked, quiet=quiet, out=out)
 
 
@@ -173,21 +199,20 @@ def solve_asked(
         typer.Exit: The run was interrupted.
     """
     given, further = asked.given(), asked.further()
-    check_problem(asked.task, asked.case, given, further)
-    check_algorithm(asked.algorithm)
-    from gridproblems._results import new_folder, write
+    _check_problem(asked, given, further)
+    check_algorithm(named_options(asked.algorithm)[0])
+    from gridproblems._results import new_folder
     from gridproblems.outlook import outlook
+    from gridproblems.problem import GridProblem
 
     _start.loaded()
     with _Interrupt() as interrupt, ExitStack() as stack:
-        problem = _problem(asked.task, asked.case, given, further, asked.jobs)
-        optimiser = _algorithm(asked.algorithm, problem, asked.population)
+        problem = _problem_asked(asked, given, further)
+        optimiser = _algorithm(asked.algorithm, problem, asked.evals, asked.population)
         is_new = folder is None
         if folder is None:
             assert out is not None
-            case_name = Path(asked.case).stem if Path(asked.case).is_file() else asked.case
-            name = f"{asked.task}-{case_name}-{asked.algorithm}-seed{asked.seed}"
-            folder = new_folder(out, name)
+            folder = new_folder(out, asked.name())
             if asked.checkpoint_every != 0:
                 asked.write(folder)
         checkpoint = _checkpoint(asked, problem, optimiser, folder, mixed_versions)
@@ -195,33 +220,79 @@ def solve_asked(
             stack.enter_context(checkpoint)
             checkpoint.flush()
         console = Console(quiet=quiet)
-        before = [*_notes(problem), *outlook(problem).lines]
+        is_grid = isinstance(problem, GridProblem)
+        before: list[str] = []
+        if isinstance(problem, GridProblem):
+            before = [*_notes(problem), *outlook(problem).lines]
         for line in before:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-        run = _run(problem, optimiser, console, interrupt, asked, checkpoint)
-        if run is None:
+        recorder, interrupted = _run(problem, optimiser, console, interrupt, asked, checkpoint)
+        if recorder.evaluations == 0:
             if is_new:
                 _forget(folder, checkpoint)
             raise typer.Exit(INTERRUPTED)
-        run = replace(run, before=before, options={**given, **further})
+        write = _write_grid if is_grid else _write_points
         with _no_interrupt():
-            result = write(run, folder)
-            if not run.interrupted:
+            show = write(
+                asked, problem, optimiser, recorder, interrupted, folder,
+                before=before, options={**given, **further},
+            )  # fmt: skip
+            if not interrupted:
                 _forget(folder, checkpoint)
-    _report(console, run, result)
+    show(console)
     if quiet:
         typer.echo(folder)
     else:
         console.print(f"Results in [bold]{folder}[/bold]", highlight=False, soft_wrap=True)
-    if run.interrupted:
+    if interrupted:
         if checkpoint is not None:
             typer.echo(f"Interrupted; go on with: gridproblems resume {folder}", err=True)
         raise typer.Exit(INTERRUPTED)
 
 
+def _check_problem(asked: Asked, given: Mapping[str, Any], further: Mapping[str, Any]) -> None:
+    """Checks all names in what is to be solved.
+
+    Raises:
+        ValueError: The message has the nearest known name, or what is missing or too much.
+    """
+    if asked.problem is None:
+        if not asked.case:
+            raise ValueError("expected --case or --feeder with a grid, or --problem")
+        check_problem(asked.task, asked.case, given, further)
+        return
+    more = [*(["case"] if asked.case else []), *given, *further]
+    more += [] if asked.task == GRID else ["task"]
+    if more:
+        raise ValueError(f"--problem {asked.problem}: expected no {more[0]} beside it")
+    if not check_other_problem(asked.problem):
+        task, case, options = task_and_case(asked.problem)
+        check_problem(task, case, options, options)
+
+
+def _problem_asked(asked: Asked, given: Mapping[str, Any], further: Mapping[str, Any]) -> Problem:
+    """What is to be solved.
+
+    Raises:
+        ValueError: It cannot be made of what was asked for.
+    """
+    if asked.problem is None:
+        return _problem(asked.task, asked.case, given, further, asked.jobs)
+    from gridproblems.parallel import PopulationRunner
+    from gridproblems.problem import GridProblem
+    from gridproblems.study.specs import problem_of
+
+    made = problem_of(asked.problem)
+    if asked.jobs != 1:
+        if not isinstance(made, GridProblem):
+            raise ValueError(f"--jobs: {asked.problem} is no grid, and evaluated in one process")
+        made.elementwise_runner = PopulationRunner(asked.jobs)
+    return made
+
+
 def _checkpoint(
     asked: Asked,
-    problem: GridProblem,
+    problem: Problem,
     optimiser: Algorithm,
     folder: Path,
     mixed_versions: bool,
@@ -304,67 +375,85 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _algorithm(name: str, problem: GridProblem, population: int | None) -> Algorithm:
-    """The algorithm with its defaults and, if given, the size of its population.
+def _algorithm(spec: str, problem: Problem, evals: int, population: int | None) -> Algorithm:
+    """The algorithm and, if given, the size of its population.
 
     Raises:
         ValueError: The name is unknown, or the algorithm has no population size.
     """
-    from algorithms import ALGORITHMS
+    from gridproblems.study.specs import algorithm_of
 
-    make: Callable[..., Algorithm] = lookup("algorithm", name, ALGORITHMS)
-    algorithm = make(problem)
+    algorithm = algorithm_of(spec, problem, evals)
     if population is None:
         return algorithm
     for parameter in ("pop_size", "n_particles"):
         if hasattr(algorithm, parameter):
-            return make(problem, **{parameter: population})
-    raise ValueError(f"--population: {name} has no population size")
+            more = f"{spec}{'&' if '?' in spec else '?'}{parameter}={population}"
+            return algorithm_of(more, problem, evals)
+    raise ValueError(f"--population: {spec} has no population size")
 
 
 def _run(
-    problem: GridProblem,
+    problem: Problem,
     optimiser: Algorithm,
     console: Console,
     interrupt: _Interrupt,
     asked: Asked,
     checkpoint: Checkpoint | None,
-) -> Run | None:
-    """Minimises until the budget is spent or the user interrupts; None before any evaluation."""
+) -> tuple[Recorder, bool]:
+    """Minimises until the budget is spent or the user interrupts, and says which."""
     from pymoo.optimize import minimize
 
     from gridproblems._progress import LiveDisplay, Recorder
-    from gridproblems._results import Run, best_known_value, parameters_of
+    from gridproblems._results import best_known_value
+    from gridproblems.problem import GridProblem
+    from gridproblems.study.describe import facts_of
 
-    known = best_known_value(problem)
-    sign = float(problem.objective_signs[0])
-    evals = asked.evals
-    display = LiveDisplay(console, evals, list(problem.objective_names), known, sign=sign)
+    if isinstance(problem, GridProblem):
+        known, sign = best_known_value(problem), float(problem.objective_signs[0])
+        names = list(problem.objective_names)
+    else:
+        known, sign, names = None, 1.0, facts_of(problem)["objectives"]
+    display = LiveDisplay(console, asked.evals, names, known, sign=sign)
 
     def after_batch(recorder: Recorder) -> None:
         display.update(recorder)
         interrupt.raise_if_asked()
 
-    recorder = Recorder(problem.n_obj, evals, on_batch=after_batch, checkpoint=checkpoint)
+    recorder = Recorder(problem.n_obj, asked.evals, on_batch=after_batch, checkpoint=checkpoint)
     interrupted = False
     with display:
         try:
             minimize(
                 problem,
                 optimiser,
-                ("n_eval", evals),
+                ("n_eval", asked.evals),
                 seed=asked.seed,
                 evaluator=recorder.evaluator,
                 copy_algorithm=False,
             )
         except KeyboardInterrupt:
             interrupted = True
-            if recorder.evaluations == 0:
-                return None
-        display.update(recorder, final=True)
-    return Run(
-        task=asked.task,
-        case=asked.case,
+        if recorder.evaluations:
+            display.update(recorder, final=True)
+    return recorder, interrupted
+
+
+def _write_grid(
+    asked: Asked,
+    problem: GridProblem,
+    optimiser: Algorithm,
+    recorder: Recorder,
+    interrupted: bool,
+    folder: Path,
+    **more: Any,
+) -> Callable[[Console], None]:
+    """Writes the results of a grid, and gives what prints them."""
+    from gridproblems._results import Run, parameters_of, write
+
+    run = Run(
+        task=asked.task if asked.problem is None else "problem",
+        case=asked.case or str(asked.problem),
         algorithm=asked.algorithm,
         parameters=parameters_of(optimiser),
         seed=asked.seed,
@@ -372,6 +461,57 @@ def _run(
         recorder=recorder,
         run_time_s=recorder.run_time_s,
         interrupted=interrupted,
+        **more,
+    )
+    result = write(run, folder)
+    return lambda console: _report(console, run, result)
+
+
+def _write_points(
+    asked: Asked,
+    problem: Problem,
+    optimiser: Algorithm,
+    recorder: Recorder,
+    interrupted: bool,
+    folder: Path,
+    **_: Any,
+) -> Callable[[Console], None]:
+    """Writes the results of a problem that is no grid, and gives what prints them."""
+    from gridproblems._results import parameters_of
+    from gridproblems.study.points import PointsRun, write_points
+
+    run = PointsRun(
+        spec=str(asked.problem),
+        algorithm=asked.algorithm,
+        parameters=parameters_of(optimiser),
+        seed=asked.seed,
+        problem=problem,
+        recorder=recorder,
+        run_time_s=recorder.run_time_s,
+        interrupted=interrupted,
+    )
+    result = write_points(run, folder)
+    return lambda console: _report_points(console, run.title, result)
+
+
+def _report_points(console: Console, title: str, result: Mapping[str, Any]) -> None:
+    """Prints the figures of a problem that is no grid."""
+    from gridproblems._answer import number_text
+
+    state = "interrupted, best so far" if result["interrupted"] else "finished"
+    feasible = "feasible" if result["feasible"] else "NOT FEASIBLE"
+    console.print(f"{title}: {state}, {feasible}", markup=False, highlight=False)
+    values = Table("objective", "best", "best known", "gap")
+    known = number_text(result["best_known"])
+    gap = number_text(result["gap_percent"], "+.3f", " %")
+    for name, value in result["objectives"].items():
+        values.add_row(name, number_text(value), known, gap)
+    console.print(values)
+    points = f", {result['points']} trade-offs, this is the knee" if result["points"] > 1 else ""
+    console.print(
+        f"violation {result['violation']:.3g}, {result['evaluations']} evaluations in "
+        f"{result['run_time_s']:.1f} s{points}",
+        highlight=False,
     )
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from gridproblems import _start
 from gridproblems._names import lookup
+from gridproblems._own import files_in, trust
 from gridproblems.cli.errors import one_line_errors
 from gridproblems.cli.names import check_study
 from gridproblems.study.plans import plans_in, plans_path
@@ -45,10 +46,17 @@ class Format(str, Enum):
 def compare(
     problems: Annotated[
         list[str] | None,
-        typer.Argument(help="task:case, also task:case?objectives=a,b&option=value; repeatable"),
+        typer.Argument(
+            help="task:case, also task:case?objectives=a,b&option=value, a test problem of pymoo, "
+            "zdt1 or rastrigin?n_var=10, or your own, my.py:make; repeatable"
+        ),
     ] = None,
     algorithms: Annotated[
-        str, typer.Option(help="Algorithms, separated by commas; hs?pop_size=20 sets a parameter")
+        str,
+        typer.Option(
+            help="Algorithms, separated by commas; hs?pop_size=20 sets a parameter, "
+            "my.py:MyGA is your own"
+        ),
     ] = "hs,mvmo",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: 1, 2, ...")] = 31,
     evals: Annotated[int, typer.Option(min=1, help="Evaluations of each run, exactly")] = 10_000,
@@ -83,6 +91,7 @@ def compare(
     """
     with one_line_errors(debug):
         console = Console(quiet=quiet)
+        trust(*files_in([*(problems or []), *re.split(",", algorithms)]))
         made = _study(problems or [], algorithms, seeds, evals, out / FILE, study, timeout)
         if dry_run:
             _show_plan(made.plan(jobs), made, console)

@@ -29,6 +29,7 @@ from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from gridproblems._own import trust
 from gridproblems._progress import Recorder
 from gridproblems.checkpoints import (
     Checkpoint,
@@ -60,6 +61,7 @@ class Job:
         problem_fingerprint: Of what the problem has to be, empty if anything will do.
         checkpoint: File that keeps the evaluations until the run is stored, empty for none.
         checkpoint_every: See `gridproblems.checkpoints.Checkpoint`.
+        trusted: Files of the user that may be run, see `gridproblems._own`.
     """
 
     problem: str
@@ -71,6 +73,7 @@ class Job:
     problem_fingerprint: str = ""
     checkpoint: str = ""
     checkpoint_every: int | None = None
+    trusted: tuple[str, ...] = ()
 
 
 @dataclass
@@ -295,6 +298,7 @@ def run_job(
 
 
 def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome) -> None:
+    trust(*job.trusted)
     random.seed(job.seed)
     np.random.seed(job.seed % 2**32)  # noqa: NPY002
     problem = fresh_problem(job.problem_spec, job.problem_fingerprint)

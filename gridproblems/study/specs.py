@@ -10,9 +10,12 @@ from typing import Any, TypeAlias
 import cloudpickle
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
+from pymoo.problems import get_problem
 
 from gridproblems._names import lookup
+from gridproblems._own import load_own, own_part
 from gridproblems.specification import NONSENSE, problem_named
+from gridproblems.study.functions import is_function
 from gridproblems.words import LISTS, named_options, task_and_case
 
 MakeProblem = Callable[[], Problem]
@@ -30,7 +33,9 @@ def problem_of(spec: str | bytes) -> Problem:
     Args:
         spec: ``"task:case"``, ``"task:case?option=value&..."`` (values are JSON where they can be,
             lists are separated by commas), or a pickled problem, or callable without arguments.
-            ``"grid:case?controls=switching,units:dg:3"`` is a problem made of parts.
+            ``"grid:case?controls=switching,units:dg:3"`` is a problem made of parts,
+            ``"rastrigin?n_var=10"`` a test problem of pymoo, ``"my.py:make"`` what a file of the
+            user's makes (`gridproblems._own.trust`).
 
     Raises:
         ValueError: Unknown task, case or option; the nearest known name is suggested.
@@ -41,11 +46,56 @@ def problem_of(spec: str | bytes) -> Problem:
         if not isinstance(made, Problem):
             raise ValueError(f"problems: expected callables that make pymoo problems, got {made!r}")
         return made
+    name, options = named_options(spec)
+    if own_part(name) is not None:
+        return _own_problem(spec, name, options)
+    if is_function(name):
+        try:
+            return get_problem(name, **options)
+        except NONSENSE as error:
+            raise ValueError(f"problem {spec!r}: {_in_one_line(error)}") from error
     task, case, options = task_and_case(spec)
     try:
         return problem_named(task, case, options)
     except ValueError as error:
         raise ValueError(f"problem {spec!r}: {error}") from error
+
+
+def _own_problem(spec: str, name: str, options: Mapping[str, Any]) -> Problem:
+    """A problem of the user's own file: an object, a class, or a function that makes one."""
+    found = load_own(name)
+    if isinstance(found, Problem) and not options:
+        return found
+    if isinstance(found, Problem) or not callable(found):
+        raise ValueError(
+            f"problem {spec!r}: expected a pymoo problem without options, or a class or function "
+            f"that makes one, got {type(found).__name__}"
+        )
+    try:
+        made = found(**options)
+    except NONSENSE as error:
+        raise ValueError(f"problem {spec!r}: {_in_one_line(error)}") from error
+    if not isinstance(made, Problem):
+        raise ValueError(f"problem {spec!r}: expected a pymoo problem, got {type(made).__name__}")
+    return made
+
+
+def _own_algorithm(
+    spec: str, name: str, parameters: Mapping[str, Any], problem: Problem, n_evals: int
+) -> Algorithm:
+    """An algorithm of the user's own file: a class, or a function of (problem, n_evals)."""
+    found = load_own(name)
+    is_class = isinstance(found, type) and issubclass(found, Algorithm)
+    try:
+        made = found(**parameters) if is_class else found(problem, n_evals, **parameters)
+    except NONSENSE as error:
+        raise ValueError(f"algorithm {spec!r}: {_in_one_line(error)}") from error
+    if not isinstance(made, Algorithm):
+        raise ValueError(
+            f"algorithm {spec!r}: expected a class of pymoo algorithms, or a function of (problem, "
+            f"n_evals) that makes one, got {type(made).__name__}"
+        )
+    return made
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -58,8 +108,8 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
 
     Args:
         spec: A name in ``algorithms.ALGORITHMS``, with parameters as ``"hs?pop_size=20"`` (lists
-            are pairs: ``"hs?par=[0.3,0.9]"``), or a pickled algorithm, or callable of (problem,
-            n_evals).
+            are pairs: ``"hs?par=[0.3,0.9]"``), ``"my.py:MyGA?pop_size=20"`` of a file of the user's
+            (`gridproblems._own.trust`), or a pickled algorithm, or callable of (problem, n_evals).
         problem: What it is to solve.
         n_evals: The budget of the run.
 
@@ -78,6 +128,8 @@ def algorithm_of(spec: str | bytes, problem: Problem, n_evals: int) -> Algorithm
     from algorithms import ALGORITHMS
 
     name, parameters = name_and_parameters(spec)
+    if own_part(name) is not None:
+        return _own_algorithm(spec, name, parameters, problem, n_evals)
     make = lookup("algorithm", name, ALGORITHMS)
     for size in SIZES & parameters.keys():
         value = parameters[size]

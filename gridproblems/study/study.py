@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from gridproblems._arguments import check_arguments, shown
+from gridproblems._own import trusted
 from gridproblems._results import parameters_of
 from gridproblems.fingerprint import fingerprint_of
 from gridproblems.study.blobs import vector_key
@@ -146,7 +147,7 @@ class Study:
                     )  # fmt: skip
                     jobs[key] = Job(
                         name, algorithm, seed, self.budgets[name], spec, maker,
-                        self._fingerprints[name],
+                        self._fingerprints[name], trusted=trusted(),
                     )  # fmt: skip
         return jobs
 
