@@ -40,6 +40,7 @@ from gridproblems.study.report import how_to_repeat, verdict, write_report
 from gridproblems.study.run import Outcome
 from gridproblems.study.specs import algorithm_of, described, problem_of
 from gridproblems.study.store import RunKey, Store
+from gridproblems.study.watch import watch
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for command in (studies.compare, studies.report, studies.export):
@@ -586,3 +587,46 @@ def test_wrong_words_of_a_specification_are_one_line(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+# -- a page that renews itself ------------------------------------------------------------------
+
+
+def test_the_page_of_a_watch_renews_itself_until_the_study_has_ended(tmp_path: Path) -> None:
+    study, page = tmp_path / "study.db", tmp_path / "page" / "report.html"
+    pages: list[str] = []
+    one = results(tmp_path / "one.db", {"p": facts()}, {("p", "a", 1): finished([[1, 0, 0, 1]])})
+    (run,) = one.runs
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 7.0
+        pages.append(page.read_text(encoding="utf-8"))
+        if len(pages) == 1:
+            with Store(study) as store:
+                store.set_problem("p", "callable", facts())
+                store.claim(run.key, 0, "somebody else")
+        elif len(pages) == 3:
+            with Store(study) as store:
+                store.add(run.key, run.outcome)
+                store.claim(replace(run.key, seed=2), 0, "somebody else")
+        elif len(pages) == 5:
+            with Store(study) as store:
+                store.drop_claims("somebody else")
+
+    assert watch(study, page, 7.0, sleep) == page
+    refresh = '<meta http-equiv="refresh" content="7">'
+    assert len(pages) == 6
+    assert all(refresh in text for text in pages)
+    assert all("No run has finished yet" in text for text in pages[:3])
+    assert all("The study is running: 1 runs so far" in text for text in pages[3:])
+    last = page.read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' not in last
+    assert "The study is running" not in last
+    assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+
+
+def test_watch_on_the_command_line(done: Path, tmp_path: Path) -> None:
+    result = invoke("report", done, "--watch", "--every", "1", "--out", tmp_path / "r.html")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(tmp_path / "r.html")
+    assert 'http-equiv="refresh"' not in (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -183,15 +183,40 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures", help="Write the charts as PNG files too")
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Write it again while the study runs, as a page that renews itself"
+        ),
+    ] = False,
+    every: Annotated[float, typer.Option(min=1.0, help="Seconds between pages of --watch")] = 10.0,
     debug: Debug = False,
 ) -> None:
     """Write the report of a study from its stored runs: one HTML file."""
     with one_line_errors(debug):
         _check_plotly()
+        if watch:
+            _watch(folder, out, every)
+            if not figures:
+                return
         results = _results_of(folder)
         from gridproblems.study.report import write_report
 
         typer.echo(write_report(results, out or results.path.parent / REPORT, figures=figures))
+
+
+def _watch(folder: Path, out: Path | None, every_s: float) -> None:
+    """Renews the page of a study until the study has ended, or the user ends it."""
+    study = folder if folder.suffix == ".db" else folder / FILE
+    page = out or study.parent / REPORT
+    from gridproblems.study.watch import watch
+
+    _start.loaded()
+    typer.echo(f"Open {page} in a browser; Ctrl-C ends the watch, not the study", err=True)
+    try:
+        typer.echo(watch(study, page, every_s))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def export(

@@ -48,7 +48,12 @@ _FRONT_GOALS = {
 }
 
 
-def write_report(results: Results, path: str | Path, figures: bool = False) -> Path:
+def write_report(
+    results: Results,
+    path: str | Path,
+    figures: bool = False,
+    renewed: tuple[int, str] | None = None,
+) -> Path:
     """Writes the report; an old one stays until the new one is whole.
 
     Nothing of the file of the study is trusted: texts are escaped, pictures are checked, and no
@@ -58,6 +63,7 @@ def write_report(results: Results, path: str | Path, figures: bool = False) -> P
         results: What to report on.
         path: The HTML file.
         figures: Write the same charts as PNG files too, into the folder ``figures`` beside it.
+        renewed: Seconds after which a browser is to load the page again, and what it says on top.
 
     Returns:
         The path.
@@ -80,10 +86,15 @@ def write_report(results: Results, path: str | Path, figures: bool = False) -> P
         "TITLE": _text(report.title),
         "STYLE": STYLE,
         "BODY": report.body,
+        "REFRESH": "",
         "FIGURES": _packed(json.dumps(data, allow_nan=False)),
         "PLOTLY": _packed(plotly),
         "SCRIPT": SCRIPT,
     }
+    if renewed is not None:
+        every_s, words = renewed
+        parts["REFRESH"] = f'<meta http-equiv="refresh" content="{every_s}">\n'
+        parts["BODY"] = f'<p class="note" id="running">{_text(words)}</p>\n{report.body}'
     write_text(path, re.sub("@([A-Z]+)@", lambda match: parts[match.group(1)], PAGE))
     if figures:
         from gridproblems.study.draw_png import draw

@@ -521,6 +521,14 @@ class Store:
     def _release(self, key: RunKey) -> None:
         self._db.execute("DELETE FROM claims WHERE run = ?", (key.as_text(),))
 
+    def is_at_work(self) -> bool:
+        """Whether a process has claimed runs, and said lately that it is still there."""
+        with self._one_kind_of_error():
+            (n,) = self._db.execute(
+                "SELECT count(*) FROM claims WHERE seen_s > ?", (time.time() - CLAIM_LASTS_S,)
+            ).fetchone()
+        return bool(n)
+
     def last_id(self) -> int:
         """Number of the latest run, 0 without any."""
         with self._one_kind_of_error():

@@ -14,7 +14,7 @@ PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
 script-src @HASHES@; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; \
 form-action 'none'">
-<link rel="icon" href="data:,">
+@REFRESH@<link rel="icon" href="data:,">
 <title>@TITLE@</title>
 <style>@STYLE@</style>
 </head>
@@ -25,6 +25,23 @@ form-action 'none'">
 <script type="text/plain" id="figures">@FIGURES@</script>
 <script type="text/plain" id="plotly">@PLOTLY@</script>
 <script>@SCRIPT@</script>
+</body>
+</html>
+"""
+
+#: What stands there before the first run has finished.
+WAITING = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'">
+@REFRESH@
+<title>Study</title>
+</head>
+<body>
+<p>@WORDS@</p>
 </body>
 </html>
 """
