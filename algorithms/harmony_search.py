@@ -51,9 +51,9 @@ class HarmonySearch(HybridAlgorithm):
 
     The defaults differ from them: five harmonies are improvised before they are judged, and none is
     remembered twice; one adjusted note in five is that of the best harmony, of the same variable;
-    notes outside of their range are mirrored; violations come before objectives instead of
-    penalties; whole notes move by whole steps, rounded up or down at random, and as the bandwidth
-    shrinks one of them still moves in each harmony; local search has rules of its own
+    notes outside of their range are mirrored, with one objective; violations come before objectives
+    instead of penalties; whole notes move by whole steps, rounded up or down at random, and as the
+    bandwidth shrinks one of them still moves in each harmony; local search has rules of its own
     (`HybridAlgorithm`). ``hmcr``, ``par`` and ``bandwidth`` are larger than in the papers.
     """
 
@@ -66,7 +66,7 @@ class HarmonySearch(HybridAlgorithm):
         global_best: float = 0.2,
         same_harmony: float = 0.0,
         n_offsprings: int = 5,
-        at_bounds: str = "reflect",
+        at_bounds: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Set the parameters.
@@ -90,7 +90,8 @@ class HarmonySearch(HybridAlgorithm):
             at_bounds: What becomes of an adjusted note outside of its range: "reflect" mirrors it
                 at the bound, "clip" moves it onto the bound, as codes of the papers do. Clipping
                 gives the bounds a chance of their own: it finds an optimum there by luck, and
-                spends harmonies there where the optimum lies elsewhere.
+                spends harmonies there where the optimum lies elsewhere. None: "reflect" for one
+                objective; "clip" for several, whose fronts often end at bounds.
             **kwargs: Options of `HybridAlgorithm` (searches, constraints, reference directions),
                 ``sampling``, ``survival`` and the options of pymoo's ``Algorithm``.
 
@@ -113,7 +114,7 @@ class HarmonySearch(HybridAlgorithm):
         check_range("n_offsprings", n_offsprings, 1, np.inf)
         if pop_size is not None:
             check_range("pop_size", pop_size, 1, np.inf)
-        if at_bounds not in AT_BOUNDS:
+        if at_bounds is not None and at_bounds not in AT_BOUNDS:
             raise ValueError(f"at_bounds: expected one of {AT_BOUNDS}, got {at_bounds!r}")
         for name, pair, low in (
             ("par", self.par, 0.0),
@@ -127,6 +128,7 @@ class HarmonySearch(HybridAlgorithm):
     def _setup(self, problem: Problem, **kwargs: Any) -> None:
         super()._setup(problem, **kwargs)
         self.memory_size = self.pop_size or self._default_size(20)
+        self._at_bounds = self.at_bounds or ("reflect" if problem.n_obj == 1 else "clip")
 
     def _initialize_infill(self) -> Population:
         return self.first_population(self.memory_size)
@@ -149,7 +151,7 @@ class HarmonySearch(HybridAlgorithm):
             bandwidth=exponential(self.bandwidth[0], self.bandwidth[1], progress),  # bw(gn)
             global_best=self.global_best if self.problem.n_obj == 1 else 0.0,
             same_harmony=self.same_harmony,
-            at_bounds=self.at_bounds,
+            at_bounds=self._at_bounds,
             random_state=self.random_state,
         )
 
@@ -210,7 +212,7 @@ def improvise(
         bandwidth: Largest pitch adjustment as a share of the range, scalar or shape (n_var,).
         global_best: Chance that an adjusted note is that of the best harmony.
         same_harmony: Chance that one remembered harmony gives all remembered notes.
-        at_bounds: What becomes of adjusted notes outside of their range, see `HarmonySearch`.
+        at_bounds: What becomes of adjusted notes outside of their range, one of `AT_BOUNDS`.
 
     Returns:
         Shape (n_harmonies, n_var). Memory consideration: with chance ``hmcr`` the note of a random

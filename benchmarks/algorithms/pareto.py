@@ -1,12 +1,13 @@
 """Several objectives: Harmony Search and MVMO beside NSGA-II and NSGA-III.
 
-    python benchmarks/algorithms/pareto.py [--seeds 11] [--jobs 2]
+    python benchmarks/algorithms/pareto.py [--seeds 11] [--jobs 2] [--algorithms hs,nsga2]
+        [--table docs/tables/algorithms_pareto.md]
 
 Functions, losses against voltage deviation, and losses against switching actions; 5,000 evaluations
 (three objectives: 9,000), with the defaults and with reference directions. What counts is the
 hypervolume of all nondominated points found, as a share of that of the best front known: the exact
 one of the functions, the proven one of the reconfiguration, for the dispatch that of all runs.
-Runs are kept in results/algorithms/pareto.db; writes docs/tables/algorithms_pareto.md.
+Runs are kept in results/algorithms/pareto.db.
 """
 
 from __future__ import annotations
@@ -38,33 +39,34 @@ PROBLEMS: dict[str, ProblemSpec] = {
     "dispatch, 39 buses": "orpd:ieee39?objectives=p_loss_mw,voltage_deviation_pu",
     "reconfiguration, 33 buses": "reconfiguration:case33bw?objectives=p_loss_kw,switching_actions",
 }
-ALGORITHMS: dict[str, AlgorithmSpec] = {
-    name: name for name in ("hs", "mvmo", "nsga2", "hs?ref_dirs=100", "mvmo?ref_dirs=100", "nsga3")
-}
+ALGORITHMS = ("hs", "mvmo", "nsga2", "hs?ref_dirs=100", "mvmo?ref_dirs=100", "nsga3")
 BUDGETS = {name: 9000 if "three" in name else 5000 for name in PROBLEMS}
 
 
 def main(
     seeds: Annotated[int, typer.Option(help="Runs of each")] = 11,
     jobs: Annotated[int, typer.Option(help="Processes")] = 1,
+    algorithms: Annotated[str, typer.Option(help="Those to compare")] = ",".join(ALGORITHMS),
+    table: Annotated[Path, typer.Option(help="Markdown file to write")] = TABLE,
 ) -> None:
     """Runs what is missing and writes the table."""
     STORE.parent.mkdir(parents=True, exist_ok=True)
-    study = Study(STORE, PROBLEMS, ALGORITHMS, seeds, BUDGETS)
+    compared: dict[str, AlgorithmSpec] = {name: name for name in algorithms.split(",")}
+    study = Study(STORE, PROBLEMS, compared, seeds, BUDGETS)
     study.run(jobs)
     medians = study.table().pivot(index="problem", columns="algorithm", values="gap_percent")
     title = f"lacking hypervolume [%], median of {seeds} runs"
-    lines = head([title, *(f"`{name}`" for name in ALGORITHMS)])
+    lines = head([title, *(f"`{name}`" for name in compared)])
     for problem in PROBLEMS:
-        cells = (f"{abs(medians.loc[problem, name]):.2f}" for name in ALGORITHMS)
+        cells = (f"{abs(medians.loc[problem, name]):.2f}" for name in compared)
         lines.append(line([problem, *cells]))
     comparison = compare(study.results())
     if comparison is not None:
         ranks = dict(zip(comparison.algorithms, comparison.mean_ranks, strict=True))
-        lines.append(line(["mean rank", *(f"{ranks[name]:.2f}" for name in ALGORITHMS)]))
+        lines.append(line(["mean rank", *(f"{ranks[name]:.2f}" for name in compared)]))
         lines += ["", f"Critical difference of the ranks {comparison.critical_difference:.2f}."]
-    TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    typer.echo(TABLE.read_text(encoding="utf-8"))
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    typer.echo(table.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
