@@ -72,7 +72,7 @@ class NetGrid:
 
     Args:
         case: Name of a packaged case (`gridproblems.cases.CASES`), a pandapower net, or the path
-            of a pandapower JSON file.
+            of a grid file (pandapower, MATPOWER, ..., see `read_grid`), or a SimBench code.
         zip_percent: Constant-impedance and constant-current shares of all loads as pandapower
             models them; the rest is constant power. None: as in the net. [%]
         power_flow: Options of ``pandapower.runpp`` for every power flow, such as
