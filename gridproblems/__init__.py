@@ -13,6 +13,7 @@ from gridproblems._clash import clash
 from gridproblems._lazy import lazily
 
 if TYPE_CHECKING:
+    from gridproblems._progress import PowerFlowProgress
     from gridproblems.constraints import Chance
     from gridproblems.controls import (
         Capacitors,
@@ -56,6 +57,7 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "gridproblems._progress": ("PowerFlowProgress",),
             "gridproblems.constraints": ("Chance",),
             "gridproblems.controls": (
                 "Capacitors",
@@ -128,6 +130,7 @@ __all__ = [
     "Outages",
     "PlacedCapacitors",
     "PowerFlowNotConverged",
+    "PowerFlowProgress",
     "Profiles",
     "ReactivePowerDispatch",
     "Reconfiguration",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -168,13 +168,13 @@ def _objectives(result: Mapping[str, Any]) -> Table:
 
 
 def _grid(problem: GridProblem, x: Any) -> Table:
-    before, after = _figures(problem.base_state), _figures(problem.solve(x))
+    before, after = _figures(problem.states()), _figures(problem.states(x))
     return Table(
         _BEFORE_AFTER, [(name, before.get(name, ""), text) for name, text in after.items()]
     )
 
 
-def _figures(state: GridState) -> dict[str, str]:
+def _figures(states: Iterable[GridState]) -> dict[str, str]:
     """Lowest and highest voltage and worst loading over all situations."""
     known = {
         "lowest voltage [p.u.]": ("vm_pu", np.min),
@@ -182,13 +182,18 @@ def _figures(state: GridState) -> dict[str, str]:
         "worst line loading [%]": ("line_loading_percent", np.max),
         "worst transformer loading [%]": ("trafo_loading_percent", np.max),
     }
-    found = {}
-    for name, (quantity, reduce) in known.items():
-        values = state[quantity] if quantity in state.layout.slices else np.zeros(0)
-        values = values[np.isfinite(values)]
-        if values.size and (values != 0).any():
-            found[name] = number_text(float(reduce(values)))
-    return found
+    found: dict[str, list[float]] = {}
+    for state in states:
+        for name, (quantity, reduce) in known.items():
+            values = state[quantity] if quantity in state.layout.slices else np.zeros(0)
+            values = values[np.isfinite(values)]
+            if values.size and (values != 0).any():
+                found.setdefault(name, []).append(float(reduce(values)))
+    return {
+        name: number_text(float(reduce(found[name])))
+        for name, (_, reduce) in known.items()
+        if name in found
+    }
 
 
 def _limits(result: Mapping[str, Any]) -> list[str]:
@@ -309,14 +314,14 @@ def _how_to_apply(problem: GridProblem, x: Any) -> Section:
     lines = ["net.json is the solved net with these settings. In pandapower, for your own net:"]
     if any(len(known[key]) < len(values) for key, values in controlled.items()):
         lines.append("What is added to the grid is in net.json only, the code leaves it out.")
-    if len(problem.situations.names) > 1:
+    if problem.situations.n > 1:
         lines.append("The code holds the first situation; the tables beside this page hold all.")
     return Section("How to apply it", lines, code=pandapower_code(known))
 
 
 def _fixed(problem: GridProblem, x: Any, controlled: SettingsMapping) -> SettingsMapping:
     """What all candidates have in common, together with what is controlled of the same columns."""
-    settings = problem.decode(x)
+    settings = problem.joint.decode(problem.snap(x)[np.newaxis], slice(0, 1))
     first = Settings(settings.fields, settings.rows[0]).as_mapping()
     found: dict[tuple[str, str], Mapping[Any, float]] = {}
     for placed in problem.joint.placed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -13,10 +13,13 @@ import pandas as pd
 from pymoo.core.evaluator import Evaluator
 from pymoo.core.population import Population
 from pymoo.indicators.hv import Hypervolume
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
+from rich.text import Text
 
 from gridproblems.checkpoints import Checkpoint, CheckpointedEvaluator
+from gridproblems.evaluation import Counts
 
 SNAPSHOTS = 200
 
@@ -151,8 +154,10 @@ class LiveDisplay:
     Args:
         objectives: Names, which end in their units.
         best_known: Best known value of the only objective.
-        sign: -1 where the only objective is the negative of what is shown.
         enabled: False shows nothing.
+        sign: -1 where the only objective is the negative of what is shown.
+        counts: Of the problem where single evaluations take long: its power flows are shown too,
+            also while an evaluation runs.
     """
 
     def __init__(
@@ -163,6 +168,7 @@ class LiveDisplay:
         best_known: float | None,
         enabled: bool = True,
         sign: float = 1.0,
+        counts: Counts | None = None,
     ) -> None:
         self.sign = sign
         self.objectives = objectives
@@ -171,6 +177,7 @@ class LiveDisplay:
             BarColumn(bar_width=8),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.description}", markup=False),
+            *([] if counts is None else [_PowerFlows(counts)]),
             console=console,
             refresh_per_second=8,
             disable=not enabled,
@@ -211,6 +218,69 @@ class LiveDisplay:
         known = self.best_known
         gap = "" if known is None else f", gap {gap_percent(best, known):+.3f} %"
         return f"{self.objectives[0]} {best:.6g}, violation 0{gap}, {rate}"
+
+
+class PowerFlowProgress:
+    """A progress bar of power flows while something is evaluated; nothing without a terminal.
+
+        with PowerFlowProgress(problem.counts, len(X) * problem.situations.n):
+            problem.evaluate(X)
+
+    Args:
+        counts: Of the problem.
+        total: Power flows that are to come.
+        console: Where it is shown, None for the standard error.
+    """
+
+    def __init__(self, counts: Counts, total: int, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        self._progress = _Following(counts, total, console)
+
+    def __enter__(self) -> PowerFlowProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+
+class _Following(Progress):
+    """A bar that follows counts of power flows whenever it is drawn."""
+
+    def __init__(self, counts: Counts, total: int, console: Console) -> None:
+        self._counts, self._before = counts, counts.power_flows
+        super().__init__(
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} power flows"),
+            TimeLeft(),
+            console=console,
+            refresh_per_second=4,
+            disable=not console.is_terminal,
+        )
+        self._task = self.add_task("", total=total)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """rich's hook, called whenever the bar is drawn."""
+        if hasattr(self, "_task"):
+            self.update(self._task, completed=self._counts.power_flows - self._before)
+        yield from super().get_renderables()
+
+
+class _PowerFlows(ProgressColumn):
+    """The power flows counted so far."""
+
+    def __init__(self, counts: Counts) -> None:
+        super().__init__()
+        self._counts = counts
+
+    def render(self, task: Task) -> Text:
+        """rich's hook."""
+        return Text(f"{self._counts.power_flows:,} power flows")
 
 
 def gap_percent(value: float, best_known: float) -> float:

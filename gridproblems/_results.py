@@ -273,7 +273,7 @@ def shown_history(run: Run) -> pd.DataFrame:
 
 def _front(run: Run) -> pd.DataFrame:
     """One row per nondominated point: its objectives, then its settings by variable name."""
-    vectors = [run.problem.encode(run.problem.decode(x)) for x in run.recorder.X]
+    vectors = [run.problem.vector(x) for x in run.recorder.X]
     return pd.DataFrame(
         np.hstack([run.recorder.F * run.problem.objective_signs, vectors]),
         columns=[*run.problem.objective_names, *run.problem.vars],

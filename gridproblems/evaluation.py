@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from gridproblems.engines import Engine
 from gridproblems.objectives import OF_BUS_BRANCH, Objective
 from gridproblems.situations import Situations
 from gridproblems.stability import LoadingMargin, MarginAlong
-from gridproblems.state import FloatArray, GridState, Settings
+from gridproblems.state import BusBranchSolution, FloatArray, GridState, Settings
 
 FAILED_F = 1e9
 FAILED_G = 1e3
@@ -143,6 +144,24 @@ class SurvivedOutages:
 
 
 AnyObjective = Objective | OfBlocks | OfCandidates | Searched | SurvivedOutages
+#: Situations that follow each other, and settings and states of all candidates in them.
+Part = tuple[slice, Settings, GridState]
+#: Of candidate and situation, the bus/branch solution.
+Again = Callable[[int, int], BusBranchSolution]
+
+
+class Workers(Protocol):
+    """Threads or processes that share the situations of few candidates."""
+
+    def shares(self, evaluation: Evaluation, n: int) -> list[slice]:
+        """The situations in parts for n candidates; none where one worker is to solve all."""
+        ...
+
+    def __call__(
+        self, evaluation: Evaluation, X: FloatArray, shares: list[slice]
+    ) -> Iterator[Part]:
+        """Vectors decoded and solved, in the order of the parts; counts the power flows."""
+        ...
 
 
 class Evaluation:
@@ -158,6 +177,7 @@ class Evaluation:
         over_time: Constraints of single blocks besides their own, with the place of the block.
         every_situation: Limits have entries of every situation instead of the worst one.
         aggregate: One constraint per kind instead of one per element and limit.
+        workers: Solve the situations of few candidates side by side.
 
     Attributes:
         constraint_names: Names of the entries of G; the first is ``"power_flow"``.
@@ -178,7 +198,9 @@ class Evaluation:
         over_time: Sequence[tuple[BlockConstraint, slice]] = (),
         *,
         aggregate: bool = False,
+        workers: Workers | None = None,
     ) -> None:
+        self._workers = workers
         self.joint, self.engine, self.situations = joint, engine, joint.situations
         self.objectives = tuple(objectives)
         counts = any(isinstance(o, SurvivedOutages) for o in objectives)
@@ -231,8 +253,13 @@ class Evaluation:
         self.aggregate = aggregate and bool(kinds)
         self.kind_of_entry = np.array([self._kinds.index(kind) for kind in kinds], dtype=int)
         self.constraint_names = ("power_flow", *(self._kinds if aggregate else names))
-        self.chunks = self._split()
+        self.chunks = chunks_of(self.situations, engine)
         s = self.situations
+        if len(self.chunks) > 1 and (whole := self._whole()):
+            raise ValueError(
+                f"{whole}: needs all situations of a candidate at once, and {s.n} are more than "
+                f"the {MAX_SITUATIONS} that are solved together"
+            )
         #: Whether all situations are solved together, must solve, count, and have the same limits.
         self._is_plain = (
             len(self.chunks) == 1
@@ -241,22 +268,12 @@ class Evaluation:
             and [group for group, _ in self.limits] == [""]
         )
 
-    def _split(self) -> list[slice]:
-        """Situations that are solved together; series in time stay whole as far as they fit."""
-        s = self.situations
-        if s.n <= MAX_SITUATIONS:
-            return [slice(0, s.n)]
+    def _whole(self) -> str:
+        """What needs all situations of a candidate at once, empty for nothing."""
         whole = [o.name for o in self.objectives if isinstance(o, (OfCandidates, Searched))]
         whole += [c.names[0] for c in self.constraints]
         whole += [limit.names[0] for _, limit in self.limits if limit.n_each and limit.names]
-        if whole:
-            raise ValueError(
-                f"{whole[0]}: needs all situations of a candidate at once, and {s.n} are more than "
-                f"the {MAX_SITUATIONS} that are solved together"
-            )
-        step = max(1, MAX_SITUATIONS // s.n_time) * s.n_time if s.n_time <= MAX_SITUATIONS else 0
-        step = step or MAX_SITUATIONS
-        return [slice(first, min(s.n, first + step)) for first in range(0, s.n, step)]
+        return whole[0] if whole else ""
 
     # -- evaluation ------------------------------------------------------------------------
 
@@ -281,13 +298,43 @@ class Evaluation:
             self.counts.add(failed=failed)
 
     def _some(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+        if self._workers is not None and (shares := self._workers.shares(self, len(X))):
+            return self.tallied(X, self._workers(self, X, shares))
         if self._is_plain:
             settings = self.joint.decode(X)
             return self.judge(X, settings, self.solve(settings))
-        tally = _Tally(self, X)
-        for rows in self.chunks:
-            settings = self.joint.decode(X, rows)
-            tally.add(rows, settings, self.solve(settings))
+        if len(self.chunks) > 1:
+            return self.tallied(X, self.parts(X))
+        _, settings, state = self.part(X, self.chunks[0])
+        return self.judge(X, settings, state)
+
+    def parts(self, X: FloatArray) -> Iterator[Part]:
+        """Snapped vectors (n, n_var) decoded and solved in one chunk of situations after the other;
+        counts the power flows."""
+        return map(partial(self.part, X), self.chunks)
+
+    def part(self, X: FloatArray, rows: slice) -> Part:
+        """Snapped vectors (n, n_var) decoded and solved in some situations that follow each other;
+        counts the power flows."""
+        settings = self.joint.decode(X, rows)
+        return rows, settings, self.solve(settings)
+
+    @property
+    def can_split(self) -> bool:
+        """Whether the situations of a candidate may be solved in parts."""
+        return not self._whole()
+
+    def tallied(self, X: FloatArray, parts: Iterable[Part]) -> tuple[FloatArray, FloatArray]:
+        """Objectives and constraints of candidates whose states come in chunks of situations.
+
+        Of each chunk no more is kept than the reductions need. Where no candidate is left that
+        solves, no further chunk is asked for.
+        """
+        tally = _Tally(self, X, in_one=False)
+        for rows, settings, state in parts:
+            tally.add(rows, settings, state)
+            if not tally.has_alive:
+                break
         return tally.result()
 
     def with_engine(self, engine: Engine) -> Evaluation:
@@ -309,9 +356,16 @@ class Evaluation:
             F, G = self._measure(X, settings, state)
             if math.isfinite(F.sum() + G.sum()):
                 return F, G
-        tally = _Tally(self, X)
+        tally = _Tally(self, X, in_one=True)
         tally.add(slice(0, self.situations.n), settings, state)
         return tally.result()
+
+    @property
+    def needs_solution(self) -> bool:
+        """Whether an objective needs the bus/branch model, which states alone do not hold."""
+        return any(
+            isinstance(o, Objective) and o.quantity in OF_BUS_BRANCH for o in self.objectives
+        )
 
     @property
     def can_estimate(self) -> bool:
@@ -382,6 +436,55 @@ class Evaluation:
         values: FloatArray = plain.judge(X, settings, state)[1][:, 1:]
         return values
 
+    def entries_of(self, X: FloatArray, parts: Iterable[Part] | None = None) -> FloatArray | None:
+        """Values of `entries` of one candidate.
+
+        Args:
+            X: Its snapped vector, shape (1, n_var).
+            parts: Its states in chunks of situations, None to solve them.
+
+        Returns:
+            Shape (n_entries,); None where it does not solve, or leaves loads without supply, in a
+            situation that must solve.
+        """
+        parts = self.parts(X) if parts is None else parts
+        if len(self.chunks) == 1:
+            ((_, settings, state),) = parts
+            if not self.solves(state)[0]:
+                return None
+            values: FloatArray = self.values_of_entries(X, settings, state)[0]
+            return values
+        plain = copy.copy(self)
+        plain.aggregate = False
+        tally = _Tally(plain, X, in_one=False)
+        for rows, settings, state in parts:
+            tally.add(rows, settings, state)
+            if not tally.has_alive:
+                return None
+        return tally.result()[1][0, 1:]
+
+    def joined(self, n: int, parts: Iterable[Part], again: Again) -> GridState:
+        """One state of what comes in chunks of situations, for those who want all of it.
+
+        Args:
+            n: Number of candidates.
+            parts: Their states.
+            again: Gives the bus/branch solution of a candidate in a situation.
+        """
+        s = self.situations
+        converged = np.empty((n, s.n), dtype=np.bool_)
+        n_unsupplied = np.empty((n, s.n), dtype=np.int64)
+        values: FloatArray | None = None
+        for rows, _, state in parts:
+            if values is None:
+                values = np.empty((n, s.n, state.layout.n_values))
+            values[:, rows] = state.values
+            converged[:, rows], n_unsupplied[:, rows] = state.converged, state.n_unsupplied
+        assert values is not None
+        return GridState(
+            state.layout, values, converged, n_unsupplied, lambda row: again(*divmod(row, s.n))
+        )
+
     def solves(self, state: GridState) -> NDArray[np.bool_]:
         """Which candidates of a batch solve and supply all where they must, shape (n,)."""
         good = state.converged & (state.n_unsupplied == 0)
@@ -417,9 +520,8 @@ class _Tally:
     is a value.
     """
 
-    def __init__(self, evaluation: Evaluation, X: FloatArray) -> None:
-        self._e, self._X, self._n = evaluation, X, len(X)
-        self._in_one = len(evaluation.chunks) == 1
+    def __init__(self, evaluation: Evaluation, X: FloatArray, in_one: bool) -> None:
+        self._e, self._X, self._n, self._in_one = evaluation, X, len(X), in_one
         self._alive = np.ones(self._n, dtype=bool)
         self.F = np.full((self._n, len(evaluation.objectives)), FAILED_F)
         s = evaluation.situations
@@ -441,6 +543,11 @@ class _Tally:
         self._own: list[FloatArray] = []
         self._settings: Settings | None = None
         self._state: GridState | None = None
+
+    @property
+    def has_alive(self) -> bool:
+        """Whether there is a candidate that has not failed so far."""
+        return bool(self._alive.any())
 
     def add(self, rows: slice, settings: Settings, state: GridState) -> None:
         """Takes up the states of all candidates in some situations."""
@@ -551,6 +658,18 @@ class _Tally:
 def some_situations(state: GridState, rows: NDArray[np.int64]) -> GridState:
     """The states of a batch in some of its situations."""
     return state if len(rows) == state.n_snapshots else state.snapshots(rows)
+
+
+def chunks_of(situations: Situations, engine: Any) -> list[slice]:
+    """Situations that are solved together; series in time stay whole as far as they fit, and
+    always where the engine goes on in time."""
+    n, n_time = situations.n, situations.n_time
+    if n <= MAX_SITUATIONS:
+        return [slice(0, n)]
+    step = MAX_SITUATIONS // n_time * n_time
+    if not step:
+        step = n_time if getattr(engine, "sequential", False) else MAX_SITUATIONS
+    return [slice(first, min(n, first + step)) for first in range(0, n, step)]
 
 
 def solve_in_time(engine: Engine, settings: Settings, situations: Situations) -> GridState:

@@ -109,7 +109,7 @@ def checked_limits(problem: GridProblem) -> list[CheckedLimits]:
 
 def not_limited(problem: GridProblem) -> list[str]:
     """Voltages and loadings of the grid that no limit holds."""
-    layout = problem.base_state.layout
+    layout = problem.grid.layout()
     kinds = set(problem.evaluation.entries.kinds)
     wanted = {"vm_pu": "voltages", "line_loading_percent": "line loadings"}
     wanted["trafo_loading_percent"] = "transformer loadings"
@@ -146,10 +146,9 @@ def outlook(problem: GridProblem, seed: int = 1) -> Outlook:
     drawn = np.random.default_rng(seed).uniform(problem.xl, problem.xu, (n_random, problem.n_var))
     tried: list[FloatArray] = []
     for x in problem.snap(np.vstack([ends, drawn]))[:, np.newaxis]:
-        settings = problem.joint.decode(x)
-        state = evaluation.solve(settings)
-        if evaluation.solves(state)[0]:
-            tried.append(evaluation.values_of_entries(x, settings, state)[0])
+        values = evaluation.entries_of(x)
+        if values is not None:
+            tried.append(values)
     n = len(ends) + n_random
     if not tried:
         return Outlook(now, n)

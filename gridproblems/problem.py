@@ -7,7 +7,7 @@ import inspect
 import reprlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -22,6 +22,7 @@ from pymoo.core.problem import ElementwiseEvaluationFunction, ElementwiseProblem
 from gridproblems import _summary, _vectors
 from gridproblems._arguments import check_arguments, shown
 from gridproblems._names import with_nearest
+from gridproblems._present import Present
 from gridproblems.binding import blocks_of, grid_of, listed_argument, parts_of
 from gridproblems.cases import BestKnown, KnownFront
 from gridproblems.constraints import Constraint, StateLimits
@@ -35,12 +36,15 @@ from gridproblems.controls.variables import Variable
 from gridproblems.engines import Engine
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.evaluation import (
+    MAX_SITUATIONS,
     AnyObjective,
     Evaluation,
     OfBlocks,
     OfCandidates,
+    Part,
     Searched,
     SurvivedOutages,
+    chunks_of,
     solve_in_time,
 )
 from gridproblems.fingerprint import derived, fingerprint_of
@@ -48,7 +52,7 @@ from gridproblems.gradients import Gradient, Gradients
 from gridproblems.hessians import Hessians
 from gridproblems.linear_states import Pieces
 from gridproblems.objectives import Objective
-from gridproblems.parallel import PopulationRunner
+from gridproblems.parallel import PopulationRunner, SituationRunner
 from gridproblems.situations import Situations, axes_of
 from gridproblems.state import (
     BusBranchSolution,
@@ -103,7 +107,8 @@ class GridProblem(ElementwiseProblem):
         periods: Number of values over the series of some of the controls, by name: ``{"taps": 6}``;
             others have one for all times.
         engine: Name of an engine, or ``"auto"`` for the first that gives the grid's results.
-        n_jobs: Workers that evaluate a population, -1 for all cores.
+        n_jobs: Workers that share a population, or the situations of a few candidates; -1 for all
+            cores.
         cache: Answer repeated vectors from memory: True for the latest 100,000, or how many.
         aggregate: One constraint per kind (the worst entry, or the sum of violations) instead of
             one per element and limit.
@@ -112,7 +117,8 @@ class GridProblem(ElementwiseProblem):
 
     Attributes:
         grid, joint, situations, evaluation: The parts, bound to each other.
-        base_settings, base_state: The grid as it is now, in all situations.
+        base_settings, base_state: The grid as it is now, in all situations; where these are more
+            than are solved together, made anew whenever they are asked for.
         engine_name, engine_note: Which engine solves the grid, and why.
 
     Raises:
@@ -163,24 +169,21 @@ class GridProblem(ElementwiseProblem):
         blocks = blocks_of(parts, periods or {}, self.grid, self.situations)
         self.joint = Joint(blocks, self.situations, self.grid)
         self._known = self.grid.objectives_in(self.situations)
-        self.base_settings = self.grid.present_settings(self.joint)
-        self.grid.check(self.joint, self.base_settings)
+        self._present = Present(self.grid, self.joint, chunks_of(self.situations, None))
+        for _, settings in self._present.parts():
+            self.grid.check(self.joint, Settings(settings.fields, settings.rows))
         self.engine, self.engine_name, self.engine_note = self.grid.engine(
-            engine, self.joint, self.base_settings
+            engine, self.joint, self._present.telling()
         )
-        self.base_state = solve_in_time(self.engine, self.base_settings, self.situations)
-        solved = self.base_state.converged & (self.base_state.n_unsupplied == 0)
-        failed = np.flatnonzero(~solved & self.situations.must_solve)
-        if require_base_solution and len(failed):
-            why = self.grid.why_not_solved(self.base_settings, int(failed[0]))
-            raise PowerFlowNotConverged(
-                f"{self.name}: the power flow of the base case {why}; check the net, or pass "
-                "require_base_solution=False if only the candidates have to"
-            )
+        self._present = Present(self.grid, self.joint, chunks_of(self.situations, self.engine))
+        #: Settings and state of the grid as it is now, where all of it is kept.
+        self._base: tuple[Settings, GridState] | None = None
+        self._solve_base(require_base_solution)
         self.limits, more = self._limits(of_grid, emergency_limits or {}, every_situation)
         self.objectives: tuple[AnyObjective, ...] = tuple(
             self._objective(given) for given in listed_argument("objectives", objectives)
         )
+        runner = PopulationRunner(n_jobs)
         self.evaluation = Evaluation(
             self.joint,
             self.engine,
@@ -189,12 +192,13 @@ class GridProblem(ElementwiseProblem):
             (*more, *map(self._constraint, constraints)),
             limits_over_time(self.joint.placed, in_time, self.situations, self.grid),
             aggregate=aggregate,
+            workers=SituationRunner(runner.n_jobs, self.engine) if runner.n_jobs > 1 else None,
         )
-        settings, state = _batch_of_one(self.base_settings, self.base_state)
         for objective in self.objectives:
             if isinstance(objective, OfBlocks):  # raises where the grid lacks what it needs
                 objective.values(self.base_x[np.newaxis])
             elif isinstance(objective, Searched):
+                ((_, settings, state),) = self._base_parts()
                 objective.search.check(objective.placed, self.evaluation, settings, state)
         self._told = {
             "controls": tuple(parts),
@@ -214,7 +218,6 @@ class GridProblem(ElementwiseProblem):
         self._cache_size = 100_000 if cache is True else int(cache)
         self._cache: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
         self._cache_lock = threading.Lock()
-        runner = PopulationRunner(n_jobs)
         if hasattr(self.engine, "n_threads"):
             self.engine.n_threads = runner.n_jobs
         super().__init__(
@@ -226,6 +229,52 @@ class GridProblem(ElementwiseProblem):
             xu=self.joint.xu,
             elementwise_runner=runner,
         )
+
+    def _solve_base(self, is_required: bool) -> None:
+        """Solves the grid as it is now, and keeps that where all situations are solved together.
+
+        Raises:
+            PowerFlowNotConverged: It does not solve where it must, and is required to.
+        """
+        s = self.situations
+        for rows, settings in self._present.parts():
+            plain = Settings(settings.fields, settings.rows)
+            state = solve_in_time(self.engine, plain, s)
+            if rows == slice(0, s.n):
+                self._base = plain, state
+            solved = state.converged & (state.n_unsupplied == 0)
+            failed = np.flatnonzero(~solved & s.must_solve[rows])
+            if is_required and len(failed):
+                why = self.grid.why_not_solved(plain, int(failed[0]))
+                raise PowerFlowNotConverged(
+                    f"{self.name}: the power flow of the base case {why}; check the net, or pass "
+                    "require_base_solution=False if only the candidates have to"
+                )
+
+    @property
+    def base_settings(self) -> Settings:
+        """Settings of the grid as it is now, one row per situation."""
+        return self._present.all() if self._base is None else self._base[0]
+
+    @property
+    def base_state(self) -> GridState:
+        """State of the grid as it is now, in all situations."""
+        if self._base is not None:
+            return self._base[1]
+        return self.evaluation.joined(1, self._base_parts(), self._base_again).candidate(0)
+
+    def _base_parts(self) -> Iterator[Part]:
+        """The grid as it is now as a batch of one, in one chunk of situations after the other."""
+        if self._base is not None:
+            yield slice(0, self.situations.n), *_batch_of_one(*self._base)
+            return
+        for rows, settings in self._present.parts():
+            yield rows, settings, solve_in_time(self.engine, settings, self.situations)
+
+    def _base_again(self, candidate: int, situation: int) -> BusBranchSolution:
+        """Bus/branch solution of the grid as it is now in one situation."""
+        own = self.grid.present_settings(self.joint, slice(situation, situation + 1))
+        return self.engine.solve(own).bus_branch(0)
 
     def _limits(
         self, given: Mapping[str, Any], emergency: Mapping[str, Any], every_situation: bool
@@ -407,8 +456,11 @@ class GridProblem(ElementwiseProblem):
 
     def base_values(self) -> FloatArray:
         """Objectives of the grid as it is now, (n_obj,); NaN where its power flow fails."""
-        settings, state = _batch_of_one(self.base_settings, self.base_state)
-        F, G = self.evaluation.judge(self.base_x[np.newaxis], settings, state)
+        x = self.base_x[np.newaxis]
+        if self._base is None:
+            F, G = self.evaluation.tallied(x, self._base_parts())
+        else:
+            F, G = self.evaluation.judge(x, *_batch_of_one(*self._base))
         values = F[0]
         if G[0, 0] > 0:
             values = np.full(len(values), np.nan)
@@ -422,11 +474,7 @@ class GridProblem(ElementwiseProblem):
     def present_entries(self) -> FloatArray | None:
         """Values of all entries of the constraints for the grid as it is now, (n_entries,); None
         where its power flow fails."""
-        settings, state = _batch_of_one(self.base_settings, self.base_state)
-        if not self.evaluation.solves(state)[0]:
-            return None
-        x = self.base_x[np.newaxis]
-        return self.evaluation.values_of_entries(x, settings, state)[0]
+        return self.evaluation.entries_of(self.base_x[np.newaxis], self._base_parts())
 
     def violations(self, x: ArrayLike | Mapping[str, Any]) -> list[Violation]:
         """Limits that ``x`` breaks, in physical units, nearest to holding first.
@@ -445,11 +493,9 @@ class GridProblem(ElementwiseProblem):
             PowerFlowNotConverged: There is no state: it diverges or leaves loads without supply.
         """
         own = self._checked(x)[np.newaxis]
-        settings = self.joint.decode(own)
-        state = solve_in_time(self.engine, settings, self.situations)
-        if not self.evaluation.solves(state)[0]:
+        values = self.evaluation.entries_of(own, self._parts(own))
+        if values is None:
             raise PowerFlowNotConverged(f"{self.name}: no state that limits could be checked in")
-        values: FloatArray = self.evaluation.values_of_entries(own, settings, state)[0]
         return values
 
     def vector(self, x: ArrayLike | Mapping[str, Any]) -> FloatArray:
@@ -468,9 +514,11 @@ class GridProblem(ElementwiseProblem):
         Raises:
             ValueError: Wrong length, NaN, or out of bounds.
         """
-        settings = self.joint.decode(self._checked(x)[np.newaxis])
-        state = solve_in_time(self.engine, settings, self.situations)
-        return bool(self.evaluation.solves(state)[0])
+        must = self.situations.must_solve
+        return all(
+            (state.converged & (state.n_unsupplied == 0))[:, must[rows]].all()
+            for rows, _, state in self._parts(self._checked(x)[np.newaxis])
+        )
 
     def remarks(self, x: ArrayLike | Mapping[str, Any]) -> list[str]:
         """What else a reader should know of the settings of ``x``, as sentences."""
@@ -546,8 +594,40 @@ class GridProblem(ElementwiseProblem):
         return self.joint.encode(checked_mapping(settings))
 
     def solve(self, x: ArrayLike | Mapping[str, Any]) -> GridState:
-        """State of the grid with the settings of ``x`` in all situations."""
-        return solve_in_time(self.engine, self.decode(x), self.situations)
+        """State of the grid with the settings of ``x`` in all situations.
+
+        Of very many situations it takes much memory: `states` gives one part after the other.
+        """
+        if self._is_whole:
+            return solve_in_time(self.engine, self.decode(x), self.situations)
+        own = self._checked(x)[np.newaxis]
+
+        def again(candidate: int, situation: int) -> BusBranchSolution:
+            settings = self.joint.decode(own, slice(situation, situation + 1))
+            return self.engine.solve(settings).bus_branch(0)
+
+        return self.evaluation.joined(1, self._parts(own), again).candidate(0)
+
+    def states(self, x: ArrayLike | Mapping[str, Any] | None = None) -> Iterator[GridState]:
+        """As `solve`, in parts of situations that follow each other and fit in memory.
+
+        Args:
+            x: Shape (n_var,), or a dict of variables; None for the grid as it is now.
+        """
+        parts = self._base_parts() if x is None else self._parts(self._checked(x)[np.newaxis])
+        for _, _, state in parts:
+            yield state.candidate(0)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all situations are solved together."""
+        return len(self.evaluation.chunks) == 1
+
+    def _parts(self, X: FloatArray) -> Iterator[Part]:
+        """Snapped vectors decoded and solved, in one chunk of situations after the other."""
+        for rows in self.evaluation.chunks:
+            settings = self.joint.decode(X, rows)
+            yield rows, settings, solve_in_time(self.engine, settings, self.situations)
 
     def describe(self, x: ArrayLike | Mapping[str, Any]) -> pd.DataFrame:
         """What ``x`` sets beside what is set now, one row per element."""
@@ -584,7 +664,11 @@ class GridProblem(ElementwiseProblem):
             for placed in self.joint.placed:
                 placed.block.finish(applied, snapped[placed.part], snapshot)
 
-        return self.grid.apply(self.engine, self.decode(snapped), snapshot, finish)
+        if self._is_whole:
+            return self.grid.apply(self.engine, self.decode(snapped), snapshot, finish)
+        (rows,) = [r for r in self.evaluation.chunks if r.start <= snapshot < r.stop]
+        own = self.joint.decode(snapped[np.newaxis], rows).candidate(0)
+        return self.grid.apply(self.engine, own, snapshot - rows.start, finish)
 
     def write(self, x: Any, folder: Path) -> None:
         """Writes the grid with the settings of ``x`` in its tool's own form, and what controls
@@ -593,10 +677,29 @@ class GridProblem(ElementwiseProblem):
         self.grid.write(
             folder,
             self.controlled(snapped),
-            lambda: self.apply(snapped, self.grid.worst_situation(self.solve(snapped))),
+            lambda: self.apply(snapped, self._worst_situation(snapped)),
         )
         for name, table in self._tables(snapped).items():
             table.to_csv(folder / f"{name}.csv", index=table.index.name is not None)
+
+    def _worst_situation(self, x: FloatArray) -> int:
+        """As of the grid, of all situations: the worst of the worst of each part."""
+        if self._is_whole:
+            return int(self.grid.worst_situation(self.solve(x)))
+        rows: list[int] = []
+        worst: list[GridState] = []
+        for part, _, state in self._parts(x[np.newaxis]):
+            own = state.candidate(0)
+            at = self.grid.worst_situation(own)
+            rows.append(part.start + at)
+            worst.append(own.snapshot(at))
+        found = GridState(
+            worst[0].layout,
+            np.concatenate([state.values for state in worst]),
+            np.concatenate([state.converged for state in worst]),
+            np.concatenate([state.n_unsupplied for state in worst]),
+        )
+        return rows[int(self.grid.worst_situation(found))]
 
     def _tables(self, x: FloatArray) -> dict[str, pd.DataFrame]:
         """Tables of all controls by name, see `Block.tables`."""
@@ -608,7 +711,7 @@ class GridProblem(ElementwiseProblem):
 
     def controlled(self, x: ArrayLike | Mapping[str, Any]) -> SettingsMapping:
         """What the controls of ``x`` set in the first situation, by column and element."""
-        settings = self.decode(x)
+        settings = self.joint.decode(self._checked(x)[np.newaxis], slice(0, 1))
         first = Settings(settings.fields, settings.rows[0]).as_mapping()
         return {
             (f.table, f.column): {e: first[f.table, f.column][e] for e in f.elements}
@@ -617,6 +720,8 @@ class GridProblem(ElementwiseProblem):
 
     def measured(self, x: ArrayLike | Mapping[str, Any] | None = None) -> dict[str, float]:
         """Further figures that every result shows, by name; without x of the grid as it is."""
+        if not self.grid.measures_states:
+            return {}
         figures: dict[str, float] = self.grid.measured(
             self.base_state if x is None else self.solve(x)
         )
@@ -625,21 +730,47 @@ class GridProblem(ElementwiseProblem):
     def figures(self, x: Any) -> dict[str, Figure]:
         """Figures of the grid before and after, and of its controls, by name."""
         snapped = None if x is None else self._checked(x)
-        after = None if snapped is None else (self.decode(snapped), self.solve(snapped))
-        shown = Shown(
-            self.name,
-            self.situations,
-            (self.base_settings, self.base_state),
-            after,
-            voltage_band(self.limits[0][1]),
-            {} if snapped is None else self._tables(snapped),
-            lambda situation: self.apply(x, situation),
-        )
+        shown = self._shown(snapped) if self._is_whole else self._shown_in_part(snapped)
         found: dict[str, Figure] = self.grid.figures(shown)
         for placed in self.joint.placed:
             own = None if snapped is None else snapped[placed.part]
             found |= placed.block.figures(own, shown)
         return found
+
+    def _shown(self, x: Any) -> Shown:
+        return Shown(
+            self.name,
+            self.situations,
+            (self.base_settings, self.base_state),
+            None if x is None else (self.decode(x), self.solve(x)),
+            voltage_band(self.limits[0][1]),
+            {} if x is None else self._tables(x),
+            lambda situation: self.apply(x, situation),
+        )
+
+    def _shown_in_part(self, x: Any) -> Shown:
+        """Of more situations than are solved together the one series in time, or one of what is
+        solved together, that has the worst situation of ``x``, or of the present grid's first."""
+        s, engine = self.situations, self.engine
+        worst = 0 if x is None else self._worst_situation(x)
+        n_drawn = s.n_time if 1 < s.n_time <= MAX_SITUATIONS else MAX_SITUATIONS
+        first = worst // n_drawn * n_drawn
+        rows = slice(first, min(s.n, first + n_drawn))
+        some = s.part(rows)
+        before = self.grid.present_settings(self.joint, rows)
+        after: tuple[Settings, GridState] | None = None
+        if x is not None:
+            own = self.joint.decode(x[np.newaxis], rows).candidate(0)
+            after = own, solve_in_time(engine, own, some)
+        return Shown(
+            f"{self.name}, situations {rows.start + 1:,} to {rows.stop:,} of {s.n:,}",
+            some,
+            (before, solve_in_time(engine, before, some)),
+            after,
+            voltage_band(self.limits[0][1]),
+            {} if x is None else self._tables(x),
+            lambda situation: self.apply(x, first + situation),
+        )
 
     # -- evaluation -----------------------------------------------------------------------
 
@@ -901,10 +1032,18 @@ class GridProblem(ElementwiseProblem):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._cache_lock = threading.Lock()
-        base = self.base_state
-        self.base_state = GridState(
-            base.layout, base.values, base.converged, base.n_unsupplied, self._base_solution
-        )
+        if self._base is not None:
+            settings, base = self._base
+            self._base = (
+                settings,
+                GridState(
+                    base.layout,
+                    base.values,
+                    base.converged,
+                    base.n_unsupplied,
+                    self._base_solution,
+                ),
+            )
 
     def _base_solution(self, row: int) -> BusBranchSolution:
         """Bus/branch solution of the grid as it is, after pickling solved again when asked for."""

@@ -409,12 +409,14 @@ def _run(
     from gridproblems.problem import GridProblem
     from gridproblems.study.describe import facts_of
 
+    counts = None
     if isinstance(problem, GridProblem):
         known, sign = best_known_value(problem), float(problem.objective_signs[0])
         names = list(problem.objective_names)
+        counts = problem.counts if problem.situations.n > 1 else None
     else:
         known, sign, names = None, 1.0, facts_of(problem)["objectives"]
-    display = LiveDisplay(console, asked.evals, names, known, sign=sign)
+    display = LiveDisplay(console, asked.evals, names, known, sign=sign, counts=counts)
 
     def after_batch(recorder: Recorder) -> None:
         display.update(recorder)

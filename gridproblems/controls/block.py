@@ -217,6 +217,13 @@ class Block:
         """
         return None
 
+    def present_in(self, situations: Situations, rows: slice) -> FloatArray | None:
+        """`present` in some situations alone, shape (n_rows, n_values); None as of `values_in`."""
+        if type(self).present is not Block.present:
+            return None
+        some = self.values_in(self.base_x[np.newaxis], situations, rows)
+        return None if some is None else some[0]
+
     # -- gradients ---------------------------------------------------------------------------
 
     #: Whether all that the block sets and says is piecewise constant: its slopes are 0.

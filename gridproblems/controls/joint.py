@@ -11,13 +11,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gridproblems._compile import compiled
 from gridproblems.controls.block import Block, Moves, PeriodBlock, PlacedBlock
 from gridproblems.controls.direct import Control, DirectBlock
 from gridproblems.controls.variables import Variable, bounds
 from gridproblems.situations import SCALE, SET, Delta, Situations
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
-
-_KEPT_VALUES = 1_000_000  # of situations, expanded once; more are looked up each time
 
 
 class PresentValues(Protocol):
@@ -104,7 +103,6 @@ class Joint:
                         fields += self._change(delta, situations.index[k], owner, grid)
         self.fields = tuple(fields)
         self.n_values = len(self._owner)
-        self._by_column = [self._expanded(*change) for change in self._set]
         self.xl, self.xu, self._is_whole = bounds(self)
         self._compile()
 
@@ -159,12 +157,6 @@ class Joint:
 
     def _columns(self, f: Field) -> NDArray[np.int64]:
         return np.array([self._owner[f.table, f.column, e][1] for e in f.elements], dtype=np.int64)
-
-    def _expanded(
-        self, columns: NDArray[np.int64], values: FloatArray, rows: NDArray[np.int64]
-    ) -> FloatArray | None:
-        """Values of all situations where they are not too many to keep."""
-        return values[rows] if len(rows) * len(columns) <= _KEPT_VALUES else None
 
     @property
     def controls(self) -> tuple[Control, ...]:
@@ -306,21 +298,36 @@ class Joint:
         self._situate(values, rows)
         return Settings(self.fields, values)
 
-    def present(self) -> Settings:
-        """Settings of the grid as it is now, one row per situation."""
+    def present(self, rows: slice | None = None) -> Settings:
+        """Settings of the grid as it is now, one row per situation.
+
+        Args:
+            rows: Situations that follow each other, None for all.
+        """
         s = self.situations
-        values = np.empty((s.n, self.n_values))
+        rows = rows or slice(0, s.n)
+        n_rows = rows.stop - rows.start
+        values = np.empty((n_rows, self.n_values))
         for placed in self.placed:
-            self._put(values[..., placed.columns], placed.block.present(s), slice(0, s.n))
-        self._situate(values, slice(0, s.n))
+            own = placed.block.present_in(s, rows) if n_rows < s.n else None
+            if own is None:
+                self._put(values[..., placed.columns], placed.block.present(s), rows)
+            else:
+                values[..., placed.columns] = own
+        self._situate(values, rows)
         return Settings(self.fields, values)
 
-    def situational(self) -> Settings:
-        """Settings of the situations alone, one row each: what no control sets."""
+    def situational(self, rows: slice | None = None) -> Settings:
+        """Settings of the situations alone, one row each: what no control sets.
+
+        Args:
+            rows: Situations that follow each other, None for all.
+        """
+        rows = rows or slice(0, self.situations.n)
         first = sum(len(f.elements) for block in self.blocks for f in block.fields)
         n_fields = sum(len(block.fields) for block in self.blocks)
-        values = np.empty((self.situations.n, self.n_values))
-        self._situate(values, slice(0, self.situations.n))
+        values = np.empty((rows.stop - rows.start, self.n_values))
+        self._situate(values, rows)
         return Settings(self.fields[n_fields:], values[:, first:])
 
     def _put(self, values: FloatArray, own: FloatArray, rows: slice) -> None:
@@ -329,10 +336,11 @@ class Joint:
 
     def _situate(self, values: FloatArray, rows: slice) -> None:
         """Does to settings what the situations do, in place."""
-        for (columns, few, row), all_rows in zip(self._set, self._by_column, strict=True):
-            values[..., columns] = few[row[rows]] if all_rows is None else all_rows[rows]
+        in_batch = values if values.ndim == 3 else values[np.newaxis]
+        for columns, few, row in self._set:
+            _set_columns(in_batch, columns, few, row[rows])
         for columns, factors, row in self._scaled:
-            values[..., columns] *= factors[row[rows]]
+            _scale_columns(in_batch, columns, factors, row[rows])
 
     def _steps(self, n_steps: int, rows: slice) -> slice | NDArray[np.int64]:
         """Which step of a block's values holds in each situation."""
@@ -393,6 +401,24 @@ class Joint:
             if moved.any():
                 return str(fields[int(scaled[moved][0])])
         return ""
+
+
+@compiled
+def _set_columns(values, columns, few, row):  # type: ignore[no-untyped-def]
+    """Puts the rows ``few[row]`` into columns of settings (n, n_rows, n_values)."""
+    for i in range(values.shape[0]):
+        for r in range(values.shape[1]):
+            for k in range(len(columns)):
+                values[i, r, columns[k]] = few[row[r], k]
+
+
+@compiled
+def _scale_columns(values, columns, factors, row):  # type: ignore[no-untyped-def]
+    """Multiplies columns of settings (n, n_rows, n_values) by the rows ``factors[row]``."""
+    for i in range(values.shape[0]):
+        for r in range(values.shape[1]):
+            for k in range(len(columns)):
+                values[i, r, columns[k]] *= factors[row[r], k]
 
 
 def _of_fields(settings: Settings, fields: Sequence[Field]) -> Settings:

@@ -104,7 +104,6 @@ class SweepEngine:
         """Solves the base case with these settings, all power flows in one call."""
         plan, rows, shape = self._plan(settings.fields), settings.rows, settings.shape
         model, n = plan.model, len(rows)
-        parameters = _parameters(plan, rows)
         v = np.empty((n, len(model.arrays.v_start_pu)), dtype=np.complex128)
         values = np.empty((n, model.layout.n_values))
         converged = np.zeros(n, dtype=np.bool_)
@@ -116,7 +115,8 @@ class SweepEngine:
             left,
             n_unsupplied,
             v,
-            parameters,
+            rows,
+            (model.parameters, plan.places, plan.source),
             model.arrays,
             plan.incident_start,
             plan.incident,
@@ -124,9 +124,10 @@ class SweepEngine:
             model.reference,
             model.consumer_bus,
         )
-        refused = ~equal_setpoints(model, parameters)
-        converged[refused] = left[refused] = False
-        values[refused] = np.nan
+        if len(model.paired_place):
+            refused = ~equal_setpoints(model, _parameters(plan, rows))
+            converged[refused] = left[refused] = False
+            values[refused] = np.nan
         n_unsupplied += model.n_unsupplied
         others = np.flatnonzero(left)
         other: GridState | None = None
@@ -138,7 +139,8 @@ class SweepEngine:
         def solution(row: int) -> BusBranchSolution:
             if other is not None and left[row]:
                 return other.bus_branch(int(np.searchsorted(others, row)))
-            return bus_branch_solution(model, parameters[row], v[row])
+            (parameters,) = _parameters(plan, rows[row : row + 1])
+            return bus_branch_solution(model, parameters, v[row])
 
         return GridState(
             model.layout,
@@ -277,6 +279,8 @@ def _held_voltage(net: pandapowerNet) -> str | None:
 def _first_loop(plan: _Columns, rows: FloatArray) -> str | None:
     """Names a bus on a loop of the first power flow that has one."""
     a = plan.model.arrays
+    if not len(plan.switchable):  # all have the same branches
+        rows = rows[:1]
     for parameters in _parameters(plan, rows):
         bus = _bus_on_loop(parameters, a, plan.incident_start, plan.incident, plan.model.reference)
         if bus >= 0:
@@ -350,7 +354,8 @@ def _solve_rows(  # type: ignore[no-untyped-def]
     left,
     n_unsupplied,
     v_all,
-    parameters,
+    rows,
+    put,
     a,
     incident_start,
     incident,
@@ -359,6 +364,8 @@ def _solve_rows(  # type: ignore[no-untyped-def]
     consumer_bus,
 ):
     """Solves one power flow per row and fills its row of the state, NaN where there is none.
+
+    ``put`` are the parameters of the base case, and where which values of a row go in them.
 
     Rows that are ``left`` to another engine are those with taps off the table in a grid without
     loop, and those with a voltage above `HIGH_PU`.
@@ -382,10 +389,15 @@ def _solve_rows(  # type: ignore[no-untyped-def]
     port = np.empty((n_bus, 4), dtype=np.complex128)
     charging = np.empty(n_bus, dtype=np.complex128)
     n_reached = 0
+    base, places, source = put
+    parameters, before = base.copy(), base.copy()
     for row in range(len(values)):
         v = v_all[row]
-        on_table = prepare(parameters[row], a, v, s, demand, y, shunt)
-        rewired = row == 0 or _differ(parameters[row], parameters[row - 1], a.sections[8])
+        before[:] = parameters
+        for i in range(len(places)):
+            parameters[places[i]] = rows[row, source[i]]
+        on_table = prepare(parameters, a, v, s, demand, y, shunt)
+        rewired = row == 0 or _differ(parameters, before, a.sections[8])
         if rewired:
             n_reached = _grow(y, ends, incident_start, incident, reference, order, parent, place)
         if n_reached != LOOP and _is_loaded(n_reached, y, ends, switchable, place, len(reference)):
@@ -422,7 +434,7 @@ def _solve_rows(  # type: ignore[no-untyped-def]
                 v[b] = np.nan
         for b in consumer_bus:
             n_unsupplied[row] += place[b] == UNREACHED
-        read_results(values[row], v, demand, parameters[row], y, shunt, a)
+        read_results(values[row], v, demand, parameters, y, shunt, a)
 
 
 @compiled

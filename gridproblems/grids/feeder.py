@@ -110,6 +110,7 @@ class FeederGrid:
     case = None
     limit_names = FEEDER_LIMITS
     has_between = False
+    measures_states = True
 
     def __init__(
         self,
@@ -333,9 +334,9 @@ class FeederGrid:
             engine = OpenDSSEngine(self.feeder, sequential=True)
         return engine, "opendss", "the only engine for feeders"
 
-    def present_settings(self, joint: Any) -> Settings:
-        """The situations alone: the feeder's own controls act."""
-        return joint.situational()
+    def present_settings(self, joint: Any, rows: slice | None = None) -> Settings:
+        """The situations alone, all or some that follow each other: the feeder's controls act."""
+        return joint.situational(rows)
 
     def apply(
         self, engine: Any, settings: Settings, situation: int, finish: Callable[[Any], None]

@@ -94,6 +94,7 @@ class NetGrid:
     kind = "net"
     limit_names = NET_LIMITS
     has_between = True
+    measures_states = False
 
     def __init__(
         self,
@@ -297,9 +298,9 @@ class NetGrid:
         """
         return choose_engine(name, self.net, present, self.name)
 
-    def present_settings(self, joint: Any) -> Settings:
-        """The tables of the net, in every situation."""
-        return joint.present()
+    def present_settings(self, joint: Any, rows: slice | None = None) -> Settings:
+        """The tables of the net, in every situation or in some that follow each other."""
+        return joint.present(rows)
 
     def apply(
         self, engine: Engine, settings: Settings, situation: int, finish: Callable[[Any], None]

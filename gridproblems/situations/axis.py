@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -251,6 +252,18 @@ class Situations:
         """The same with some of the snapshots in time alone."""
         return Situations(axis.some(which) if axis.is_time else axis for axis in self.axes)
 
+    def part(self, rows: slice) -> Situations:
+        """Some that follow each other, of one series in time or of several whole ones."""
+        new = copy.copy(self)
+        new.index, new.n = self.index[:, rows], len(self.time[rows])
+        new.n_time = min(self.n_time, new.n)
+        new.time, new.must_solve = self.time[rows], self.must_solve[rows]
+        new.weight, new.limit_weight = self.weight[rows], self.limit_weight[rows]
+        new.group = self.group[rows]
+        new.counted = np.flatnonzero(new.weight)
+        new.rest_weight = new.weight[new.counted][:: new.n_time]
+        return new
+
     def driver(self, name: str) -> FloatArray | None:
         """The product of the axes' drivers of a name, shape (n,); None where no axis has it."""
         found = [
@@ -262,6 +275,8 @@ class Situations:
 
     def rows_of(self, group: str) -> IntArray:
         """The situations of a group of limits."""
+        if len(self.groups) == 1:
+            return np.arange(self.n if group in self.groups else 0, dtype=np.int64)
         return np.array([i for i, g in enumerate(self.group) if g == group], dtype=np.int64)
 
     @property

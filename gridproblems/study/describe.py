@@ -216,7 +216,7 @@ def solution_of(problem: Problem, x: Any, pictures: bool) -> dict[str, Any]:
         "text": _line(map(_words, filter(_changes, rows))) or "no change",
         "rows": rows,
     }
-    if pictures and problem.solve(x).solved:
+    if pictures and all(state.solved for state in problem.states(x)):
         if isinstance(problem.grid, NetGrid):
             described["network"] = network_of(problem, x)
         else:
@@ -231,7 +231,10 @@ def network_of(problem: GridProblem, x: Any) -> dict[str, Any]:
     """
     from gridproblems.plotting.topology import bus_positions
 
-    net, state = problem.net, problem.solve(x)
+    net, layout = problem.net, problem.grid.layout()
+    extremes = [(s.values.min(axis=0), s.values.max(axis=0)) for s in problem.states(x)]
+    lowest = np.min([low for low, _ in extremes], axis=0)
+    highest = np.max([high for _, high in extremes], axis=0)
     place = {bus: i for i, bus in enumerate(net.bus.index)}
     open_lines = [
         lines
@@ -242,7 +245,7 @@ def network_of(problem: GridProblem, x: Any) -> dict[str, Any]:
     opened = {line for period in open_lines for line in period}
     branches = []
     for table, ends in (("line", ("from_bus", "to_bus")), ("trafo", ("hv_bus", "lv_bus"))):
-        loading = getattr(state, f"{table}_loading_percent").max(axis=0)
+        loading = highest[layout.slices[f"{table}_loading_percent"]]
         for i, (index, row) in enumerate(net[table].iterrows()):
             is_open = table == "line" and index in opened
             if not (row["in_service"] or is_open or open_lines):
@@ -260,7 +263,7 @@ def network_of(problem: GridProblem, x: Any) -> dict[str, Any]:
         "positions": bus_positions(net).tolist(),
         "buses": [str(bus) for bus in net.bus.index],
         "sources": [place[bus] for bus in net.ext_grid.bus],
-        "vm_pu": [_plain(v) for v in state.vm_pu.min(axis=0)],
+        "vm_pu": [_plain(v) for v in lowest[layout.slices["vm_pu"]]],
         "branches": branches,
     }
 
