@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gridproblems._html import html_table
 from gridproblems.by_situation import BySituation
 from gridproblems.controls.direct import FixedBlock
 from gridproblems.problem import GridProblem
@@ -391,8 +392,5 @@ def _in_cell(text: str) -> str:
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in table.head)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in table.rows
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+    rows = ([escape(str(cell)) for cell in row] for row in table.rows)
+    return html_table([escape(str(name)) for name in table.head], rows, "wide")

@@ -118,6 +118,27 @@ def arguments(where: str) -> tuple[str, ...]:
     return tuple(a.arg for a in named if a.arg != "self")
 
 
+def made_in(where: str) -> tuple[str, ...]:
+    """Places of what a class or function of this package calls by name, and this package has.
+
+    Raises:
+        NotDeclared: There is no such class or function.
+    """
+    module, _ = _split(where)
+    found: dict[str, None] = {}
+    for node in ast.walk(_defined(where)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        named = _named(_tree(module).body, node.func.id)
+        own = isinstance(named, (ast.ClassDef, ast.FunctionDef)) or (
+            isinstance(named, ast.ImportFrom)
+            and str(named.module).partition(".")[0] == module.partition(".")[0]
+        )
+        if own:
+            found[_place_of(module, node.func)] = None
+    return tuple(found)
+
+
 def takes_others(where: str) -> bool:
     """Whether further arguments may have any name.
 

@@ -18,7 +18,7 @@ from pymoo.core.algorithm import Algorithm
 from gridproblems._answer import answer
 from gridproblems._names import in_words
 from gridproblems._progress import Recorder, gap_percent
-from gridproblems._written import write_csv, write_text
+from gridproblems._written import replaced, write_csv, write_text, write_xlsx
 from gridproblems.by_situation import by_situation, situation_figures
 from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.plotting import (
@@ -180,8 +180,15 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         )
     pictures = {name: folder / f"{name}.png" for name in plots}
     for name, figure in plots.items():
-        figure.savefig(pictures[name], dpi=150)
-    write_csv(folder / "settings.csv", pd.DataFrame(result["settings"]))
+        with replaced(pictures[name]) as new:
+            figure.savefig(new, dpi=150)
+    settings = pd.DataFrame(result["settings"])
+    write_csv(folder / "settings.csv", settings)
+    sheets = {"settings": settings}
+    if several:
+        sheets["front"] = _front(run)
+        sheets["front"].columns = pd.Index([*run.objectives, *run.problem.vars])
+    write_xlsx(folder / "settings.xlsx", sheets)
     found = answer(run.title, run.problem, run.x, result, run.recorder.F * signs, of_each)
     write_text(folder / "summary.md", found.markdown())
     write_text(folder / "report.html", found.html(pictures))

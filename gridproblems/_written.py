@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,24 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     told.columns = [harmless(name) for name in frame.columns]
     with replaced(path) as new:
         told.to_csv(new, index=False, errors="replace")
+
+
+def write_xlsx(path: Path, sheets: Mapping[str, pd.DataFrame]) -> bool:
+    """Writes tables as the sheets of a workbook, as a whole, or leaves the old one.
+
+    Returns:
+        Whether openpyxl, which writes it, is installed; nothing is written without.
+    """
+    if find_spec("openpyxl") is None:
+        return False
+    import pandas as pd
+
+    with replaced(path) as new, pd.ExcelWriter(new, engine="openpyxl") as workbook:
+        for name, frame in sheets.items():
+            told = frame.map(harmless)
+            told.columns = pd.Index([harmless(column) for column in frame.columns])
+            told.to_excel(workbook, sheet_name=name[:31], index=False)
+    return True
 
 
 def harmless(cell: Any) -> Any:

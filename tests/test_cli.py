@@ -21,7 +21,8 @@ from nets import switched
 from typer.testing import CliRunner
 
 from algorithms import ALGORITHMS
-from gridproblems import PROBLEMS, MissingLimits, ReactivePowerDispatch, _results
+from gridproblems import PROBLEMS, MissingLimits, ReactivePowerDispatch, _results, _written
+from gridproblems._written import write_xlsx
 from gridproblems.cases import CASES, load_case
 from gridproblems.cli import app
 from gridproblems.controls import CONTROLS
@@ -31,7 +32,7 @@ from gridproblems.situations import SITUATIONS
 
 PNG = b"\x89PNG"
 #: What a run leaves for a person to read.
-ANSWER = ("report.html", "settings.csv", "summary.md")
+ANSWER = ("report.html", "settings.csv", "settings.xlsx", "summary.md")
 
 
 def invoke(*arguments: str | Path) -> Any:
@@ -228,6 +229,21 @@ def test_page_of_a_run_holds_its_pictures_and_runs_nothing(tmp_path: Path) -> No
     assert "p_loss_mw [MW]" in table
     summary = (folder / "summary.md").read_text(encoding="utf-8")
     assert "<script" not in summary
+
+
+def test_workbook_holds_the_settings(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openpyxl")
+    sheet = pd.read_excel(finished / "settings.xlsx")
+    expected = pd.read_csv(finished / "settings.csv")
+    pd.testing.assert_frame_equal(sheet, expected, check_dtype=False)
+    frame = pd.DataFrame({"=a": ["=1+1", "-2.5", "@x"], "b": [1.0, 2.0, 3.0]})
+    assert write_xlsx(finished.parent / "t.xlsx", {"s": frame})
+    back = pd.read_excel(finished.parent / "t.xlsx")
+    assert list(back.columns) == ["'=a", "b"]
+    assert back["'=a"].tolist() == ["'=1+1", "-2.5", "'@x"]
+    monkeypatch.setattr(_written, "find_spec", lambda name: None)
+    assert not write_xlsx(finished.parent / "none.xlsx", {"s": frame})
+    assert not (finished.parent / "none.xlsx").exists()
 
 
 def test_history_ends_at_the_result_and_never_rises(finished: Path) -> None:

@@ -110,8 +110,12 @@ def test_declared_objectives_are_those_there_are() -> None:
     assert list(names.feeder_objectives()) == list(OF_FEEDERS)
     for block in (SwitchingBlock, UnitBlock, PlacedCapacitorBlock):
         place = f"{block.__module__}:{block.__name__}"
-        assert place in names.BLOCKS.values()
+        assert place in names.blocks()
         assert list(names.own_objectives(place)) == [*block.objective_methods, *block.searches]
+    assert len(names.blocks()) == 3
+    assert (names.block_of("taps"), names.block_of("nothing")) == (None, None)
+    assert names.controls_of("reconfiguration") == ["switching"]
+    assert names.controls_of("placement") == ["units"]
     told = objectives()
     for name, objective in OBJECTIVES.items():
         assert f", {objective.over_time} in time" in told[name]

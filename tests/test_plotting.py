@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from gridproblems import ReactivePowerDispatch
+from gridproblems import ReactivePowerDispatch, Reconfiguration
 from gridproblems._names import in_words
 from gridproblems.plotting import (
     plot_branch_loading,
@@ -224,3 +224,26 @@ def test_a_snapshot_that_there_is_not(problem: ReactivePowerDispatch, snapshot: 
     for plot in (plot_voltage_profile, plot_branch_loading):
         with pytest.raises(ValueError, match=f"snapshot: expected 0 to 0, got {snapshot}"):
             plot(problem.net, problem.base_state, snapshot=snapshot)
+
+
+def test_feeder_marks_what_was_opened_and_closed() -> None:
+    problem = Reconfiguration("case33bw")
+    block = problem.joint.placed[0].block
+
+    def opened(x: Any) -> set[int]:
+        return set(block.open_lines(x)[0])
+
+    X = np.random.default_rng(1).uniform(problem.xl, problem.xu, (50, problem.n_var))
+    before = opened(problem.base_x)
+    x = next(x for x in problem.joint.snap(X) if problem.solves(x) and opened(x) != before)
+    figure = problem.figures(x)["feeder"]
+    halos = [
+        {c.get_label(): len(c.get_segments()) for c in axes.collections if "ed" in c.get_label()}
+        for axes in figure.axes[:2]
+    ]
+    for of_panel in halos:
+        assert of_panel.pop("closed") > 20
+    assert halos == [
+        {},
+        {"opened": len(opened(x) - before), "closed again": len(before - opened(x))},
+    ]

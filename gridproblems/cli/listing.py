@@ -47,7 +47,7 @@ def objectives() -> dict[str, str]:
         of_unit = f" [{unit}]" if unit else ""
         what = f"{_without_unit(summary(quantity))}{of_unit}, {[*over_time, 'mean'][0]} in time"
         found[name] = f"{what} (nets{' and feeders' if name in of_feeders else ''})"
-    for block in names.BLOCKS.values():
+    for block in names.blocks():
         for name, where in names.own_objectives(block).items():
             found[name] = f"{summary(where)} ({names.kind_of(block)})"
     for name, where in of_feeders.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gridproblems._declared import (
     NotDeclared,
     arguments,
     calls_in,
+    made_in,
     names_in,
     places_in,
     takes_others,
@@ -32,14 +34,6 @@ CONTROLS = "gridproblems.controls:CONTROLS"
 SITUATIONS = "gridproblems.situations:SITUATIONS"
 ENGINES = "gridproblems.engines:ENGINES"
 OBJECTIVES = "gridproblems.objectives:OBJECTIVES"
-#: What a control of that name becomes, where it has objectives of its own.
-BLOCKS = {
-    "switching": "gridproblems.controls.switching:SwitchingBlock",
-    "units": "gridproblems.controls.units:UnitBlock",
-    "placed_capacitors": "gridproblems.controls.placed_capacitors:PlacedCapacitorBlock",
-}
-#: Controls of tasks, where they have objectives of their own.
-OF_TASK = {"reconfiguration": ("switching",), "placement": ("units",)}
 
 
 def check_problem(
@@ -151,6 +145,30 @@ def own_objectives(block: str) -> dict[str, str]:
     return found
 
 
+@cache
+def block_of(control: str) -> str | None:
+    """What a control of that name becomes, where it has objectives of its own; None where not."""
+    place = places_in(CONTROLS).get(control)
+    if place is not None:
+        with suppress(NotDeclared):  # a control without a `bind` of its own
+            for made in made_in(f"{place}.bind"):
+                if own_objectives(made):
+                    return made
+    return None
+
+
+def blocks() -> list[str]:
+    """All that controls become and that has objectives of its own."""
+    found = [block_of(control) for control in names_in(CONTROLS)]
+    return [block for block in found if block is not None]
+
+
+def controls_of(task: str) -> list[str]:
+    """Names of the controls that a task is made of."""
+    made = made_in(places_in(TASKS)[task])
+    return [name for name, place in places_in(CONTROLS).items() if place in made]
+
+
 def kind_of(block: str) -> str:
     """What a block is called."""
     return text_of(f"{block}.kind")
@@ -200,10 +218,10 @@ def _check_objectives(task: str, given: Mapping[str, Any], is_feeder: bool) -> N
         objectives = (objectives,)
     controls = given.get("controls") or ()
     words = [c.partition(":")[0].strip() for c in controls if isinstance(c, str)]
-    of_controls = words if task == GRID else OF_TASK.get(task, ())
+    of_controls = words if task == GRID else controls_of(task)
     known = list(feeder_objectives() if is_feeder else names_in(OBJECTIVES))
-    for control in of_controls:
-        known += own_objectives(BLOCKS[control]) if control in BLOCKS else ()
+    for block in map(block_of, of_controls):
+        known += own_objectives(block) if block is not None else ()
     for text in objectives:
         if isinstance(text, str) and own_part(text) is not None:
             check_trusted(text)

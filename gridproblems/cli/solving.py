@@ -466,7 +466,15 @@ def _write_grid(
         **more,
     )
     result = write(run, folder)
-    return lambda console: _report(console, run, result)
+
+    def show(console: Console) -> None:
+        _report(console, run, result)
+        if not (folder / "settings.xlsx").exists():
+            console.print(
+                "settings.xlsx is left out: pip install 'gridproblems[excel]'", markup=False
+            )
+
+    return show
 
 
 def _write_points(

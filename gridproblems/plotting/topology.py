@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bus_positions", "plot_feeder"]
 
+#: Halos around lines that were opened and closed.
+OPENED, CLOSED = "#E69F00", "#009E73"
+
 
 def plot_feeder(
     net: pandapowerNet,
@@ -39,7 +42,9 @@ def plot_feeder(
         title: Names the grid.
 
     Returns:
-        The figure; in each axes the open lines are a collection labelled ``open``.
+        The figure; in each axes the open lines are a collection labelled ``open``, and those that
+        are open or closed otherwise than in the first panel have halos, collections labelled
+        ``opened`` and ``closed again``.
     """
     states = [state.snapshot(snapshot) for _, state in panels.values()]
     figure = Figure(figsize=(6.5 * len(states), 6.2), layout="constrained")
@@ -49,18 +54,25 @@ def plot_feeder(
     currents = [_current_ka(net, state) for state in states]
     low, high = np.nanmin(voltages), np.nanmax(voltages)
     widest = max(np.nanmax(currents), 1e-12)
+    first = sorted(next(iter(panels.values()))[0])
     for axes, (name, (opened, state)), current in zip(every, panels.items(), currents, strict=True):
         open_lines = sorted(opened)
         vm_pu = state.snapshot(snapshot).vm_pu[0]
         points = _draw(axes, net, positions, vm_pu, current / widest, open_lines)
         points.set_clim(low, high)
+        _mark_changes(axes, net, positions, first, open_lines)
         names = ", ".join(_line_name(net, line) for line in open_lines[:8])
         more = f" and {len(open_lines) - 8} more" if len(open_lines) > 8 else ""
         axes.set_title(f"{name}: open {names}{more}", loc="left", fontsize="medium", wrap=True)
     bar = figure.colorbar(points, ax=list(every), shrink=0.7, pad=0.01)
     bar.set_label("bus voltage [p.u.]")
     figure.suptitle(
-        f"{title}: dashed lines are open, widths follow the current (widest {1e3 * widest:.3g} A)",
+        f"{title}: dashed lines are open, widths follow the current (widest {1e3 * widest:.3g} A)"
+        + (
+            "; halos: x opened, + closed"
+            if any(sorted(o) != first for o, _ in panels.values())
+            else ""
+        ),
         fontsize="medium",
     )
     return figure
@@ -128,6 +140,31 @@ def _draw(
     axes.set_axis_off()
     axes.autoscale_view()
     return points
+
+
+def _mark_changes(
+    axes: Axes,
+    net: pandapowerNet,
+    positions: np.ndarray,
+    before: Sequence[int],
+    after: Sequence[int],
+) -> None:
+    """Halos around lines that were opened or closed since the first panel."""
+    place = {bus: i for i, bus in enumerate(net.bus.index)}
+    for label, colour, marker, lines in (
+        ("opened", OPENED, "x", set(after) - set(before)),
+        ("closed again", CLOSED, "+", set(before) - set(after)),
+    ):
+        ends = net.line.loc[sorted(lines), ["from_bus", "to_bus"]].to_numpy()
+        if not len(ends):
+            continue
+        segments = positions[[[place[a], place[b]] for a, b in ends]]
+        halo = LineCollection(
+            list(segments), linewidths=9.0, colors=colour, alpha=0.45, label=label, zorder=1
+        )
+        axes.add_collection(halo)
+        x, y = segments.mean(axis=1).T
+        axes.scatter(x, y, marker=marker, s=60, c="black", zorder=4)
 
 
 def _line_name(net: pandapowerNet, line: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from gridproblems._html import html_table
 from gridproblems._written import replaced, write_text
 from gridproblems.study.analyse import (
     ALPHA,
@@ -573,19 +574,7 @@ def _html_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str] = (), tall: bool = False
 ) -> str:
     """A table of escaped cells; the first column and those in ``left`` are words."""
-    classes = [" class='text'" if i == 0 or name in left else "" for i, name in enumerate(head)]
+    classes = ["text" if i == 0 or name in left else "" for i, name in enumerate(head)]
     if "settings" in left:
-        classes[-1] = " class='text long'"
-    top = "".join(f"<th{c}>{name}</th>" for c, name in zip(classes, head, strict=True))
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td{c} data-name="{name}">{cell}</td>'
-            for c, name, cell in zip(classes, head, row, strict=False)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    kind = "scroll tall" if tall else "scroll cards"
-    rows_html = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="{kind}"><table>{rows_html}</table></div>'
+        classes[-1] = "text long"
+    return html_table(head, rows, "scroll tall" if tall else "scroll cards", classes, names=True)
