@@ -12,6 +12,7 @@ FEWEST_PAIRS = 5
 SHORTEST = 1e-8
 SMALLEST = 1e-6
 FIRST_SHARE = 1e-2
+FLATTEST = 1e-8  # eigenvalue of an exact Hessian, over the largest
 
 
 class Pair(NamedTuple):
@@ -86,6 +87,21 @@ class Curvature:
         for s, y in pairs:
             B = updated(B, s, y)
         return B
+
+
+def convex(H: np.ndarray) -> np.ndarray:
+    """The matrix with the magnitudes of its eigenvalues, so that it is positive definite.
+
+    Args:
+        H: Symmetric, shape (n, n).
+
+    Source: P. E. Gill, W. Murray, M. H. Wright, Practical Optimization, Academic Press 1981,
+    section 4.4.2.1.
+    """
+    values, vectors = np.linalg.eigh(H)
+    size = np.abs(values)
+    made: np.ndarray = (vectors * np.maximum(size, FLATTEST * size.max(initial=1e-12))) @ vectors.T
+    return made
 
 
 def updated(B: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 from algorithms._base import MixedVariableAlgorithm, check_pair, check_range
 from algorithms._local_search import LocalSearch
 from algorithms._offered import offered
-from algorithms._rounding import VALUES, RoundedSearch, gives_slopes
+from algorithms._rounding import VALUES, RoundedSearch, gives_slopes, hessian_of
 from algorithms._variables import Variables
 from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
@@ -311,7 +311,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         if self._uses_slopes:
             begun.set("searched", True)
             self._begun = self._found = begun
-            self._search = RoundedSearch(self.variables, x, margin=last)
+            own = hessian_of(self.problem)
+            self._search = RoundedSearch(self.variables, x, margin=last, hessian=own)
             return True
         margin = float(exponential(first, last, self.progress()))
         self._open(begun, LocalSearch(self.variables, x, margin))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pymoo.core.individual import Individual
 
 from algorithms._largest import LargestOf, Pieces
-from algorithms._trust_region import Point, TrustRegion
+from algorithms._trust_region import HessianOf, Point, TrustRegion
 from algorithms._variables import Variables
 
+INSIDE = 1e-6  # violation of a constraint that a search of few variables may still mend
+TIGHTER = 1.5  # what constraints are tightened by, over their violation after a rounding
+MOST_BACK = 10  # roundings that are taken back
 FINE = 500  # ordered variables of more values are rounded last and together
 COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
+MOST_VARIABLES = 1000  # of problems whose Hessians are used
 SLOPES = ("dF", "dG", "dF_pieces")
 VALUES = ("F", "G", "H", "F_pieces", *SLOPES)
 
@@ -19,7 +25,9 @@ class RoundedSearch:
     """Asks for values and slopes of one point at a time; ordered variables count as real at first.
 
     A share of the ordered variables left is rounded and held, the nearest first, and the rest is
-    solved again, until all are whole. Nominal variables stay as they are at the start.
+    solved again, until all are whole. Where that leaves no point within the constraints, those
+    beyond are tightened by what they are beyond, and the search goes on from where it was before.
+    Nominal variables stay as they are at the start.
 
     Args:
         variables: Of the problem.
@@ -28,6 +36,7 @@ class RoundedSearch:
         radius: Largest step at first, as a share of the range of a variable.
         margin: Distance kept from constraints. [their unit]
         tolerance: Smallest gain that counts, as a share of the objective where above 1.
+        hessian: The problem's own Hessians, see `hessian_of`.
     """
 
     def __init__(
@@ -38,15 +47,18 @@ class RoundedSearch:
         radius: float = 0.2,
         margin: float = 1e-7,
         tolerance: float = 1e-7,
+        hessian: HessianOf | None = None,
     ) -> None:
         self.variables = variables
         self.rounding, self.radius = rounding, radius
         self.margin, self.tolerance = margin, tolerance
         self._held = variables.nominal.copy()
+        self._before: tuple[TrustRegion, np.ndarray] | None = None  # the last rounding
+        self._n_back = 0
         self._asked: np.ndarray | None = None
         low, high = self._bounds(start)
         self._search: TrustRegion | LargestOf = TrustRegion(
-            start, low, high, self._span(), radius, margin, self._needed()
+            start, low, high, self._span(), radius, margin, self._needed(), hessian=hessian
         )
 
     def ask(self) -> np.ndarray | None:
@@ -95,6 +107,8 @@ class RoundedSearch:
 
     def _round(self) -> bool:
         """Rounds some of the ordered variables that are left; whether there were any."""
+        if self._goes_back():
+            return True
         left = np.flatnonzero(self.variables.ordered & ~self._held)
         at = self._search.at
         if not len(left) or at is None or not at.is_known:
@@ -104,11 +118,43 @@ class RoundedSearch:
         share = self.rounding if len(coarse) else 1.0
         left = coarse if len(coarse) else left
         n_now = int(np.ceil(share * len(left)))
+        if isinstance(self._search, TrustRegion):
+            self._before = self._search, self._held.copy()
         nearest = left[np.argsort(np.abs(at.x - whole)[left], kind="stable")[:n_now]]
         self._held[nearest] = True
         low, high = self._bounds(np.where(self._held, whole, at.x))
         self._search = self._search.restricted(low, high, 0.1 * self.radius, self._needed())
         return True
+
+    def _goes_back(self) -> bool:
+        """Takes the last rounding back where it left nothing within the constraints."""
+        if self._before is None or self._n_back == MOST_BACK:
+            return False
+        (search, held), self._before = self._before, None
+        at = self._search.at
+        if at is None or not at.is_known or _is_inside(at) or not _is_inside(search.at):
+            return False
+        self._held = held
+        self._n_back += 1
+        assert search.at is not None
+        low, high = self._bounds(search.at.x)
+        radius, tolerance = 0.1 * self.radius, self._needed()
+        self._search = search.restricted(low, high, radius, tolerance)
+        self._search.tighten(TIGHTER * np.maximum(at.g, 0.0))
+        return True
+
+
+def _is_inside(at: Point | None) -> bool:
+    return at is not None and at.is_known and float(at.g.max(initial=0.0)) <= INSIDE
+
+
+def hessian_of(problem: Any) -> HessianOf | None:
+    """The Hessians that a problem offers: its method ``hessian(x, weights)``, where its attribute
+    ``gives_hessian`` says that it has them and there are not too many variables."""
+    if getattr(problem, "gives_hessian", False) and problem.n_var <= MOST_VARIABLES:
+        hessian: HessianOf = problem.hessian
+        return hessian
+    return None
 
 
 def gives_slopes(found: Individual) -> bool:

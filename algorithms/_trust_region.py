@@ -2,8 +2,8 @@
 
 Every step solves a quadratic model of the Lagrangian with linear constraints that may be violated
 at a price (elastic mode), and is taken where the merit, objective and price of violations, falls as
-the model says (Fletcher's S l1 QP). The Hessian is Powell's damped BFGS for the multipliers of the
-moment (`Curvature`).
+the model says (Fletcher's S l1 QP). The Hessian is the problem's own where it offers one, made
+convex (`convex`), else Powell's damped BFGS for the multipliers of the moment (`Curvature`).
 
 Sources:
     R. Fletcher, Practical Methods of Optimization, 2nd edition, Wiley 1987, section 14.4.
@@ -13,11 +13,12 @@ Sources:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from algorithms._curvature import Curvature
+from algorithms._curvature import Curvature, convex
 from algorithms._quadratic import Step, best_step
 
 NEAR = 0.02  # constraints this near to their limits are in the first programme of a step
@@ -25,6 +26,11 @@ SMALLEST_RADIUS = 1e-7
 SMALLEST_PRICE, LARGEST_PRICE = 1e-3, 1e7
 PRICE_OVER_MULTIPLIERS = 3.0
 ALLOWED = 1e-8  # sum of violations of a model's solution
+
+
+#: Gives the Hessian, shape (n, n), of a weighted sum of objective and constraints: of a vector,
+#: shape (n,), and the weights, shape (1 + m,).
+HessianOf = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Point(NamedTuple):
@@ -68,9 +74,10 @@ class TrustRegion:
         low, high: Bounds; variables whose bounds are equal stay.
         span: What a step of 1 is for each variable, shape (n,).
         radius: Largest step at first, as a share of ``span``.
-        margin: Distance kept from constraints, so that searches end inside.
+        margin: Distance kept from constraints, so that searches end inside, of all or of each.
         tolerance: Smallest gain that counts, as a share of the objective where that is above 1.
         max_iterations: Most points.
+        hessian: The problem's own Hessians, None where it offers none.
     """
 
     def __init__(
@@ -80,18 +87,20 @@ class TrustRegion:
         high: np.ndarray,
         span: np.ndarray,
         radius: float = 0.2,
-        margin: float = 1e-7,
+        margin: float | np.ndarray = 1e-7,
         tolerance: float = 1e-7,
         max_iterations: int = 200,
+        hessian: HessianOf | None = None,
     ) -> None:
         self._low, self._high, self._span = low, high, span
-        self._radius, self._margin, self._tolerance = radius, margin, tolerance
+        self._radius, self._tolerance = radius, tolerance
+        self._margin: float | np.ndarray = margin  # of all constraints, or of each
         self._left = max_iterations
         self._start = np.clip(start, low, high)
         self._free = np.flatnonzero(high > low)
         self._price, self._least_price = 10.0, SMALLEST_PRICE
         self._scale = 1.0
-        self._curvature = Curvature()
+        self._curvature, self._hessian_of = Curvature(), hessian
         self._multipliers: np.ndarray | None = None
         self._n_idle = 0
         self._step: Step | None = None
@@ -166,10 +175,23 @@ class TrustRegion:
         """A search from here within other bounds, with what was learnt of the curvature."""
         assert self.at is not None
         start = np.clip(self.at.x, low, high)
-        new = TrustRegion(start, low, high, self._span, radius, self._margin, tolerance)
+        new = TrustRegion(
+            start,
+            low,
+            high,
+            self._span,
+            radius,
+            self._margin,
+            tolerance,
+            hessian=self._hessian_of,
+        )
         new._price = self._price
         new._curvature, new._multipliers = self._curvature, self._multipliers
         return new
+
+    def tighten(self, margin: np.ndarray) -> None:
+        """Keeps more distance from the constraints, shape (m,)."""
+        self._margin = self._margin + margin
 
     def _violation(self, point: Point) -> float:
         return float(np.maximum(point.g + self._margin, 0.0).sum())
@@ -219,12 +241,22 @@ class TrustRegion:
         span = self._span[self._free]
         g, A = at.g + self._margin, at.dg[:, self._free] * span
         df = at.df[self._free] * span / self._scale
-        multipliers = None if self._multipliers is None else self._scale * self._multipliers
-        B = self._curvature.hessian(multipliers, at.df * self._span) / self._scale
-        B = B[np.ix_(self._free, self._free)]  # also what was learnt while more variables moved
+        B = self._hessian(at) / self._scale
         low = np.maximum((self._low - at.x)[self._free] / span, -self._radius)
         high = np.minimum((self._high - at.x)[self._free] / span, self._radius)
         return df, g, A, B, np.minimum(low, 0.0), np.maximum(high, 0.0)
+
+    def _hessian(self, at: Point) -> np.ndarray:
+        """Of the Lagrangian by the free variables, per `span`, positive definite."""
+        multipliers = None if self._multipliers is None else self._scale * self._multipliers
+        own = np.ix_(self._free, self._free)
+        if self._hessian_of is not None:
+            of_G = np.zeros(len(at.g)) if multipliers is None else multipliers
+            H = self._hessian_of(at.x, np.append(1.0, of_G)) * np.outer(self._span, self._span)
+            if np.isfinite(H).all():
+                return convex(H[own])
+        # also what was learnt while more variables moved
+        return self._curvature.hessian(multipliers, at.df * self._span)[own]
 
     def _learn(self, before: Point, after: Point) -> None:
         """Takes how slopes change between two points, per `span`."""

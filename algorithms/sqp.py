@@ -9,7 +9,7 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
 from algorithms._base import MixedVariableAlgorithm, check_range
-from algorithms._rounding import VALUES, RoundedSearch
+from algorithms._rounding import MOST_VARIABLES, VALUES, RoundedSearch, hessian_of
 
 
 class SQP(MixedVariableAlgorithm):
@@ -26,6 +26,10 @@ class SQP(MixedVariableAlgorithm):
     problem may give their values as ``F_pieces`` (n_pieces,) and their slopes as ``dF_pieces``
     (n_pieces, n_var) where pymoo asks for them.
 
+    A problem may offer second derivatives, which save half of the evaluations and more: a method
+    ``hessian(x, weights)`` that gives those of a weighted sum of objective and constraints, shape
+    (n_var, n_var), with an attribute ``gives_hessian`` that is true.
+
     Only whole vectors are members of ``pop``; individuals that are asked for between whole numbers
     say so, ``individual.get("is_between")``.
     """
@@ -39,6 +43,7 @@ class SQP(MixedVariableAlgorithm):
         tolerance: float = 1e-7,
         n_starts: int | None = None,
         pop_size: int = 20,
+        hessian: bool | None = None,
         **kwargs: Any,
     ) -> None:
         """Set up a search.
@@ -51,6 +56,9 @@ class SQP(MixedVariableAlgorithm):
             tolerance: Smallest gain that counts, as a share of the objective where above 1.
             n_starts: Most starts, None for as many as the termination allows.
             pop_size: Number of best vectors kept.
+            hessian: Whether the problem's own second derivatives are used; None: where it offers
+                them and has at most 1,000 variables. Without them the slopes of the points that
+                were seen tell (BFGS).
             **kwargs: See `MixedVariableAlgorithm`; ``sampling`` gives the first starts.
         """
         check_range("rounding", rounding, 1e-9, 1.0)
@@ -63,6 +71,7 @@ class SQP(MixedVariableAlgorithm):
         super().__init__(**kwargs)
         self.rounding, self.radius, self.margin = rounding, radius, margin
         self.tolerance, self.n_starts, self.pop_size = tolerance, n_starts, int(pop_size)
+        self.hessian = hessian
         self._search: RoundedSearch
         self._starts: list[np.ndarray] = []
         self._n_started = 0
@@ -74,6 +83,12 @@ class SQP(MixedVariableAlgorithm):
             raise ValueError(f"sqp: expected no equality constraints, got {problem.n_eq_constr}")
         if self.variables.takes_dicts:
             raise ValueError("sqp: expected a problem with numeric xl and xu, got bounds as dicts")
+        self._hessian_of = None if self.hessian is False else hessian_of(problem)
+        if self.hessian and self._hessian_of is None:
+            raise ValueError(
+                "hessian: expected a problem with hessian(x, weights), gives_hessian and at most "
+                f"{MOST_VARIABLES} variables"
+            )
         self.evaluator.evaluate_values_of = list(VALUES)
 
     def is_settled(self) -> bool:
@@ -133,7 +148,13 @@ class SQP(MixedVariableAlgorithm):
         drawn = self.variables.sample(1, self.random_state)[0]
         x = self._starts.pop(0) if self._starts else drawn
         self._search = RoundedSearch(
-            self.variables, x, self.rounding, self.radius, self.margin, self.tolerance
+            self.variables,
+            x,
+            self.rounding,
+            self.radius,
+            self.margin,
+            self.tolerance,
+            self._hessian_of,
         )
 
     def _keep(self, found: Individual) -> None:

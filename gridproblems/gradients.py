@@ -59,6 +59,8 @@ class Gradients:
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation
+        #: Gets the linearised states of vectors as they are found, None for nobody.
+        self.keep: Callable[[LinearStates], None] | None = None
         self._linearise: Callable[[Settings], Linearised] | None = getattr(
             evaluation.engine, "linearise", None
         )
@@ -190,17 +192,21 @@ class Gradients:
             dG = self._aggregated(entries, dG)
         return Gradient(F, self._constraints(entries), dF, dG)
 
-    def linearised(self, settings: Settings) -> Linearised:
-        """The linearised states of settings, of an engine that has them."""
+    def linearised(self, settings: Settings, counts: bool = True) -> Linearised:
+        """The linearised states of settings, of an engine that has them; counts power flows."""
         assert self._linearise is not None
-        self.evaluation.counts.add(power_flows=len(settings.rows))
+        if counts:
+            self.evaluation.counts.add(power_flows=len(settings.rows))
         return self._linearise(settings)
 
     def states(self, X: FloatArray) -> LinearStates | None:
         """The linearised states of vectors, None for engines that have none."""
         if self._linearise is None:
             return None
-        return LinearStates(self._values, self._linearise, self.limit_entries, X)
+        states = LinearStates(self._values, self._linearise, self.limit_entries, X)
+        if self.keep is not None:
+            self.keep(states)
+        return states
 
     def rough(self) -> tuple[BoolArray, BoolArray]:
         """Objectives and entries that only differences of power flows tell."""

@@ -19,8 +19,8 @@ from gridproblems.engines import Linearised
 from gridproblems.errors import UnsupportedByEngine
 from gridproblems.evaluation import MAX_TOGETHER, Evaluation, OfBlocks
 from gridproblems.gradients import DIFFERENCE, Gradients
-from gridproblems.linear_states import Weighted, chain_backward
-from gridproblems.objectives import MODEL_SLOPES
+from gridproblems.linear_states import LinearStates, Weighted, chain_backward
+from gridproblems.objectives import MODEL_SLOPES, Objective
 from gridproblems.state import FloatArray, ModelSlope, Settings
 
 #: Points that differences are taken of, in steps, the vector itself last, and what each counts,
@@ -45,12 +45,31 @@ class Hessians:
     def __init__(self, evaluation: Evaluation) -> None:
         self._e, self._gradients = evaluation, Gradients(evaluation)
 
-    def __call__(self, x: FloatArray, of_F: FloatArray, of_G: FloatArray) -> FloatArray:
+    def is_exact(self, x: FloatArray) -> bool:
+        """Whether Hessians of any weights are known and exact, looked up at a vector."""
+        e = self._e
+        if not self._gradients.is_exact or any(
+            isinstance(o, Objective) and o.quantity in MODEL_SLOPES for o in e.objectives
+        ):
+            return False
+        X, rows = e.joint.relaxed(x[np.newaxis]), slice(0, 1)
+        moves, lacking = e.joint.slopes(X, rows)
+        linear = self._gradients.linearised(e.joint.decode(X, rows), counts=False)
+        return not lacking.any() and bool(linear.has_slope[moves.column].all())
+
+    def __call__(
+        self,
+        x: FloatArray,
+        of_F: FloatArray,
+        of_G: FloatArray,
+        states: LinearStates | None = None,
+    ) -> FloatArray:
         """Of ``of_F @ F + of_G @ G``.
 
         Args:
             x: A relaxed vector, shape (n_var,).
             of_F, of_G: Weights, shapes (n_obj,) and (n_ieq,).
+            states: Those of the vector, None: they are solved.
 
         Returns:
             Shape (n_var, n_var), symmetric; 0 where the power flow fails, and for variables that
@@ -61,13 +80,13 @@ class Hessians:
                 flows.
         """
         n_var = len(x)
-        states = self._gradients.states(x[np.newaxis])
+        states = states or self._gradients.states(x[np.newaxis])
         if states is None:
             raise UnsupportedByEngine(
                 "hessian: the engine has no slopes, and differences of differences of power flows "
                 "are none"
             )
-        entries = states.values()[1]
+        entries = states.values(counts=False)[1]
         if entries[0, 0] > 0.0:
             return np.zeros((n_var, n_var))
         of_entries = self._gradients.of_entries(entries, of_G)

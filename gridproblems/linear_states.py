@@ -115,13 +115,14 @@ class LinearStates:
             for rows in self._e.chunks:
                 yield self._linearised(rows)
 
-    def values(self) -> tuple[FloatArray, FloatArray]:
-        """Objectives, and every entry of the constraints."""
+    def values(self, counts: bool = True) -> tuple[FloatArray, FloatArray]:
+        """Objectives, and every entry of the constraints; counts what fails."""
         if self._whole is None:
             return self._e(self._X)
         _, settings, linear = self._whole
         F, G = self._e.judge(self._X, settings, linear.state)
-        self._e.counts.add(failed=int((G[:, 0] > 0.0).sum()))
+        if counts:
+            self._e.counts.add(failed=int((G[:, 0] > 0.0).sum()))
         return F, G
 
     def add_slopes(

@@ -50,7 +50,7 @@ from gridproblems.evaluation import (
 from gridproblems.fingerprint import derived, fingerprint_of
 from gridproblems.gradients import Gradient, Gradients
 from gridproblems.hessians import Hessians
-from gridproblems.linear_states import Pieces
+from gridproblems.linear_states import LinearStates, Pieces
 from gridproblems.objectives import Objective
 from gridproblems.parallel import PopulationRunner, SituationRunner
 from gridproblems.situations import Situations, axes_of
@@ -66,6 +66,9 @@ from gridproblems.words import objective_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+KEPT_STATES = 3  # of vectors whose slopes were asked for one by one, for their Hessians
 
 
 class Options(TypedDict, total=False):
@@ -218,6 +221,8 @@ class GridProblem(ElementwiseProblem):
         self._cache_size = 100_000 if cache is True else int(cache)
         self._cache: OrderedDict[bytes, tuple[FloatArray, FloatArray]] = OrderedDict()
         self._cache_lock = threading.Lock()
+        #: Linearised states of the vectors whose slopes were asked for last.
+        self._kept_states: OrderedDict[bytes, LinearStates] = OrderedDict()
         if hasattr(self.engine, "n_threads"):
             self.engine.n_threads = runner.n_jobs
         super().__init__(
@@ -343,7 +348,7 @@ class GridProblem(ElementwiseProblem):
     def with_engine(self, engine: Engine) -> GridProblem:
         """The same problem solved by an engine, with counts of its own and an empty cache."""
         new = copy.copy(self)
-        new._cache = OrderedDict()
+        new._cache, new._kept_states = OrderedDict(), OrderedDict()
         new.engine = engine
         new.evaluation = self.evaluation.with_engine(engine)
         new.counts = new.evaluation.counts
@@ -867,16 +872,22 @@ class GridProblem(ElementwiseProblem):
         """
         relaxed = self.joint.relaxed(self._within_bounds(x)[np.newaxis])
         self.counts.add(1)
-        found = Gradients(self.evaluation)(relaxed, near=near)
+        found = self._keeping(relaxed)(relaxed, near=near)
         return Gradient(*(part[0] for part in found))
+
+    @property
+    def gives_hessian(self) -> bool:
+        """Whether `hessian` is exact for all weights."""
+        return Hessians(self.evaluation).is_exact(self.base_x)
 
     def hessian(self, x: ArrayLike | Mapping[str, Any], weights: ArrayLike) -> FloatArray:
         """Second derivatives of a weighted sum of objectives and constraints, as a Lagrangian's.
 
         Of the same functions as `gradients`: whole numbers count as real between whole values,
         and which situation, element or end decides a largest value is as it is at ``x``, so that
-        kinks have no curvature. Exact through the power flow, with one power flow per situation;
-        with a weight for ``l_index``, central differences of exact slopes, all in one batch.
+        kinks have no curvature. Exact through the power flow, with one power flow per situation,
+        or with those of the slopes of ``x`` where these were among the last asked for. With a
+        weight for ``l_index``, central differences of exact slopes, all in one batch.
 
         Args:
             x: Shape (n_var,), or a dict of variables.
@@ -902,8 +913,14 @@ class GridProblem(ElementwiseProblem):
             )
         of_G = np.zeros(n_ieq)
         of_G[: len(given) - n_obj] = given[n_obj:]
-        self.counts.add(1)
-        return Hessians(self.evaluation)(self.joint.relaxed(flat), given[:n_obj], of_G)
+        relaxed = self.joint.relaxed(flat)
+        with self._cache_lock:
+            states = self._kept_states.pop(relaxed.tobytes(), None)
+        if states is None:
+            self.counts.add(1)
+        else:
+            self._keep_states(relaxed, states)
+        return Hessians(self.evaluation)(relaxed, given[:n_obj], of_G, states)
 
     def pieces(self, x: ArrayLike | Mapping[str, Any]) -> Pieces | None:
         """Every situation's value and slopes, where the objective is the largest of them.
@@ -930,7 +947,8 @@ class GridProblem(ElementwiseProblem):
         if not {"dF", "dG", "F_pieces", "dF_pieces"} & set(return_values_of):
             return super().do(X, return_values_of, *args, **kwargs)
         flat = np.array([self._flat(x) for x in X])
-        relaxed, of = self.joint.relaxed(flat), Gradients(self.evaluation)
+        relaxed = self.joint.relaxed(flat)
+        of = self._keeping(relaxed)
         with_dG = "dG" in return_values_of
         pieces: Pieces | None = None
         self.counts.add(len(flat))
@@ -944,6 +962,20 @@ class GridProblem(ElementwiseProblem):
         if not any(isinstance(x, Mapping) for x in X):
             out["X"] = relaxed
         return self._format_dict(out, len(X), return_values_of)
+
+    def _keeping(self, relaxed: FloatArray) -> Gradients:
+        """Gradients of vectors; of a single one the states are kept for its Hessian."""
+        of = Gradients(self.evaluation)
+        if len(relaxed) == 1:
+            of.keep = lambda states: self._keep_states(relaxed[0], states)
+        return of
+
+    def _keep_states(self, x: FloatArray, states: LinearStates) -> None:
+        """Remembers the latest linearised states of single vectors."""
+        with self._cache_lock:
+            self._kept_states[x.tobytes()] = states
+            while len(self._kept_states) > KEPT_STATES:
+                self._kept_states.popitem(last=False)
 
     def _evaluate(
         self, x: FloatArray | dict[str, Any], out: dict[str, Any], *args: Any, **kwargs: Any
@@ -1026,7 +1058,7 @@ class GridProblem(ElementwiseProblem):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         del state["_cache_lock"]
-        state["_cache"] = OrderedDict()
+        state["_cache"], state["_kept_states"] = OrderedDict(), OrderedDict()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

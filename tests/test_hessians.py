@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,28 @@ def test_what_has_no_slopes_has_no_hessian() -> None:
     other = GridProblem("village", ["regulators"])
     with pytest.raises(UnsupportedByEngine, match="hessian"):
         other.hessian(other.xl, np.ones(other.n_obj))
+
+
+def test_problems_say_whether_their_hessians_are_exact() -> None:
+    assert ReactivePowerDispatch("ieee14").gives_hessian
+    assert not ReactivePowerDispatch("ieee14", ("p_loss_mw", "l_index")).gives_hessian
+    assert not on_the_zoo([own_quantity]).gives_hessian
+    assert not GridProblem("village", ["regulators"]).gives_hessian
+    unknown = [Setpoints(), Control("gen", "scaling", (0,), "real", 0.8, 1.2)]
+    assert not GridProblem("ieee14", unknown).gives_hessian
+
+
+def test_the_power_flow_of_the_slopes_serves_the_hessian_too() -> None:
+    problem = ReactivePowerDispatch("ieee14")
+    expected = problem.hessian(problem.base_x, [1.0])
+    assert problem.counts.power_flows == 1
+    problem.gradients(problem.base_x)
+    assert np.array_equal(problem.hessian(problem.base_x, [1.0]), expected)
+    assert np.array_equal(problem.hessian(problem.base_x, [1.0]), expected)
+    assert problem.counts.power_flows == problem.counts.evaluated == 2
+    assert np.array_equal(
+        pickle.loads(pickle.dumps(problem)).hessian(problem.base_x, [1]), expected
+    )
 
 
 @pytest.mark.parametrize("weights", [[1.0, 2.0], [], np.ones((1, 1)), [np.nan], 1.0])

@@ -16,10 +16,11 @@ from pymoo.problems import get_problem
 from pymoo.util.archive import SingleObjectiveArchive
 
 from algorithms import ALGORITHMS, MVMO, SQP, HarmonySearch
-from algorithms._curvature import Curvature, updated
+from algorithms._curvature import Curvature, convex, updated
 from algorithms._quadratic import best_step
 from gridproblems import ReactivePowerDispatch
 from gridproblems._progress import Recorder
+from gridproblems.study.specs import algorithm_of
 
 
 class RosenSuzuki(Problem):
@@ -401,3 +402,104 @@ def test_without_slopes_of_the_engine_differences_stay() -> None:
     assert ReactivePowerDispatch("ieee14").gives_slopes
     own = [lambda settings, state: float(state.p_loss_mw[0])]  # whose slopes nobody knows
     assert not ReactivePowerDispatch("ieee14", own).gives_slopes
+
+
+class WithHessian(RosenSuzuki):
+    """With second derivatives, by hand: the functions are sums of squares and linear terms."""
+
+    gives_hessian = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_hessians = 0
+
+    def hessian(self, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        self.n_hessians += 1
+        squares = np.array([[1, 1, 2, 1], [1, 1, 1, 1], [1, 2, 1, 2], [2, 1, 1, 0]])
+        return np.diag(2.0 * np.asarray(weights) @ squares)
+
+
+def evaluations_to_the_best(problem: RosenSuzuki, algorithm: Algorithm) -> int:
+    algorithm.setup(problem, termination=("n_eval", 200), seed=1)
+    while algorithm.has_next():
+        algorithm.next()
+        best = algorithm.pop[0]
+        if best.cv <= 0.0 and best.f < -44.0 + 1e-4:
+            break
+    np.testing.assert_allclose(best.X, RosenSuzuki.BEST, atol=1e-2)
+    return int(algorithm.evaluator.n_eval)
+
+
+def test_hessians_that_a_problem_offers_save_evaluations() -> None:
+    problem = WithHessian()
+    without = evaluations_to_the_best(problem, SQP(hessian=False))
+    assert not problem.n_hessians
+    assert evaluations_to_the_best(problem, SQP()) < without
+    assert problem.n_hessians
+    with pytest.raises(ValueError, match="hessian: expected a problem"):
+        SQP(hessian=True).setup(RosenSuzuki(), seed=1)
+
+
+def test_hessians_save_most_evaluations_on_a_grid() -> None:
+    problem = ReactivePowerDispatch("ieee118")
+    assert problem.best_known is not None
+    spent = []
+    for name in ("sqp", "sqp?hessian=false"):
+        recorder = Recorder(1, 100)
+        algorithm = algorithm_of(name, problem, 100)
+        algorithm.setup(problem, termination=("n_eval", 100), seed=1, evaluator=recorder.evaluator)
+        while algorithm.has_next():
+            algorithm.next()
+            if recorder.feasible and recorder.F[0, 0] < 1.0001 * problem.best_known.value:
+                break
+        assert recorder.F[0, 0] < 1.0001 * problem.best_known.value
+        spent.append(recorder.evaluations)
+    assert spent[0] < 0.5 * spent[1]
+
+
+def test_a_matrix_is_made_convex_by_the_magnitudes_of_its_eigenvalues() -> None:
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    made = convex(turn @ np.diag([3.0, -2.0]) @ turn.T)
+    np.testing.assert_allclose(made, turn @ np.diag([3.0, 2.0]) @ turn.T, atol=1e-12)
+    flat = np.linalg.eigvalsh(convex(turn @ np.diag([5.0, 0.0]) @ turn.T))
+    np.testing.assert_allclose(flat, [5e-8, 5.0], rtol=1e-6)
+
+
+class Step(Problem):
+    """Smallest k + y with 10 k >= 14 and y >= 0.2: best at (2, 0.2); the nearest to 1.4 is 1."""
+
+    def __init__(self) -> None:
+        names = {"k": Integer(bounds=(0, 9)), "y": Real(bounds=(0, 1))}
+        xl, xu = np.zeros(2), np.array([9.0, 1.0])
+        super().__init__(vars=names, n_obj=1, n_ieq_constr=2, xl=xl, xu=xu)
+
+    def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        out["F"] = X.sum(axis=1)
+        out["G"] = np.column_stack([1.4 - X[:, 0], 0.2 - X[:, 1]])
+        out["dF"] = np.ones((len(X), 1, 2))
+        out["dG"] = np.tile(-np.eye(2), (len(X), 1, 1))
+
+
+def test_a_rounding_that_leaves_nothing_within_the_constraints_is_taken_back() -> None:
+    result = minimize(Step(), SQP(n_starts=1), ("n_eval", 60), seed=1)
+    np.testing.assert_allclose(result.X, [2.0, 0.2], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sqp", "hs", "mvmo"])
+def test_hessians_of_grids_need_no_power_flow_of_their_own(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = ReactivePowerDispatch("ieee14")
+    assert problem.gives_hessian
+    n_found: list[int] = []
+    hessian = ReactivePowerDispatch.hessian
+
+    def counted(self: ReactivePowerDispatch, x: Any, weights: Any) -> Any:
+        n_found.append(self.counts.power_flows)
+        found = hessian(self, x, weights)
+        assert self.counts.power_flows == n_found[-1]
+        return found
+
+    monkeypatch.setattr(ReactivePowerDispatch, "hessian", counted)
+    minimize(problem, ALGORITHMS[name](problem), ("n_eval", 150), seed=2)
+    assert len(n_found) > 5
