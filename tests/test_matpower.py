@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -449,3 +450,23 @@ def test_the_report_of_a_grid(everything: Path) -> None:
     lost = CliRunner().invoke(app, ["check", str(everything.parent / "none.m")])
     assert lost.exit_code == 2
     assert "none.m: no such file" in lost.output
+
+
+def test_a_case_file_and_a_table_give_a_secure_dispatch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1] / "docs" / "examples" / "own_grid")
+    words = "solve orpd --case five_bus.m --series load=day.csv --situations outages:lines"
+    done = CliRunner().invoke(app, [*words.split(), "--evals", "300", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    (folder,) = tmp_path.iterdir()
+    result = json.loads((folder / "result.json").read_text())
+    assert result["feasible"]
+    assert result["before"][0] == "Read: ratings in MVA (rateA) limit the current at rated voltage"
+    assert [line for line in result["before"] if "breaks 2 limits: n-1 gen 2 q_mvar max" in line]
+    assert {"n-1 vm_pu", "n-1 line_loading_percent"} <= {
+        limit["name"] for limit in result["limits"]
+    }
+    assert "ratings in MVA (rateA)" in (folder / "summary.md").read_text()
+    for name in ("report.html", "settings.csv", "situations.csv", "voltage_fan.png"):
+        assert (folder / name).stat().st_size > 100
