@@ -143,6 +143,8 @@ class SurvivedOutages:
     is_negative = True
 
 
+#: Objectives that count situations, of nets and feeders alike.
+OF_SITUATIONS = {"survived_outages": SurvivedOutages}
 AnyObjective = Objective | OfBlocks | OfCandidates | Searched | SurvivedOutages
 #: Situations that follow each other, and settings and states of all candidates in them.
 Part = tuple[slice, Settings, GridState]

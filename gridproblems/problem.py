@@ -37,6 +37,7 @@ from gridproblems.engines import Engine
 from gridproblems.errors import PowerFlowNotConverged
 from gridproblems.evaluation import (
     MAX_SITUATIONS,
+    OF_SITUATIONS,
     AnyObjective,
     Evaluation,
     OfBlocks,
@@ -339,9 +340,9 @@ class GridProblem(ElementwiseProblem):
             return Searched(name, search.unit, search, having)
         if name in self._known:
             return self._known[name]
-        if name == SurvivedOutages.name:
-            return SurvivedOutages()
-        known = [*self._known, SurvivedOutages.name]
+        if name in OF_SITUATIONS:
+            return OF_SITUATIONS[name]()
+        known = [*self._known, *OF_SITUATIONS]
         known += [o for p in placed for o in (*p.block.objectives, *p.block.searches)]
         raise ValueError(f"objectives: unknown objective {with_nearest(name, known)}")
 

@@ -50,6 +50,8 @@ def objectives() -> dict[str, str]:
     for block in names.blocks():
         for name, where in names.own_objectives(block).items():
             found[name] = f"{summary(where)} ({names.kind_of(block)})"
+    for name, where in places_in(names.OF_SITUATIONS).items():
+        found[name] = f"{summary(where)} (situations)"
     for name, where in of_feeders.items():
         found.setdefault(name, f"{summary(where)} (feeders)")
     return found

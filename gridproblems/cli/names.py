@@ -34,6 +34,7 @@ CONTROLS = "gridproblems.controls:CONTROLS"
 SITUATIONS = "gridproblems.situations:SITUATIONS"
 ENGINES = "gridproblems.engines:ENGINES"
 OBJECTIVES = "gridproblems.objectives:OBJECTIVES"
+OF_SITUATIONS = "gridproblems.evaluation:OF_SITUATIONS"
 
 
 def check_problem(
@@ -220,6 +221,7 @@ def _check_objectives(task: str, given: Mapping[str, Any], is_feeder: bool) -> N
     words = [c.partition(":")[0].strip() for c in controls if isinstance(c, str)]
     of_controls = words if task == GRID else controls_of(task)
     known = list(feeder_objectives() if is_feeder else names_in(OBJECTIVES))
+    known += names_in(OF_SITUATIONS)
     for block in map(block_of, of_controls):
         known += own_objectives(block) if block is not None else ()
     for text in objectives:
