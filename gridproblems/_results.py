@@ -20,6 +20,7 @@ from gridproblems._names import in_words
 from gridproblems._progress import Recorder, gap_percent
 from gridproblems._written import replaced, write_csv, write_text, write_xlsx
 from gridproblems.by_situation import by_situation, situation_figures
+from gridproblems.constraints import Chance
 from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.plotting import (
     plot_convergence,
@@ -144,7 +145,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     ``net.json`` is left out when the power flow of the chosen settings does not converge.
     """
     result = figures(run)
-    text = json.dumps(result, indent=2, allow_nan=False, default=asdict)
+    text = json.dumps(result, indent=2, allow_nan=False, default=_as_dict)
     write_text(folder / "result.json", text + "\n")
     history = shown_history(run)
     write_csv(folder / "history.csv", history)
@@ -193,6 +194,14 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     write_text(folder / "summary.md", found.markdown())
     write_text(folder / "report.html", found.html(pictures))
     return result
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """What ``result.json`` holds of an option; of a chance ``joint`` only where it is."""
+    found = asdict(value)
+    if isinstance(value, Chance) and not value.joint:
+        del found["joint"]
+    return found
 
 
 def figures(run: Run) -> dict[str, Any]:

@@ -297,8 +297,7 @@ class _Taken:
         for (_, limit), own in zip(limits, limit_rows, strict=True):
             which = solved[np.isin(here[solved], own)]
             if len(which) and limit.limits:
-                beyond = limit.beyond(some_situations(state, which))[0]
-                beyond[np.isnan(limit.values(some_situations(state, which))[0])] = -np.inf
+                beyond = limit.beyond(some_situations(state, which), missing=-np.inf)[0]
                 self._add(self._limits[id(limit)], here[which], beyond)
         for constraint, limits_of in self._further:
             if isinstance(constraint, LoadingMargin):
@@ -373,9 +372,9 @@ class _Taken:
 
 
 def _limits_of(group: str, limit: StateLimits) -> _Limits:
-    n = len(limit.limits)
-    names = tuple(f"{group} {one.name}".strip() for one in limit.limits)
-    return _Limits(names, limit.measures[:n])
+    n = len(limit.names) // (limit.n_each or 1)  # not those of every situation by itself
+    names = limit.names[:n] if limit.n_each is None else [one.name for one in limit.limits]
+    return _Limits(tuple(f"{group} {name}".strip() for name in names), limit.measures[:n])
 
 
 def _value_of_each(

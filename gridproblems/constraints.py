@@ -58,25 +58,30 @@ class Chance:
     """A limit that has to hold in a share of the weight of the situations only.
 
     Every entry is judged by itself: with ``{"vm_pu": Chance(0.95)}`` each bus may leave its band
-    upwards in 5 % of the weight and downwards in 5 %, whatever other buses do at that time.
-    Situations count by their weight; in a group of their own (outages), whose weight in
-    objectives is 0, all outages alike.
+    upwards in 5 % of the weight and downwards in 5 %, whatever other buses do at that time. With
+    ``joint`` all of them have to hold together in 95 % of the weight; so have limits of several
+    names that are joint and have the same share. Situations count by their weight; in a group of
+    their own (outages), whose weight in objectives is 0, all outages alike.
 
     Attributes:
         share: Of the weight, within (0, 1).
         limit: As of the limit without chance; None for those of the grid's tables.
+        joint: Whether all entries have to hold together.
 
     Raises:
-        ValueError: A share that is not within (0, 1).
+        ValueError: A share that is not within (0, 1), ``joint`` that is not True or False.
     """
 
     share: float
     limit: Any = None
+    joint: bool = False
 
     def __post_init__(self) -> None:
         is_number = isinstance(self.share, Real) and not isinstance(self.share, bool)
         if not is_number or not 0 < self.share < 1:
             raise ValueError(f"Chance: expected a share within (0, 1), got {self.share!r}")
+        if not isinstance(self.joint, bool):
+            raise ValueError(f"Chance: joint: expected True or False, got {self.joint!r}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class Limit:
         scale: What a violation is measured in, in the quantity's unit, positive.
         is_upper: Whether values above the limit violate it.
         share: Of the weight of the situations in which it has to hold, see `Chance`.
+        joint: Whether it has to hold there together with all others of this share.
     """
 
     quantity: str
@@ -100,6 +106,7 @@ class Limit:
     scale: float
     is_upper: bool
     share: float = 1.0
+    joint: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,16 +159,18 @@ def _measure(limit: Limit) -> Measure:
 class StateLimits:
     """Limits on quantities of the state, the worst of all snapshots each.
 
-    An entry with a share below 1 is the value that this share of the weight does not exceed.
+    An entry with a share below 1 is the value that this share of the weight does not exceed; joint
+    limits of one share are one entry, the worst of them in each situation.
 
     Args:
-        limits: One per entry.
+        limits: One per entry, but for joint ones, whose entries come last.
         layout: Layout of the states.
         n_each: Number of snapshots, if every snapshot is to have its own entries.
         weight: Of the snapshots, for limits with a share below 1; None for equal ones.
 
     Attributes:
         chance: The entries with a share below 1.
+        shares: Of each entry.
 
     Raises:
         ValueError: A share below 1 together with entries of every snapshot.
@@ -179,25 +188,39 @@ class StateLimits:
         self.limits = tuple(limits)
         self.n_each = n_each
         self.weight = weight
-        shares = np.array([limit.share for limit in limits])
+        together = sorted({limit.share for limit in limits if limit.joint})
+        self._alone = np.flatnonzero([not limit.joint for limit in limits])
+        self._joint = [
+            np.flatnonzero([limit.joint and limit.share == share for limit in limits])
+            for share in together
+        ]
+        alone = [limit for limit in limits if not limit.joint]
+        shares = self.shares = np.array([limit.share for limit in alone] + together)
+        names = [_named(limit) for limit in alone]
+        kinds = [limit.quantity for limit in alone]
+        measures = [_measure(limit) for limit in alone]
+        for share, own in zip(together, self._joint, strict=True):
+            of = dict.fromkeys(_limited(limits[i].quantity) for i in own.tolist())
+            kinds.append(f"all {' and '.join(of)} together")
+            names.append(f"{kinds[-1]} in {share * 100:g} %")
+            measures.append(Measure(share=share))
         self.chance: NDArray[np.int64] = np.flatnonzero(shares < 1.0)
         self._by_share = [
             (float(share), np.flatnonzero(shares == share))
             for share in np.unique(shares[self.chance])
         ]
         if n_each is not None and len(self.chance):
-            name = self.limits[self.chance[0]].name
             raise ValueError(
-                f"limits: {name}: a chance counts situations, so it has no entry for each of them "
-                "(every_situation=True)"
+                f"limits: {names[self.chance[0]]}: a chance counts situations, so it has no entry "
+                "for each of them (every_situation=True)"
             )
         self.names = tuple(
-            f"{_named(limit)}{suffix}"
+            f"{name}{suffix}"
             for suffix in ([f" at {t}" for t in range(n_each)] if n_each is not None else [""])
-            for limit in limits
+            for name in names
         )
-        self.kinds = tuple(limit.quantity for limit in limits) * (n_each or 1)
-        self.measures = tuple(map(_measure, limits)) * (n_each or 1)
+        self.kinds = tuple(kinds) * (n_each or 1)
+        self.measures = tuple(measures) * (n_each or 1)
         self._columns = np.array(
             [layout.slices[limit.quantity].start + limit.row for limit in limits], dtype=np.int64
         )
@@ -244,25 +267,36 @@ class StateLimits:
         weight = self.weight if weight is None else weight
         return np.ones(beyond.shape[-2]) if weight is None else weight
 
-    def values(self, state: GridState) -> FloatArray:
-        """What is limited, in every snapshot, shape (..., n_snapshots, n_limits)."""
-        found: FloatArray = state.values.take(self._columns, axis=-1)
-        return found
-
-    def beyond(self, state: GridState, solved: NDArray[np.bool_] | None = None) -> FloatArray:
-        """Distance beyond each limit in every snapshot, shape (..., n_snapshots, n_limits).
+    def beyond(
+        self,
+        state: GridState,
+        solved: NDArray[np.bool_] | None = None,
+        missing: float = 0.0,
+    ) -> FloatArray:
+        """Distance beyond each entry in every snapshot, shape (..., n_snapshots, n).
 
         Args:
             state: The state.
             solved: Which snapshots count, shape (..., n_snapshots); others are -inf. None: all.
+            missing: What buses have that are switched off with nothing to supply.
         """
-        beyond = state.values.take(self._columns, axis=-1)
-        beyond *= self._factor
-        beyond -= self._offset
-        beyond[np.isnan(beyond)] = 0.0  # buses switched off with nothing to supply
+        beyond = self._of_limits(state, missing)
         if solved is not None and not solved.all():
             beyond[~solved] = -np.inf
+        return self._collapsed(beyond) if self._joint else beyond
+
+    def _of_limits(self, state: GridState, missing: float = 0.0) -> FloatArray:
+        """Distance beyond each limit in every snapshot, shape (..., n_snapshots, n_limits)."""
+        beyond: FloatArray = state.values.take(self._columns, axis=-1)
+        beyond *= self._factor
+        beyond -= self._offset
+        beyond[np.isnan(beyond)] = missing
         return beyond
+
+    def _collapsed(self, beyond: FloatArray) -> FloatArray:
+        """The worst of those that hold together in place of them, the last entries."""
+        worst = [beyond[..., own].max(axis=-1, keepdims=True) for own in self._joint]
+        return np.concatenate([beyond[..., self._alone], *worst], axis=-1)
 
     def slopes(self, state: GridState, solved: NDArray[np.bool_]) -> StateLimitSlopes:
         """How the entries move with the values of the state.
@@ -272,24 +306,39 @@ class StateLimits:
             solved: Which snapshots count, shape (n, n_snapshots).
         """
         beyond = self.beyond(state, solved)
-        missing = np.isnan(state.values.take(self._columns, axis=-1))
         values = beyond.max(axis=-2)
         snapshot = beyond.argmax(axis=-2)
         for share, own in self._by_share:
             each = np.swapaxes(beyond[..., own], -1, -2)
             snapshot[..., own] = quantile_place(each, self._weights(beyond), share)
             values = np.take_along_axis(beyond, snapshot[..., np.newaxis, :], axis=-2)[..., 0, :]
-        columns, factor = self._columns, self._factor
+        n, n_limits = len(beyond), len(self.limits)
         if self.n_each is not None:
-            n_limits = len(self.limits)
-            values = beyond.reshape(len(beyond), -1)
-            snapshot = np.repeat(np.arange(self.n_each), n_limits)[np.newaxis]
-            snapshot = np.repeat(snapshot, len(beyond), axis=0)
-            columns, factor = np.tile(columns, self.n_each), np.tile(factor, self.n_each)
-            moves = ~missing.reshape(len(beyond), -1)
+            values = beyond.reshape(n, -1)
+            snapshot = np.tile(np.repeat(np.arange(self.n_each), n_limits), (n, 1))
+            limit = np.tile(np.arange(n_limits), (n, self.n_each))
         else:
-            moves = ~np.take_along_axis(missing, snapshot[:, np.newaxis], axis=1)[:, 0]
-        return StateLimitSlopes(values, snapshot, columns, factor, moves & np.isfinite(values))
+            limit = self._deciding(state, snapshot)
+        decides = state.values[np.arange(n)[:, np.newaxis], snapshot, self._columns[limit]]
+        moves = ~np.isnan(decides) & np.isfinite(values)
+        return StateLimitSlopes(values, snapshot, self._columns[limit], self._factor[limit], moves)
+
+    def _deciding(self, state: GridState, snapshot: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The limit that decides each entry in its snapshot, shape (n, n_entries)."""
+        n = len(snapshot)
+        found = np.tile(np.concatenate([self._alone, np.zeros(len(self._joint), np.int64)]), (n, 1))
+        if self._joint:
+            each = self._of_limits(state)
+            first = len(self._alone)
+            for k, own in enumerate(self._joint):
+                there = each[np.arange(n), snapshot[:, first + k]][:, own]
+                found[:, first + k] = own[there.argmax(axis=-1)]
+        return found
+
+
+def _limited(quantity: str) -> str:
+    """Name of the limit on a quantity: one for loadings of all branches."""
+    return "loading_percent" if quantity.endswith("_loading_percent") else quantity
 
 
 def _named(limit: Limit) -> str:
@@ -309,7 +358,7 @@ class ChanceTails:
     """
 
     def __init__(self, limits: StateLimits, n: int, weight: FloatArray) -> None:
-        self._shares = np.array([limits.limits[entry].share for entry in limits.chance])
+        self._shares = limits.shares[limits.chance]
         self._total = float(weight.sum())
         least = np.sort(weight[weight > 0])
         most = may_exceed(self._total, float(self._shares.min()))
@@ -353,8 +402,8 @@ class StateLimitSlopes(NamedTuple):
     Attributes:
         values: The entries, -inf where nothing is solved, shape (n, n_entries).
         snapshot: The one that decides each, the first of several, shape (n, n_entries).
-        columns: Value of the state that decides each, shape (n_entries,).
-        factor: How the entry moves with it, shape (n_entries,).
+        columns: Value of the state that decides each, shape (n, n_entries).
+        factor: How the entry moves with it, shape (n, n_entries).
         moves: Which entries move at all, shape (n, n_entries).
     """
 

@@ -379,10 +379,10 @@ class LinearPart:
         vector, entry, flow = vector[order], entry[order], flow[order]
         rows, first = np.unique(flow, return_index=True)
         columns = np.unique(self._moves.column)
-        wanted, place = np.unique(limits.columns[entry], return_inverse=True)
+        wanted, place = np.unique(limits.columns[vector, entry], return_inverse=True)
         first = np.append(first, len(flow))
         column = np.searchsorted(columns, self._moves.column)
-        factor = limits.factor[entry]
+        factor = limits.factor[vector, entry]
         n_together = max(1, _MAX_MOVED // max(1, len(columns) * len(wanted)))
         n_together = max(8, n_together // 8 * 8)  # engines solve eight at a time
         for at in range(0, len(rows), n_together):  # few, so that they stay near the processor

@@ -110,7 +110,7 @@ def checked_limits(problem: GridProblem) -> list[CheckedLimits]:
 def not_limited(problem: GridProblem) -> list[str]:
     """Voltages and loadings of the grid that no limit holds."""
     layout = problem.grid.layout()
-    kinds = set(problem.evaluation.entries.kinds)
+    kinds = {limit.quantity for _, limits in problem.limits for limit in limits.limits}
     wanted = {"vm_pu": "voltages", "line_loading_percent": "line loadings"}
     wanted["trafo_loading_percent"] = "transformer loadings"
     return [

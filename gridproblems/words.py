@@ -137,7 +137,7 @@ def limits_of(pairs: Iterable[str], option: str = "limits ") -> dict[str, Any]:
     Args:
         pairs: Name and value; None, True and False are written ``none``, ``true`` and ``false``,
             and a limit that holds in 95 % of the situations ``chance:0.95`` for that of the tables
-            or ``chance:0.95:0.95,1.05``.
+            or ``chance:0.95:0.95,1.05``, with ``:joint`` at the end for all elements together.
         option: How messages begin.
 
     Raises:
@@ -161,9 +161,11 @@ def _chance(text: str) -> Chance:
     from gridproblems.constraints import Chance
 
     _, share, *limit = text.split(":")
+    joint = limit[-1:] == ["joint"]
+    limit = limit[:-1] if joint else limit
     if len(limit) > 1:
         raise ValueError(text)
-    return Chance(float(share), _limit(limit[0]) if limit else None)
+    return Chance(float(share), _limit(limit[0]) if limit else None, joint)
 
 
 def _limit(text: str) -> Any:

@@ -18,9 +18,10 @@ from scipy.spatial.distance import cdist
 from typer.testing import CliRunner
 
 from gridproblems import Chance, Control, GridProblem, Hours, Outages, Scenarios, Units
+from gridproblems.by_situation import by_situation
 from gridproblems.cli import app
 from gridproblems.grids import FeederGrid, NetGrid
-from gridproblems.outlook import checked_limits
+from gridproblems.outlook import checked_limits, not_limited
 from gridproblems.reductions import reduction
 from gridproblems.scenario_value import scenario_value
 from gridproblems.situations import Axis, Typical, axes_of
@@ -161,6 +162,91 @@ def test_chances_in_chunks_have_the_same_bits(
         chunks.gradients([1.0])
 
 
+JOINT_WEIGHTS = [5.0, 1.0, 0.0, 2.0, 1.0, 3.0, 1.0]
+
+
+def joint_problem(share: float, joint: bool = True) -> GridProblem:
+    """Voltages and loadings of a feeder that hold together in a share of scenarios."""
+    net = feeder()
+    factors = np.random.default_rng(4).uniform(0.2, 1.6, (7, len(net.load)))
+    limits = {
+        "vm_pu": Chance(share, (0.9345, 1.2), joint),
+        "loading_percent": Chance(share, 60.0, joint),
+    }
+    scenarios = Scenarios({"load.p_mw": factors}, JOINT_WEIGHTS)
+    return GridProblem(net, [SLACK], scenarios, ["p_loss_kw"], limits)
+
+
+def test_a_joint_chance_is_the_weight_in_which_all_limits_hold() -> None:
+    problem = joint_problem(0.6)
+    assert problem.constraint_names == (
+        "power_flow",
+        "all vm_pu and loading_percent together in 60 %",
+    )
+    weights = np.array(JOINT_WEIGHTS) / sum(JOINT_WEIGHTS)
+    seen = set()
+    for slack in np.linspace(0.98, 1.05, 15):
+        state = problem.solve([slack])
+        beyond = np.concatenate(
+            [
+                (0.9345 - state.vm_pu) / 0.2655,
+                (state.vm_pu - 1.2) / 0.2655,
+                state.line_loading_percent / 60.0 - 1.0,
+                state.trafo_loading_percent / 60.0 - 1.0,
+            ],
+            axis=1,
+        ).max(axis=1)
+        held = float(weights[beyond <= 0].sum())
+        for share in (0.2, 0.6, 0.9):
+            G = joint_problem(share).evaluate([slack])[1]
+            assert (G[1] <= 0) == (held >= share - 1e-9)
+            seen.add(bool(G[1] <= 0))
+        order = np.argsort(beyond)
+        decides = order[np.cumsum(weights[order]) >= 0.6 - 1e-9][0]
+        assert problem.evaluate([slack])[1][1] == pytest.approx(beyond[decides], rel=1e-9)
+    assert seen == {True, False}
+
+
+def test_limits_that_hold_together_hold_less_often_than_each_by_itself() -> None:
+    joint, each = joint_problem(0.6), joint_problem(0.6, joint=False)
+    X = np.linspace(0.98, 1.05, 15)[:, np.newaxis]
+    of_joint, of_each = (p.evaluate(X)[1].max(axis=1) for p in (joint, each))
+    assert (of_joint >= of_each - 1e-12).all()
+    assert (of_joint > of_each + 1e-6).any()
+
+
+def test_joint_chances_in_chunks_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.linspace(0.95, 1.05, 6)[:, np.newaxis]
+    whole = joint_problem(0.6).evaluate(X)
+    monkeypatch.setattr("gridproblems.evaluation.MAX_SITUATIONS", 3)
+    for a, b in zip(whole, joint_problem(0.6).evaluate(X), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_slopes_of_a_joint_chance_are_those_of_what_decides() -> None:
+    problem = joint_problem(0.6)
+    for slack in (0.97, 1.02, 1.04):
+        dG = problem.gradients([slack]).dG
+        G = [problem.evaluate([slack + side * 1e-6])[1] for side in (1, -1)]
+        np.testing.assert_allclose(dG[:, 0], (G[0] - G[1]) / 2e-6, rtol=1e-4, atol=1e-4)
+        assert abs(dG[1, 0]) > 0.1
+
+
+def test_joint_chances_are_named_where_limits_are() -> None:
+    problem = joint_problem(0.6)
+    (limit,) = checked_limits(problem)
+    assert "vm_pu and loading_percent together in 60 % of the situations" in str(limit)
+    assert not_limited(problem) == []
+    (one,) = by_situation(problem, [1.0]).bindings
+    assert one.room == pytest.approx(-problem.evaluate([1.0])[1][1])
+    assert one.situation.startswith("scenario")
+    limits = {"vm_pu": Chance(0.9, (0.9, 1.1), joint=True)}
+    with pytest.raises(ValueError, match="a chance counts situations"):
+        GridProblem(two_bus(), [SLACK], Hours(n=3), limits=limits, every_situation=True)
+    with pytest.raises(ValueError, match="Chance: joint: expected True or False"):
+        Chance(0.9, None, "all")  # type: ignore[arg-type]
+
+
 def test_slopes_of_chances_are_those_of_the_situation_that_decides() -> None:
     _, problem = voltages_and_problem({"vm_pu": Chance(0.75, (0.99, 1.1))})
     dG = problem.gradients([1.0]).dG
@@ -187,6 +273,8 @@ def test_in_a_group_of_outages_all_outages_count_alike() -> None:
         ("vm_pu=chance:0.95", Chance(0.95)),
         ("vm_pu=chance:0.95:0.95,1.05", Chance(0.95, [0.95, 1.05])),
         ("vm_pu=chance:0.9:none", Chance(0.9)),
+        ("vm_pu=chance:0.9:joint", Chance(0.9, None, True)),
+        ("vm_pu=chance:0.9:0.95,1.05:joint", Chance(0.9, [0.95, 1.05], True)),
     ],
 )
 def test_chances_in_words(text: str, limit: Chance) -> None:

@@ -6,7 +6,8 @@
 
 Two ways to the front. Step by step: outages are ordered by how far the settings of least losses
 are beyond limits in each, and `mvmo` minimises the losses with limits in the first k of them, for
-every k, started from the settings of one more; all outages count that its settings survive. And at
+every k above the number that the settings of least losses survive anyway, started from those of
+one more; all outages count that its settings survive. And at
 once: `nsga2` with the objectives ``p_loss_mw`` and ``survived_outages``. The ends are known: the
 best known losses, and those of ``benchmarks/references/secure_dispatch.json`` with all outages.
 """
@@ -73,10 +74,12 @@ def step_by_step(case: str, evals: int, seed: int) -> list[tuple[int, float]]:
     full = problem_of(case, OBJECTIVES)
     start = solved(secured(case, []), evals, seed)
     order = by_hardness(case, start)
-    points, x = [], None
-    for k in range(len(order), -1, -1):
-        problem = secured(case, order[:k])
-        found = solved(problem, evals, seed, x if k else start)
+    F = full.evaluate(start)[0]
+    free = round(-float(F[1]))
+    points, x = [(free, float(F[0]))], None
+    typer.echo(f"no outages: {free} survived, {points[0][1]:.4f} MW")
+    for k in range(len(order), free, -1):
+        found = solved(secured(case, order[:k]), evals, seed, x)
         if found is None:
             continue
         x = found

@@ -270,7 +270,7 @@ class FeederGrid:
         Raises:
             ValueError: An unknown limit, or one that cannot be.
         """
-        given, shares = without_chances(check_limits(given, FEEDER_LIMITS))
+        given, chances = without_chances(check_limits(given, FEEDER_LIMITS))
         entries: list[Limit] = []
         if given.get("vm_pu") is not None:
             low, high = given["vm_pu"]
@@ -289,7 +289,7 @@ class FeederGrid:
                     Limit(quantity, i, f"{kind} {name} loading_percent", limit, limit, True)
                     for i, name in enumerate(names)
                 ]
-        return with_shares(entries, shares), []
+        return with_shares(entries, chances), []
 
     def objectives_in(self, situations: Situations) -> Mapping[str, Objective]:
         """Objectives by name."""

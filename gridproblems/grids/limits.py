@@ -61,33 +61,33 @@ def check_limits(limits: Any, known: Collection[str]) -> dict[str, Any]:
     return dict(limits)
 
 
-def without_chances(limits: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    """Checked limits as if they held in all situations, and the shares in which they hold.
+def without_chances(limits: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Chance]]:
+    """Checked limits as if they held in all situations, and the chances of those that do not.
 
     A `Chance` without a limit of its own is left out, so that the tables say it.
     """
-    shares = {n: value.share for n, value in limits.items() if isinstance(value, Chance)}
-    bare = {n: value.limit if n in shares else value for n, value in limits.items()}
-    return {n: v for n, v in bare.items() if n not in shares or v is not None}, shares
+    chances = {n: value for n, value in limits.items() if isinstance(value, Chance)}
+    bare = {n: value.limit if n in chances else value for n, value in limits.items()}
+    return {n: v for n, v in bare.items() if n not in chances or v is not None}, chances
 
 
-def with_shares(entries: Sequence[Limit], shares: Mapping[str, float]) -> list[Limit]:
-    """Entries with the shares of their limits, see `without_chances`.
+def with_shares(entries: Sequence[Limit], chances: Mapping[str, Chance]) -> list[Limit]:
+    """Entries with the chances of their limits, see `without_chances`.
 
     Raises:
         ValueError: A chance of a limit that is nowhere.
     """
     limited = {limit.quantity for limit in entries}
-    for name, share in shares.items():
+    for name, chance in chances.items():
         if not limited & set(_OF_QUANTITY[name]):
             raise ValueError(
                 f"limits: {name}: the grid has no such limit of its own; give it with the chance: "
-                f"Chance({share:g}, limit)"
+                f"Chance({chance.share:g}, limit)"
             )
-    by_quantity = {q: share for name, share in shares.items() for q in _OF_QUANTITY[name]}
+    by_quantity = {q: chance for name, chance in chances.items() for q in _OF_QUANTITY[name]}
     return [
-        replace(limit, share=by_quantity[limit.quantity])
-        if limit.quantity in by_quantity
+        replace(limit, share=own.share, joint=own.joint)
+        if (own := by_quantity.get(limit.quantity)) is not None
         else limit
         for limit in entries
     ]

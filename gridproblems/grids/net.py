@@ -246,7 +246,7 @@ class NetGrid:
         Raises:
             ValueError: An unknown limit.
         """
-        given, shares = without_chances(check_limits(given, self.limit_names))
+        given, chances = without_chances(check_limits(given, self.limit_names))
         entries = grid_limits(self.net, given, warns=warns and self.case is None)
         for table, quantity in (("gen", "q_mvar"), ("ext_grid", "p_mw"), ("ext_grid", "q_mvar")):
             key = f"{table}_{quantity}"
@@ -258,7 +258,7 @@ class NetGrid:
         if given.get("loading_margin_percent") is not None:
             growth = None if self.growth is None else self.growth.bind(self.net)
             others.append(LoadingMargin(given["loading_margin_percent"], growth))
-        return with_shares(entries, shares), others
+        return with_shares(entries, chances), others
 
     def objectives_in(self, situations: Situations) -> Mapping[str, Objective]:
         """Objectives by name."""
