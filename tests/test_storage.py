@@ -232,3 +232,18 @@ def test_files_and_figures(tmp_path: Path) -> None:
     soc = problem.schedule(x)["storage at bus 1 soc"]
     np.testing.assert_allclose(lower.lines[0].get_ydata(), [50.0, *(100 * soc)])
     assert set(problem.figures(None)) == {"line_loading", "voltage_band"}
+
+
+def test_a_schedule_within_the_tolerance_of_the_constraints_is_not_repaired() -> None:
+    storages = [{"bus": bus, "power_mw": 0.003, "energy_mwh": 0.009} for bus in (9, 18)]
+    problem = StorageSchedule("lv18", storages)
+    x = problem.snap(np.random.default_rng(1).uniform(0.1 * problem.xl, 0.1 * problem.xu))
+    x[3] += 4e-7 * 0.009  # less than a millionth of the capacity too much at the end
+    F, G, _, _ = problem.gradients(x)
+    assert 0.0 < abs(problem.schedule(x)["storage at bus 9 soc"].iloc[-1] - 0.5) < 1e-6
+    assert (G <= 0.0).all()
+    assert np.array_equal(problem.snap(x), x)
+    assert np.array_equal(problem.evaluate(x)[0], F)
+    x[3] += 4e-6 * 0.009
+    assert (problem.gradients(x).G > 0.0).any()
+    assert not np.array_equal(problem.snap(x), x)

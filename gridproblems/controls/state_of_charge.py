@@ -21,7 +21,6 @@ from gridproblems._compile import compiled
 from gridproblems.state import FloatArray, GridState, Settings
 
 TOLERANCE = 1e-6  # of the energy capacity
-_REPAIRED = 1e-9  # a schedule this close to all limits is left as it is
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Battery:
 
         All snapshots shift by the same power so that the storage ends where it starts; where it
         would then leave its limits, or could not return any more, the power is cut. A feasible
-        schedule stays as it is.
+        schedule, one within the tolerance of the constraints, stays as it is.
 
         Args:
             share, duration_hours, hours: As of `soc`.
@@ -186,8 +185,8 @@ def _repair(share, gain, eta, low, high, start):  # type: ignore[no-untyped-def]
         soc, inside = start, True
         for t in range(n):
             soc += k * (p[t] * eta if p[t] > 0 else p[t] / eta)
-            inside &= low - _REPAIRED <= soc <= high + _REPAIRED
-        if inside and abs(soc - start) <= _REPAIRED:
+            inside &= low - TOLERANCE <= soc <= high + TOLERANCE
+        if inside and abs(soc - start) <= TOLERANCE:
             continue
         shift_low, shift_high = -2.0, 2.0
         for _ in range(60):
