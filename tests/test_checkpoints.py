@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandapower
 import pytest
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
@@ -31,6 +32,7 @@ from gridproblems import (
     _results,
     checkpoints,
 )
+from gridproblems.cases import load_case
 from gridproblems.checkpoints import Checkpoint, CheckpointError, why_not
 from gridproblems.cli import app
 from gridproblems.study import Results
@@ -219,6 +221,23 @@ def test_what_cannot_go_on_says_so_in_one_line(tmp_path: Path) -> None:
     asked.write_text(text, encoding="utf-8")
     result = invoke("resume", tmp_path)
     assert (result.exit_code, "no run or study that could go on" in result.stderr) == (2, True)
+
+
+def test_a_grid_that_was_changed_is_another_problem(tmp_path: Path) -> None:
+    path = tmp_path / "net.json"
+    net = load_case("ieee14").net()
+    pandapower.to_json(net, str(path))
+    killed(10, "solve", "orpd", "--case", path, "--checkpoint-every", "5", "--evals", "100",
+           "--out", tmp_path / "out")  # fmt: skip
+    (folder,) = (tmp_path / "out").iterdir()
+    before = (folder / "evaluations.bin").read_bytes()
+    net.load.loc[0, "p_mw"] *= 1.01
+    pandapower.to_json(net, str(path))
+    result = invoke("resume", folder)
+    assert (result.exit_code, "of another problem" in result.stderr) == (2, True), result.output
+    assert (folder / "evaluations.bin").read_bytes() == before
+    path.unlink()
+    assert invoke("resume", folder).exit_code == 2
 
 
 def test_another_version_is_named_and_may_be_allowed(
