@@ -67,13 +67,17 @@ def problem_of(case: str, objectives: tuple[str, ...] = ("p_loss_mw",)) -> GridP
     out: dict[str, list[int]] = {}
     for table, element in known["outages"]:
         out.setdefault(table, []).append(element)
-    emergency = {"vm_pu": known["emergency_vm_pu"]} if known["emergency_vm_pu"] else None
+    emergency: dict[str, Any] = {}
+    if known["emergency_vm_pu"]:
+        emergency["vm_pu"] = known["emergency_vm_pu"]
+    if not known["has_q_limits_after_outages"]:
+        emergency |= {"gen_q_mvar": None, "ext_grid_q_mvar": None}
     return GridProblem(
         case,
         controls_of(case),
         Outages(out),
         objectives,
-        emergency_limits=emergency,
+        emergency_limits=emergency or None,
     )
 
 
@@ -110,15 +114,16 @@ def beyond(case: str, x: Any) -> float:
     for table, element in known["outages"]:
         net[table].loc[element, "in_service"] = False
         pp.runpp(net, init="dc", tolerance_mva=1e-9, max_iteration=30)
-        worst = max(worst, _beyond(net, known["emergency_vm_pu"]))
+        with_q = known["has_q_limits_after_outages"]
+        worst = max(worst, _beyond(net, known["emergency_vm_pu"], with_q))
         net[table].loc[element, "in_service"] = True
     return worst
 
 
-def _beyond(net: Any, band: list[float] | None) -> float:
+def _beyond(net: Any, band: list[float] | None, has_q_limits: bool = True) -> float:
     low, high = band or (net.bus.min_vm_pu, net.bus.max_vm_pu)
     excess = [(low - net.res_bus.vm_pu).max(), (net.res_bus.vm_pu - high).max()]
-    for table in ("gen", "ext_grid"):
+    for table in ("gen", "ext_grid") if has_q_limits else ():
         if "max_q_mvar" in net[table]:
             q = net[f"res_{table}"].q_mvar
             excess += [(net[table].min_q_mvar - q).max(), (q - net[table].max_q_mvar).max()]
@@ -143,6 +148,14 @@ def section(case: str, seeds: int, evals: int, jobs: int) -> list[str]:
         f"({known['relaxed_mw']:.4f} with taps between positions): security costs {cost:.4f} MW "
         f"or {cost / unsecured.value:.2%}.",
     ]
+    if known["emergency_vm_pu"]:
+        low, high = known["emergency_vm_pu"]
+        q = (
+            ""
+            if known["has_q_limits_after_outages"]
+            else ", machines may leave their reactive limits"
+        )
+        lines.append(f"After an outage voltages may be {low:g} to {high:g} p.u.{q}.")
     if lost:
         names = ", ".join(f"{table} {element}" for table, element in lost)
         lines.append(f"Left out, for Ipopt finds no settings that survive them alone: {names}.")

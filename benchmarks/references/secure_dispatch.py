@@ -54,6 +54,12 @@ Outage = tuple[str, int]
 FILE = Path(__file__).with_suffix(".json")
 EMERGENCY_VM_PU = {"ieee57": (0.9, 1.1)}
 """Voltage band after an outage where it is not that of every day. [p.u.]"""
+WITHOUT_Q_LIMITS = ("ieee57",)
+"""Cases whose machines may leave their reactive limits after an outage.
+
+With these limits, or with the voltage band of every day, no settings are known that survive all the
+outages together that can be survived one at a time.
+"""
 
 
 def outages_of(net: Any) -> list[Outage]:
@@ -79,6 +85,7 @@ class SecureRelaxation(Relaxation):
     def __init__(self, name: str, outages: Sequence[Outage]) -> None:
         self.outages = list(outages)
         self.emergency_vm_pu = EMERGENCY_VM_PU.get(name)
+        self.has_q_limits = name not in WITHOUT_Q_LIMITS
         case = load_case(name)
         super().__init__(case, "p_loss_mw", case.controls)
 
@@ -105,6 +112,9 @@ class SecureRelaxation(Relaxation):
                 buses = self._bus_of[net.bus.index]
                 is_lower = name == "_lower"
                 own[buses] = low + VM_MARGIN_PU if is_lower else high - VM_MARGIN_PU
+            if not self.has_q_limits and name != "_start":
+                machines = slice(2 * self._n_bus, n - len(net.ext_grid))
+                own[machines] = -np.inf if name == "_lower" else np.inf
             values = np.concatenate([values[:n], np.tile(own, n_outages), values[n:]])
             setattr(self, name, values)
         self._n_state = n * (1 + n_outages)
@@ -125,17 +135,19 @@ class SecureRelaxation(Relaxation):
             for table, element in self.outages:
                 net[table].loc[element, "in_service"] = False
                 run(net)
-                worst = max(worst, _violation(net, self.emergency_vm_pu))
+                found = _violation(net, self.emergency_vm_pu, self.has_q_limits)
+                worst = max(worst, found)
                 net[table].loc[element, "in_service"] = True
         except pp.LoadflowNotConverged:
             return None
         return loss, worst
 
 
-def _violation(net: Any, band: tuple[float, float] | None) -> float:
+def _violation(net: Any, band: tuple[float, float] | None, has_q_limits: bool = True) -> float:
     """Largest violation of voltage band and generator limits of a solved net, p.u. or Mvar."""
     excess = []
-    for table, quantity in (("bus", "vm_pu"), ("gen", "q_mvar"), ("ext_grid", "q_mvar")):
+    machines = (("gen", "q_mvar"), ("ext_grid", "q_mvar")) if has_q_limits else ()
+    for table, quantity in (("bus", "vm_pu"), *machines):
         lower, upper = limits(net, table, quantity)
         if table == "bus" and band:
             lower, upper = (np.full(len(net.bus), end) for end in band)
@@ -224,6 +236,7 @@ def reference(name: str, starts: int, jobs: int) -> dict[str, Any]:
         "not_survivable": [list(o) for o in lost],
         "not_together": [list(o) for o in not_together],
         "emergency_vm_pu": EMERGENCY_VM_PU.get(name),
+        "has_q_limits_after_outages": name not in WITHOUT_Q_LIMITS,
         "relaxed_mw": min(value for value, _ in optima),
         "p_loss_mw": value,
         "settings": {f"{table}.{column}": values for (table, column), values in settings.items()},
