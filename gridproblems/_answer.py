@@ -346,9 +346,12 @@ def pandapower_code(settings: SettingsMapping) -> str:
 
 
 def _how_sure(result: Mapping[str, Any]) -> list[str]:
+    gradients = result.get("gradient_evaluations", 0)
+    with_slopes = f" ({gradients} of them gradients)" if gradients else ""
     lines = [
         f"One run of {result['algorithm']['name']} with seed {result['seed']}: "
-        f"{result['evaluations']} evaluations, {result['failed_evaluations']} failed power flows."
+        f"{result['evaluations']} evaluations{with_slopes}, "
+        f"{result['failed_evaluations']} failed power flows."
     ]
     (first, *others) = result["objectives"]
     if not others and first["gap_percent"] is not None:

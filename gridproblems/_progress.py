@@ -40,6 +40,7 @@ class Recorder:
 
     Attributes:
         gradients: How many of the evaluations gave slopes too.
+        processor_time_s: Of this process, from the start until the latest evaluation. [s]
         F: Nondominated feasible points, shape (n_points, n_obj); while nothing feasible is known,
             the one point of least violation.
         X: Their settings: vectors, or dicts for algorithms that use them.
@@ -61,6 +62,8 @@ class Recorder:
         self.gradients = self._n_told = 0
         self.budget = budget
         self.start = time.perf_counter()
+        self.processor_time_s = 0.0
+        self._processor_start = time.process_time()
         self._on_batch = on_batch
         self._improvements: list[tuple[int, float, float]] = []
         self._fronts: list[tuple[int, np.ndarray]] = []
@@ -105,7 +108,7 @@ class Recorder:
 
     def _record(self, population: Population) -> None:
         first = self.evaluations - len(population)
-        self._count_gradients()
+        self._account()
         changed = False
         for position, individual in enumerate(population, start=1):
             changed |= self._add(max(first + position, 1), individual)
@@ -114,8 +117,10 @@ class Recorder:
         if self._on_batch is not None:
             self._on_batch(self)
 
-    def _count_gradients(self) -> None:
-        """Takes the evaluations since the last call for gradients if slopes are asked for."""
+    def _account(self) -> None:
+        """Takes the processor time, and the evaluations since the last call for gradients if
+        slopes are asked for."""
+        self.processor_time_s = time.process_time() - self._processor_start
         new, self._n_told = self.evaluations - self._n_told, self.evaluations
         if "dF" in self.evaluator.evaluate_values_of:
             self.gradients += new

@@ -252,6 +252,7 @@ def figures(run: Run) -> dict[str, Any]:
         "gradient_evaluations": recorder.gradients,
         "failed_evaluations": problem.counts.failed,
         "run_time_s": run.run_time_s,
+        "processor_time_s": recorder.processor_time_s,
         "evaluations_per_second": recorder.evaluations / run.run_time_s,
         "settings": plain_rows(problem.describe(run.x)),
         "versions": {

@@ -291,7 +291,7 @@ def _mixed() -> Problem:
 def _installed_peers() -> dict[str, Any]:
     """Those whose package is here; one of our own always is."""
     modules = {"mealpy": "mealpy", "pyharmonysearch": "pyharmonysearch", "pygmo": "pygmo",
-               "pypi": "MVMO"}  # fmt: skip
+               "pypi": "MVMO", "bipop": "cma"}  # fmt: skip
     found: dict[str, Any] = {"walk": lambda problem, n_evals: Steps(np.full(5, 99.5))}
     for name, make in PEERS.items():
         try:

@@ -183,6 +183,15 @@ def test_hosting_capacity_is_positive_with_sizes_and_what_binds(tmp_path: Path) 
     assert (folder / "units_at_capacity.png").read_bytes().startswith(PNG)
 
 
+def test_the_summary_says_how_many_evaluations_were_gradients(finished: Path) -> None:
+    result = strict_json(finished / "result.json")
+    gradients = result["gradient_evaluations"]
+    assert 0 < gradients < result["evaluations"]
+    assert result["processor_time_s"] > 0.0
+    text = (finished / "summary.md").read_text(encoding="utf-8")
+    assert f"{result['evaluations']} evaluations ({gradients} of them gradients)" in text
+
+
 def test_code_of_the_summary_gives_the_net_of_the_run(finished: Path) -> None:
     text = (finished / "summary.md").read_text(encoding="utf-8")
     code = [line.strip() for line in text.splitlines() if line.startswith("    net.")]

@@ -30,6 +30,8 @@ from pymoo.problems import get_problem
 from algorithms import ALGORITHMS
 from gridproblems.study import Results, Study
 from gridproblems.study import store as store_module
+from gridproblems.study.analyse import table
+from gridproblems.study.report import write_report
 from gridproblems.study.run import Job, Outcome, run_job
 from gridproblems.study.specs import described, portable
 from gridproblems.study.store import RunKey, Store
@@ -194,6 +196,21 @@ def test_counts_do_not_depend_on_earlier_runs() -> None:
     second = run_job(job(cached, "pso"))[1]
     assert first.cached == second.cached > 0
     assert same_but_times(first, second)
+
+
+def test_gradients_and_processor_time_are_counted_and_shown(tmp_path: Path) -> None:
+    algorithms = ["hs", "hs?gradients=false"]
+    study = Study(tmp_path / "s.db", ["orpd:ieee14"], algorithms, seeds=2, n_evals=120)
+    study.run(progress=False)
+    found = outcomes(tmp_path / "s.db")
+    assert all(outcome.processor_time_s > 0.0 for outcome in found.values())
+    for key, outcome in found.items():
+        assert (0 < outcome.gradients < 120) == (key.algorithm == "hs")
+    shown = table(Results(tmp_path / "s.db")).set_index("algorithm")
+    assert shown.gradients["hs"] > 0.0 == shown.gradients["hs?gradients=false"]
+    assert (shown.processor_s > 0.0).all()
+    page = write_report(Results(tmp_path / "s.db"), tmp_path / "report.html")
+    assert ">gradients</th>" in page.read_text(encoding="utf-8")
 
 
 # -- a study --------------------------------------------------------------------------------------
@@ -433,7 +450,7 @@ def test_an_old_file_opens_in_a_newer_version(
     assert all(same_but_times(before[key], outcome) for key, outcome in outcomes(path).items())
     assert not small(path, seeds=[1]).missing()
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="is of schema version 3, this program knows"):
+    with pytest.raises(ValueError, match=f"is of schema version {len(newer)}, this program knows"):
         Store(path)
 
 

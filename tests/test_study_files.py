@@ -27,6 +27,7 @@ from gridproblems._written import write_text
 from gridproblems.errors import GridProblemError
 from gridproblems.study import Results
 from gridproblems.study import store as store_module
+from gridproblems.study.analyse import run_table
 from gridproblems.study.blobs import MOST_BYTES, from_blob, to_blob
 from gridproblems.study.describe import checked_solution
 from gridproblems.study.export import export_csv, export_ioh
@@ -193,7 +194,7 @@ def test_a_forged_description_is_left_out(tmp_path: Path) -> None:
 def resigned(path: Path, change: dict[str, Any]) -> Results:
     """Results of a file in which somebody changed a run and computed its checksum anew."""
     with Store(path) as store:
-        names = store_module._OF_RUN
+        names = (*store_module._OF_RUN, *store_module._ADDED)
         row = store._db.execute(f"SELECT {', '.join(names)} FROM runs WHERE id = 1").fetchone()
         values = {**dict(zip(names, row, strict=True)), **change}
         (machine,) = store._db.execute("SELECT description FROM machines").fetchone()
@@ -219,6 +220,9 @@ def resigned(path: Path, change: dict[str, Any]) -> Results:
         ({"evaluations": -1}, "evaluations: expected int from 0 on"),
         ({"violation": "0"}, None),  # SQLite makes it a number again
         ({"run_time_s": "<b>"}, "run_time_s: expected float"),
+        ({"gradients": -2}, "gradients: expected int from 0 on"),
+        ({"gradients": "<b>"}, "gradients: expected int"),
+        ({"processor_time_s": -1.0}, "processor_time_s: expected float from 0 on"),
         ({"status": "<b>"}, "status: expected finished or failed"),
         ({"parameters": "["}, "parameters: expected JSON"),
         ({"F": b"not an array"}, "stored values cannot be read"),
@@ -425,6 +429,18 @@ def test_an_old_file_is_read_without_changing_it_and_says_what_is_not_known(
     assert note.startswith("2 of 2 runs are from a file of version 0.1")
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.db"]
+
+
+def test_gradients_and_processor_time_of_old_runs_are_not_known(tmp_path: Path) -> None:
+    path = old(tmp_path / "s.db")
+    with Store(path) as store:
+        store.set_problem("p", "callable", facts(), "c" * 64)
+        key = RunKey("p", "callable", "a", "{}", 1, 100, "c" * 64, "d" * 64)
+        new = finished([[1, 0, 0, 3.0]], gradients=7, processor_time_s=0.5)
+        store.add(key, new)
+    runs = run_table(Results(path))
+    np.testing.assert_array_equal(runs.gradients, [np.nan, np.nan, 7.0])
+    np.testing.assert_array_equal(runs.processor_s, [np.nan, np.nan, 0.5])
 
 
 def test_old_runs_stand_beside_new_ones_never_for_them(tmp_path: Path) -> None:

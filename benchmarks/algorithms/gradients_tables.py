@@ -30,7 +30,7 @@ ALGORITHMS = {
 TARGETS_PERCENT = (1.0, 0.1, 0.01)
 ALPHA = 0.05
 #: Scores of runs: evaluations where the target is reached, then gaps, then violations.
-MISSED, INFEASIBLE = 1e9, 1e18
+MISSED, INFEASIBLE = 1e6, 1e9
 
 
 class Run(NamedTuple):

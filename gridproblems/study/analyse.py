@@ -37,7 +37,8 @@ def run_table(results: Results) -> pd.DataFrame:
     """One row per run; not to be changed, it is remembered.
 
     Columns: problem, algorithm, seed, budget, status, feasible, value, gap_percent, violation,
-    evaluations, infeasible, diverged, cached, time_s, points, and with several objectives
+    evaluations, gradients (those of them that gave slopes), infeasible, diverged, cached, time_s,
+    processor_s (both NaN in runs of older files), points, and with several objectives
     hypervolume_ratio, igd_plus and epsilon (NaN for one objective). ``value`` is the best feasible
     objective, or minus the hypervolume ratio: small is good, infinite if nothing was feasible.
     """
@@ -63,10 +64,12 @@ def _run_table(results: Results) -> pd.DataFrame:
             "gap_percent": np.inf,
             "violation": o.violation,
             "evaluations": o.evaluations,
+            "gradients": o.gradients if o.gradients >= 0 else np.nan,
             "infeasible": o.infeasible,
             "diverged": o.diverged,
             "cached": o.cached,
             "time_s": o.run_time_s,
+            "processor_s": o.processor_time_s,
             "points": len(o.F) if run.feasible else 0,
         }
         several = results.entry(run.problem).n_obj > 1
@@ -99,8 +102,9 @@ def table(results: Results) -> pd.DataFrame:
     worst (of the objective; with several objectives of the hypervolume ratio, where more is
     better), median_low and median_high (95 % bootstrap interval of the median), gap_percent
     (of the median), for each target reached_10%, ... (share of runs) and ert_10%, ...
-    (evaluations), time_s (median), mean_rank within the problem, and the medians of igd_plus and
-    epsilon. Where versions of packages differ between runs, ``versions`` says which each row has.
+    (evaluations), the medians of gradients, time_s and processor_s, mean_rank within the problem,
+    and the medians of igd_plus and epsilon. Where versions of packages differ between runs,
+    ``versions`` says which each row has.
     """
     runs = run_table(results)
     mixed = mixed_versions(run.outcome for run in results.runs)
@@ -144,7 +148,8 @@ def table(results: Results) -> pd.DataFrame:
                     first, spent = at.evaluations.to_numpy(), at.spent.to_numpy()
                     row[f"reached_{target:g}%"] = float(np.isfinite(first).mean())
                     row[f"ert_{target:g}%"] = expected_running_time(first, spent)
-                row["time_s"] = done.time_s.median()
+                for spent_on in ("gradients", "time_s", "processor_s"):
+                    row[spent_on] = done[spent_on].median()
                 row["mean_rank"] = ranks.get(algorithm, np.nan)
                 for indicator in ("igd_plus", "epsilon"):
                     known = done[indicator].dropna()

@@ -259,9 +259,11 @@ class _Report:
     def _statistics(self, entry: Entry) -> str:
         mine = self.table[self.table.problem == entry.label]
         several = entry.n_obj > 1
+        has_gradients = mine.runs.any() and bool((mine.gradients > 0).any())
         what = "hypervolume ratio" if several else entry.objectives[0]
         head = ["algorithm", "median", "95 % interval", "quartiles", "best", "worst", "feasible",
-                *(["IGD+", "epsilon"] if several else []), "s a run", "mean rank"]  # fmt: skip
+                *(["IGD+", "epsilon"] if several else []), "s a run", "processor s",
+                *(["gradients"] if has_gradients else []), "mean rank"]  # fmt: skip
         rows = [
             [
                 _text(row["algorithm"]),
@@ -273,6 +275,8 @@ class _Report:
                 f"{row['feasible']:.0%}",
                 *([_figure(row["igd_plus"]), _figure(row["epsilon"])] if several else []),
                 f"{row['time_s']:.2g}",
+                _figure(float(f"{row['processor_s']:.2g}")),
+                *([_figure(row["gradients"])] if has_gradients else []),
                 f"{row['mean_rank']:.2f}",
             ]
             if row["runs"]

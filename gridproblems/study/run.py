@@ -88,6 +88,9 @@ class Outcome:
         diverged: Of these, without a result: power flow diverged, or a value not finite.
         cached: Of these, answered from the cache of the problem.
         run_time_s: Wall time. [s]
+        gradients: Of the evaluations, how many gave slopes too; -1 for runs of files that had none.
+        processor_time_s: Of the process that ran it, of the latest one where it was continued; NaN
+            for runs of files that had none. [s]
         violation: Sum of violated constraints of the final points, 0 when feasible.
         F: Final points: nondominated and feasible, or the one of least violation,
             shape (n_points, n_obj).
@@ -106,6 +109,8 @@ class Outcome:
     diverged: int = 0
     cached: int = 0
     run_time_s: float = 0.0
+    gradients: int = 0
+    processor_time_s: float = 0.0
     violation: float = np.inf
     F: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
     X: Any = field(default_factory=lambda: np.empty((0, 0)))
@@ -202,7 +207,7 @@ class RunRecorder(Recorder):
     def _record(self, population: Population) -> None:
         """Counts every individual, and looks closer at those that may be better."""
         time_s, first = self.run_time_s, self.evaluations - len(population) + 1
-        self._count_gradients()
+        self._account()
         F, violations = population.get("F", "CV")
         violations = violations[:, 0]
         finite = np.isfinite(violations) & np.isfinite(F).all(axis=1)
@@ -317,7 +322,8 @@ def _run(job: Job, eval_jobs: int, interrupt: Interrupt | None, outcome: Outcome
             copy_algorithm=False,
         )
     outcome.run_time_s = max(0.0, checkpoint.earlier_s) if checkpoint is not None else 0.0
-    outcome.evaluations = recorder.evaluations
+    outcome.evaluations, outcome.gradients = recorder.evaluations, recorder.gradients
+    outcome.processor_time_s = recorder.processor_time_s
     outcome.infeasible, outcome.diverged = recorder.infeasible, recorder.diverged
     if isinstance(problem, GridProblem):
         outcome.cached = problem.counts.cached

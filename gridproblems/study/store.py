@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -11,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -125,6 +126,11 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO totals SELECT 1, count(*) FROM runs;
     CREATE TABLE claims (run TEXT PRIMARY KEY, owner TEXT NOT NULL, seen_s REAL NOT NULL)
     """,
+    # gradients and processor time, null for the runs so far
+    """
+    ALTER TABLE runs ADD COLUMN gradients INTEGER;
+    ALTER TABLE runs ADD COLUMN processor_time_s REAL
+    """,
 )
 
 #: A claim that nobody has renewed for so long is void. [s]
@@ -132,6 +138,9 @@ CLAIM_LASTS_S = 120.0
 _NUMBERS = ("evaluations", "infeasible", "diverged", "cached")
 _TIMES = ("run_time_s", "violation")
 _ARRAYS = ("F", "X", "G", "curve")
+#: Columns that older files lack, and what their runs have instead. Checksums are of them where they
+#: are known, so that those of older runs hold.
+_ADDED = {"gradients": -1, "processor_time_s": math.nan}
 _OF_KEY = ("algorithm", "parameters", "algorithm_fingerprint", "seed", "budget")
 #: What a run's checksum is of, in this order, after name, spec and fingerprint of its problem.
 _OF_RUN = (*_OF_KEY, "status", "traceback", *_NUMBERS, *_TIMES, *_ARRAYS, "finished_at")
@@ -400,11 +409,16 @@ class Store:
             **{name: int(getattr(outcome, name)) for name in _NUMBERS},
             **{name: float(getattr(outcome, name)) for name in _TIMES},
             **{name: to_blob(getattr(outcome, name)) for name in _ARRAYS},
+            "gradients": None if outcome.gradients < 0 else int(outcome.gradients),
+            "processor_time_s": (
+                None if math.isnan(outcome.processor_time_s) else float(outcome.processor_time_s)
+            ),
             "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         machine = json.dumps(outcome.machine, sort_keys=True)
         of_problem = (key.problem, key.spec, key.problem_fingerprint)
-        values["checksum"] = checksum(*of_problem, machine, *(values[name] for name in _OF_RUN))
+        of_run = [values[name] for name in _OF_RUN] + _known(values[name] for name in _ADDED)
+        values["checksum"] = checksum(*of_problem, machine, *of_run)
         with self._writing():
             values["problem_id"] = self._problem_id(*of_problem)
             self._db.execute("INSERT OR IGNORE INTO machines (description) VALUES (?)", (machine,))
@@ -604,7 +618,7 @@ class Store:
     def _read(self, run_id: int, tables: _Tables) -> StoredRun | Altered:
         """A run, checked."""
         what = f"run {run_id}"
-        columns = ", ".join(("problem_id", "machine_id", "checksum", *_OF_RUN))
+        columns = ", ".join(("problem_id", "machine_id", "checksum", *_OF_RUN, *_ADDED))
         try:
             row = self._db.execute(f"SELECT {columns} FROM runs WHERE id = ?", (run_id,)).fetchone()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -614,9 +628,10 @@ class Store:
         problem, machine = tables.problems.get(row[0]), tables.machines.get(row[1])
         if problem is None or machine is None:
             return Altered(what, "belongs to a problem or machine that cannot be read")
-        values = dict(zip(_OF_RUN, row[3:], strict=True))
+        values = dict(zip((*_OF_RUN, *_ADDED), row[3:], strict=True))
         label = f"{problem.name}, {values['algorithm']}, seed {values['seed']}"
-        expected = checksum(problem.name, problem.spec, problem.fingerprint, machine, *row[3:])
+        of_run = [*row[3 : 3 + len(_OF_RUN)], *_known(row[3 + len(_OF_RUN) :])]
+        expected = checksum(problem.name, problem.spec, problem.fingerprint, machine, *of_run)
         is_old = row[2] == "" and not (problem.fingerprint or values["algorithm_fingerprint"])
         if not is_old and row[2] != expected:
             return Altered(f"{what} ({label})", "was changed after it was written")
@@ -741,6 +756,11 @@ def _run_of(problem: _Problem, machine: str, values: dict[str, Any], is_checked:
             value = values[name]
             if type(value) is not kind or not (isinstance(value, str) or value >= 0):
                 raise ValueError(f"{name}: expected {kind.__name__} from 0 on, got {value!r:.60}")
+    added: dict[str, Any] = {n: v if values[n] is None else values[n] for n, v in _ADDED.items()}
+    for name, unknown in _ADDED.items():
+        kind, value = type(unknown), values[name]
+        if value is not None and (type(value) is not kind or value < 0):
+            raise ValueError(f"{name}: expected {kind.__name__} from 0 on, got {value!r:.60}")
     if values["status"] not in ("finished", "failed"):
         raise ValueError(f"status: expected finished or failed, got {values['status']!r:.60}")
     if _json_object(values["parameters"]) is None:
@@ -755,6 +775,7 @@ def _run_of(problem: _Problem, machine: str, values: dict[str, Any], is_checked:
             raise ValueError(f"{name}: expected rows of numbers")
     outcome = Outcome(
         **{name: values[name] for name in ("status", "traceback", *_NUMBERS, *_TIMES)},
+        **added,
         **arrays,
         machine=json.loads(machine),
     )
@@ -763,6 +784,11 @@ def _run_of(problem: _Problem, machine: str, values: dict[str, Any], is_checked:
         values["budget"], problem.fingerprint, values["algorithm_fingerprint"],
     )  # fmt: skip
     return StoredRun(key, outcome, values["finished_at"], is_checked)
+
+
+def _known(values: Iterable[Any]) -> list[Any]:
+    """Those that are not null."""
+    return [value for value in values if value is not None]
 
 
 def _size(values: Any) -> int:
