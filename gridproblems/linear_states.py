@@ -217,9 +217,9 @@ class LinearStates:
                     whole[there] = each
                     of_model.append((objective.quantity, whole))
             for entries, found in zip(self._limit_entries, limits, strict=True):
-                snapshot, factor = found.snapshot[0], of_entries[entries] * found.factor
+                snapshot, factor = found.snapshot[0], of_entries[entries] * found.factor[0]
                 inside = (snapshot >= rows.start) & (snapshot < rows.stop) & found.moves[0]
-                places = snapshot[inside] - rows.start, found.columns[inside]
+                places = snapshot[inside] - rows.start, found.columns[0, inside]
                 np.add.at(weights, places, factor[inside])
             counts = weights.any(axis=1)
             for _, whole in of_model:
