@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gridproblems._compile import compiled
 from gridproblems._union_find import union
-from gridproblems.reductions import may_exceed, quantile, quantile_place
+from gridproblems.reductions import largest, n_deciding, quantile, quantile_place
 from gridproblems.state import Field, FloatArray, GridState, Layout, Settings
 
 #: What stands for a value of the user's that is no number.
@@ -360,9 +360,7 @@ class ChanceTails:
     def __init__(self, limits: StateLimits, n: int, weight: FloatArray) -> None:
         self._shares = limits.shares[limits.chance]
         self._total = float(weight.sum())
-        least = np.sort(weight[weight > 0])
-        most = may_exceed(self._total, float(self._shares.min()))
-        self._n_kept = int((np.cumsum(least) <= most).sum()) + 1
+        self._n_kept = n_deciding(weight, float(self._shares.min()))
         self._values = np.full((n, len(self._shares), 0), -np.inf)
         self._weight = np.zeros((n, len(self._shares), 0))
 
@@ -380,9 +378,9 @@ class ChanceTails:
         values[..., :n_before], weights[..., :n_before] = self._values, self._weight
         seen = np.where(weight > 0, np.swapaxes(beyond, -1, -2), -np.inf)
         values[which, :, n_before:], weights[which, :, n_before:] = seen, weight
-        order = np.argsort(-values, axis=-1, kind="stable")[..., : self._n_kept]
-        self._values = np.take_along_axis(values, order, axis=-1)
-        self._weight = np.take_along_axis(weights, order, axis=-1)
+        if shape[-1] > self._n_kept:  # of equal values it does not matter which are kept
+            values, weights = largest(values, weights, self._n_kept)
+        self._values, self._weight = values, weights
 
     def entries(self) -> FloatArray:
         """The entries with a share below 1, shape (n_candidates, n)."""

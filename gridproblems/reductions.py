@@ -70,9 +70,26 @@ def quantile(values: FloatArray, weight: FloatArray, share: float = 0.95) -> Flo
     Returns:
         Shape (...).
     """
-    at = quantile_place(values, weight, share)
+    whole = float(weight.sum())
+    n_largest = n_deciding(weight, share)
+    if values.shape[-1] > n_largest:
+        seen = values if weight.all() else np.where(weight > 0, values, -np.inf)
+        values, weight = largest(seen, np.broadcast_to(weight, seen.shape), n_largest)
+    at = quantile_place(values, weight, share, whole)
     found: FloatArray = np.take_along_axis(values, at[..., np.newaxis], axis=-1)[..., 0]
     return found
+
+
+def n_deciding(weight: FloatArray, share: float) -> int:
+    """How many of the largest values decide a `quantile`, whichever of the weights are theirs."""
+    least = np.sort(weight[weight > 0])
+    return int((np.cumsum(least) <= may_exceed(float(weight.sum()), share)).sum()) + 1
+
+
+def largest(values: FloatArray, weight: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+    """The n largest values in any order and their weights, shape (..., m) to (..., n)."""
+    at = np.argpartition(values, -n, axis=-1)[..., -n:]
+    return np.take_along_axis(values, at, axis=-1), np.take_along_axis(weight, at, axis=-1)
 
 
 def quantile_place(
