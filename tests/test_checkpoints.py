@@ -173,7 +173,7 @@ def test_killed_while_the_results_are_written(tmp_path: Path) -> None:
 def test_ctrl_c_then_resume_equals_uninterrupted(tmp_path: Path) -> None:
     asked = ("solve", "orpd", "--case", "ieee14", "--evals", "300", "--quiet")
     whole = solved(tmp_path / "whole", *asked)
-    ended = in_a_process(sent(signal.SIGINT, 60), *asked, "--out", tmp_path / "stopped")
+    ended = in_a_process(sent(signal.SIGINT, 15), *asked, "--out", tmp_path / "stopped")
     assert ended == 130
     (folder,) = (tmp_path / "stopped").iterdir()
     assert {"run.json", "evaluations.bin"} < {path.name for path in folder.iterdir()}
@@ -420,10 +420,8 @@ def test_a_folder_that_is_gone_or_read_only_ends_the_checkpoint_only(tmp_path: P
     problem = get_problem("rastrigin")
     with pytest.warns(UserWarning, match="No such file or directory"):
         run(problem, "ga", tmp_path / "nowhere" / "run.bin", every=1)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        pytest.skip("platform: root may write everywhere")
     plain = run(problem, "ga", tmp_path / "run.bin", evals=60)
-    (tmp_path / "run.bin").chmod(0o400)
+    (tmp_path / "run.bin").chmod(0o400)  # which root may write to all the same
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert same(run(problem, "ga", tmp_path / "run.bin", evals=60), plain)

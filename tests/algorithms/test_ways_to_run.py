@@ -24,7 +24,10 @@ from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 from pymoo.termination import get_termination
 from pymoo.termination.collection import TerminationCollection
-from pymoo.termination.ftol import SingleObjectiveSpaceTermination
+from pymoo.termination.ftol import (
+    MultiObjectiveSpaceTermination,
+    SingleObjectiveSpaceTermination,
+)
 from pymoo.termination.max_eval import MaximumFunctionCallTermination
 from pymoo.termination.max_time import TimeBasedTermination
 from pymoo.termination.robust import RobustTermination
@@ -289,24 +292,33 @@ class OwnDecision(Termination):
         return float(algorithm.evaluator.n_eval >= 280)
 
 
-TERMINATIONS: dict[str, Callable[[], Any]] = {
-    "evaluations": lambda: ("n_eval", 300),
-    "generations": lambda: ("n_gen", 60),
-    "single": lambda: get_termination("soo"),
-    "several": lambda: get_termination("moo"),
-    "any": lambda: TerminationCollection(
-        MaximumFunctionCallTermination(300), get_termination("soo"), TimeBasedTermination(3600)
+def default_tolerances(n_obj: int) -> Termination:
+    """What pymoo takes by default."""
+    return get_termination("soo" if n_obj == 1 else "moo")
+
+
+def tolerance(n_obj: int) -> Termination:
+    """Met soon."""
+    kind = SingleObjectiveSpaceTermination if n_obj == 1 else MultiObjectiveSpaceTermination
+    return kind(tol=1.0)
+
+
+#: By the number of objectives.
+TERMINATIONS: dict[str, Callable[[int], Any]] = {
+    "evaluations": lambda n_obj: ("n_eval", 300),
+    "generations": lambda n_obj: ("n_gen", 60),
+    "default": default_tolerances,
+    "any": lambda n_obj: TerminationCollection(
+        MaximumFunctionCallTermination(300), default_tolerances(n_obj), TimeBasedTermination(3600)
     ),
-    "all": lambda: TerminateIfAll(
-        MaximumFunctionCallTermination(300), SingleObjectiveSpaceTermination(tol=1.0)
-    ),
-    "robust": lambda: RobustTermination(MaximumFunctionCallTermination(300), period=5),
-    "tolerance": lambda: SingleObjectiveSpaceTermination(tol=1.0),
-    "fmin": lambda: ("fmin", 0.0),
-    "none": NoTermination,
-    "unlimited": lambda: MaximumFunctionCallTermination(),
-    "own budget": OwnBudget,
-    "own decision": OwnDecision,
+    "all": lambda n_obj: TerminateIfAll(MaximumFunctionCallTermination(300), tolerance(n_obj)),
+    "robust": lambda n_obj: RobustTermination(MaximumFunctionCallTermination(300), period=5),
+    "tolerance": tolerance,
+    "fmin": lambda n_obj: ("fmin", 0.0),
+    "none": lambda n_obj: NoTermination(),
+    "unlimited": lambda n_obj: MaximumFunctionCallTermination(),
+    "own budget": lambda n_obj: OwnBudget(),
+    "own decision": lambda n_obj: OwnDecision(),
 }
 
 
@@ -314,12 +326,8 @@ TERMINATIONS: dict[str, Callable[[], Any]] = {
 def test_progress_never_falls_nor_jumps(
     problem: Distance, make: Callable[..., Algorithm], termination: str
 ) -> None:
-    if termination == "several" and problem.n_obj == 1:
-        pytest.skip("tolerances: of several objectives")
-    if termination in ("all", "tolerance", "single", "any") and problem.n_obj > 1:
-        pytest.skip("tolerances: of one objective")
     algorithm = make()
-    algorithm.setup(problem, termination=TERMINATIONS[termination](), seed=1)
+    algorithm.setup(problem, termination=TERMINATIONS[termination](problem.n_obj), seed=1)
     done, n_evals, bars = [0.0], [0], [0.0]
     while algorithm.has_next() and algorithm.evaluator.n_eval < 500:
         algorithm.next()
