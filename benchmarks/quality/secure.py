@@ -138,15 +138,18 @@ def section(case: str, seeds: int, evals: int, jobs: int) -> list[str]:
         for b in load_case(case).best_known
         if b.objectives == ("p_loss_mw",) and set(b.controls) == set(load_case(case).controls)
     )
-    secured = known["p_loss_mw"]
+    is_rounded = known["p_loss_mw"] is not None
+    secured = known["p_loss_mw"] if is_rounded else known["relaxed_mw"]
     cost = secured - unsecured.value
+    taps = f"{known['relaxed_mw']:.4f} with taps between positions"
+    if not is_rounded:
+        taps = "taps between positions; Ipopt finds no settings with whole ones"
     lost = known["not_survivable"]
     lines = [
         f"**{case}**: {problem.n_var} variables, {len(known['outages'])} outages, "
         f"{problem.n_ieq_constr} constraints.",
-        f"Unsecured {unsecured.value:.4f} MW, secured {secured:.4f} MW "
-        f"({known['relaxed_mw']:.4f} with taps between positions): security costs {cost:.4f} MW "
-        f"or {cost / unsecured.value:.2%}.",
+        f"Unsecured {unsecured.value:.4f} MW, secured {secured:.4f} MW ({taps}): security costs "
+        f"{cost:.4f} MW or {cost / unsecured.value:.2%}.",
     ]
     if known["emergency_vm_pu"]:
         low, high = known["emergency_vm_pu"]

@@ -4,7 +4,8 @@ The programme of `orpd_relaxation` with the equations, voltages and machines of 
 those of the whole grid, and the same set-points, taps and shunts in all (preventive). Losses are
 those of the whole grid. Ipopt solves it from several starts with continuous taps; the best results
 have their taps rounded in batches, and what a plain loop of ``pandapower.runpp`` over the outages
-finds feasible is kept. It is a local optimum and no proven bound.
+finds feasible is kept; ``p_loss_mw`` is null where that is none. It is a local optimum and no
+proven bound.
 
 Before that every outage is solved with the whole grid alone: where Ipopt finds no settings that
 keep the limits then, from any start, the outage is left out and named. The others are added, those
@@ -230,7 +231,7 @@ def reference(name: str, starts: int, jobs: int) -> dict[str, Any]:
         n_asked = len(asked)
         tried = pool.map(_round, [name] * n_asked, [outages] * n_asked, *zip(*asked, strict=True))
         rounded = [found for found in tried if found]
-    value, settings = min(rounded, key=lambda found: found[0])
+    value, settings = min(rounded, key=lambda found: found[0], default=(None, {}))
     return {
         "outages": [list(o) for o in outages],
         "not_survivable": [list(o) for o in lost],
@@ -254,7 +255,7 @@ def main(
     """Solves the programme of each case, and writes its value and settings."""
     for name in case:
         found = reference(name, starts, jobs)
-        typer.echo(f"  {found['p_loss_mw']:.6f} MW in {found['seconds']} s")
+        typer.echo(f"  {found['p_loss_mw']} MW in {found['seconds']} s")
         known = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
         text = json.dumps({**known, name: found}, indent=1, sort_keys=True)
         FILE.write_text(text + "\n", encoding="utf-8")
