@@ -212,7 +212,11 @@ def _limits(result: Mapping[str, Any]) -> list[str]:
 def _binding(problem: GridProblem, x: Any) -> Table:
     """Limits within one percent of their band or rating, the nearest first."""
     values, names = problem.entries(x), problem.evaluation.entries.names
-    near = [i for i in np.argsort(-values, kind="stable") if _BINDS <= values[i] <= 0]
+    near = [
+        i
+        for i in np.argsort(-values, kind="stable")
+        if _BINDS <= values[i] <= 0 and not names[i].endswith("power_flow")
+    ]
     rows = [(names[i], f"{-100 * values[i] + 0.0:.3f} %") for i in near]
     return Table(("limit that binds", "room, of its band or rating"), rows[:_MOST_ROWS])
 
