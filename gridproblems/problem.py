@@ -846,9 +846,13 @@ class GridProblem(ElementwiseProblem):
 
     @property
     def gives_slopes(self) -> bool:
-        """Whether `gradients` need no further power flows: the engine knows its slopes, and so do
-        all objectives and constraints."""
-        return Gradients(self.evaluation).is_exact
+        """Whether `gradients` need no further power flows, and may lead a search.
+
+        The engine knows its slopes, and so do all objectives and constraints; no real variable is
+        rounded to steps.
+        """
+        has_steps = any(block.has_steps for block in self.joint.blocks)
+        return not has_steps and Gradients(self.evaluation).is_exact
 
     def gradients(self, x: ArrayLike | Mapping[str, Any], near: float | None = None) -> Gradient:
         """Objectives and constraints of ``x``, and their slopes by its entries.

@@ -157,10 +157,13 @@ class Block:
         searches: Objectives that need power flows of their own, by name.
         no_periods: Why there cannot be a vector for each of several periods; empty where there can.
         settings_tell: Whether `encode_series` finds the vector in its settings.
+        has_steps: Whether real variables are rounded to steps, so that slopes lead to values that
+            are not taken.
     """
 
     kind: str = ""
     settings_tell = True
+    has_steps: bool = False
     variables: tuple[Variable, ...] = ()
     fields: tuple[Field, ...] = ()
     constraints: tuple[BlockConstraint, ...] = ()

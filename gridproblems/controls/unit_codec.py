@@ -353,6 +353,11 @@ class UnitCodec:
             )
         return pd.DataFrame(rows)
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether sizes are multiples of a step."""
+        return self._step > 0.0
+
     def base_x(self) -> FloatArray:
         """The vector of no units: sizes of 0, idle storages."""
         x = self._xl.copy()

@@ -400,6 +400,7 @@ class UnitBlock(Block):
     ) -> None:
         self.codec, self.max_hosting_mw = codec, max_hosting_mw
         self.variables, self.fields = codec.variables, codec.fields
+        self.has_steps = codec.has_steps
         self.costs = {kind: unit_cost(kind, cost) for kind, cost in costs.items()}
         if codec.storages:
             own = [codec.units[i].name for i in codec.storages]
