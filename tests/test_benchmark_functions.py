@@ -330,10 +330,10 @@ def test_pitches_of_the_variants() -> None:
     variables = Variables(Problem(n_var=2, xl=0.0, xu=100.0))
     memory = np.array([[2.0, 4.0], [3.0, 8.0], [4.0, 9.0]])
     notes, rs = np.tile(memory[1], (2000, 1)), np.random.default_rng(1)
-    ends = variants.towards_extremes(variables, memory, notes, np.ones(2), rs)
+    ends = variants.towards_extremes(variables, memory, notes, np.ones(2), "clip", rs)
     np.testing.assert_allclose(ends.min(axis=0), [2.0, 4.0], atol=0.02)
     np.testing.assert_allclose(ends.max(axis=0), [4.0, 9.0], atol=0.02)
-    moved = variants.by_differences(variables, memory, notes, np.full(2, 1e-9), rs) - notes
+    moved = variants.by_differences(variables, memory, notes, np.full(2, 1e-9), "clip", rs) - notes
     # A quarter of (1, 4), (1, 1) and (2, 5) or minus these, none in a third: 1/2 * 2/3.
     assert (np.abs(moved[:, 0]) > 1e-6).mean() == pytest.approx(1 / 3, abs=0.03)
     slopes = moved[np.abs(moved[:, 0]) > 1e-3]

@@ -109,7 +109,9 @@ def test_voltages_by_time_are_those_of_all_buses_and_scenarios() -> None:
 
 def test_a_chance_is_decided_by_the_situation_at_its_share() -> None:
     problem = scenarios({"vm_pu": Chance(0.6, (0.9, 1.1)), "loading_percent": None})
-    (one,) = [b for b in by_situation(problem, [1.0]).bindings if b.name == "bus 1 vm_pu min"]
+    (one,) = [
+        b for b in by_situation(problem, [1.0]).bindings if b.name == "bus 1 vm_pu min in 60 %"
+    ]
     assert one.situation == "scenario 2"  # the middle load
     assert one.value == pytest.approx(problem.solve([1.0]).vm_pu[2, 1], rel=1e-14)
 
