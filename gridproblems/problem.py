@@ -891,7 +891,8 @@ class GridProblem(ElementwiseProblem):
         Of the same functions as `gradients`: whole numbers count as real between whole values,
         and which situation, element or end decides a largest value is as it is at ``x``, so that
         kinks have no curvature. Exact through the power flow, with one power flow per situation,
-        or with those of the slopes of ``x`` where these were among the last asked for. With a
+        or with those of the slopes of ``x`` where these were among the last asked for; counted as
+        no evaluation. With a
         weight for ``l_index``, central differences of exact slopes, all in one batch.
 
         Args:
@@ -921,9 +922,7 @@ class GridProblem(ElementwiseProblem):
         relaxed = self.joint.relaxed(flat)
         with self._cache_lock:
             states = self._kept_states.pop(relaxed.tobytes(), None)
-        if states is None:
-            self.counts.add(1)
-        else:
+        if states is not None:
             self._keep_states(relaxed, states)
         return Hessians(self.evaluation)(relaxed, given[:n_obj], of_G, states)
 
