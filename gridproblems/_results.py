@@ -188,8 +188,8 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
     sheets = {"settings": settings}
     if several:
         sheets["front"] = _front(run)
-        said = dict(zip(run.problem.objective_names, run.objectives, strict=True))
-        sheets["front"] = sheets["front"].rename(columns=said)
+        with_units = dict(zip(run.problem.objective_names, run.objectives, strict=True))
+        sheets["front"] = sheets["front"].rename(columns=with_units)
     write_xlsx(folder / "settings.xlsx", sheets)
     found = answer(run.title, run.problem, run.x, result, run.recorder.F * signs, of_each)
     write_text(folder / "summary.md", found.markdown())
