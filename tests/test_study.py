@@ -385,7 +385,7 @@ def test_everything_comes_back_as_it_went_in(tmp_path: Path) -> None:
     key = RunKey("p", "s", "a", '{"k": 1}', 7, 9)
     rng = np.random.default_rng(1)
     outcome = Outcome(
-        "finished", "", 9, 3, 2, 1, 0.25, 0.0, rng.random((2, 2)), rng.random((2, 5)),
+        "finished", "", 9, 3, 2, 1, 0.25, 4, 0.5, 0.0, rng.random((2, 2)), rng.random((2, 5)),
         rng.random((2, 3)), rng.random((4, 5)), {"numpy": "2"},
     )  # fmt: skip
     with Store(tmp_path / "new" / "s.db") as store:
@@ -395,6 +395,7 @@ def test_everything_comes_back_as_it_went_in(tmp_path: Path) -> None:
         assert run.key == key
         assert run.outcome.machine == {"numpy": "2"}
         assert same_but_times(run.outcome, outcome)
+        assert (run.outcome.gradients, run.outcome.processor_time_s) == (4, 0.5)
         assert np.array_equal(run.outcome.curve, outcome.curve)
         assert store.keys() == {key}
         assert store.problems() == {("p", "s", ""): {"objectives": ["f1"]}}
