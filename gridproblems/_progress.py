@@ -225,40 +225,21 @@ class LiveDisplay:
         return f"{self.objectives[0]} {best:.6g}, violation 0{gap}, {rate}"
 
 
-class PowerFlowProgress:
+class PowerFlowProgress(Progress):
     """A progress bar of power flows while something is evaluated; nothing without a terminal.
 
         with PowerFlowProgress(problem.counts, len(X) * problem.situations.n):
             problem.evaluate(X)
 
     Args:
-        counts: Of the problem.
+        counts: Of the problem; followed whenever the bar is drawn.
         total: Power flows that are to come.
         console: Where it is shown, None for the standard error.
     """
 
     def __init__(self, counts: Counts, total: int, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
-        self._progress = _Following(counts, total, console)
-
-    def __enter__(self) -> PowerFlowProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-
-class _Following(Progress):
-    """A bar that follows counts of power flows whenever it is drawn."""
-
-    def __init__(self, counts: Counts, total: int, console: Console) -> None:
         self._counts, self._before = counts, counts.power_flows
+        console = console or Console(stderr=True)
         super().__init__(
             BarColumn(bar_width=20),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f} power flows"),
