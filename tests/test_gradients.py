@@ -356,7 +356,7 @@ def with_shared_slack() -> pandapowerNet:
     return net
 
 
-@pytest.mark.parametrize(
+WHAT_NEWTON_SOLVES = pytest.mark.parametrize(
     ("make_net", "situations"),
     [
         (voltage_dependent, None),
@@ -366,10 +366,10 @@ def with_shared_slack() -> pandapowerNet:
     ],
     ids=["loads that depend on voltage", "reactive limits", "shared slack", "generator out"],
 )
-def test_slopes_go_through_what_newton_solves(
-    make_net: Callable[[], pandapowerNet], situations: Any, no_differences: None
-) -> None:
-    net = make_net()
+
+
+def solved_by_newton(net: pandapowerNet, situations: Any) -> GridProblem:
+    """Set-points, powers and limits of all kinds on a net that newton alone has slopes of."""
     controls = [
         Setpoints(band_pu=(0.98, 1.06)),
         Control("gen", "p_mw", (0,), "real", 50.0, 100.0),
@@ -385,7 +385,14 @@ def test_slopes_go_through_what_newton_solves(
         "ext_grid_q_mvar": (-50.0, 50.0),
     }
     objectives = ["p_loss_mw", "voltage_deviation_pu", "exchange_energy_kwh", "l_index"]
-    problem = GridProblem(net, controls, situations, objectives, limits, engine="newton")
+    return GridProblem(net, controls, situations, objectives, limits, engine="newton")
+
+
+@WHAT_NEWTON_SOLVES
+def test_slopes_go_through_what_newton_solves(
+    make_net: Callable[[], pandapowerNet], situations: Any, no_differences: None
+) -> None:
+    problem = solved_by_newton(make_net(), situations)
     check_gradients(problem, problem.xl + 0.41 * (problem.xu - problem.xl))
 
 

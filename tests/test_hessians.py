@@ -14,11 +14,10 @@ from nets import feeder, tap_zoo, two_bus
 from test_gradients import (
     LIMITS,
     OF_CONTROLS,
+    WHAT_NEWTON_SOLVES,
     on_the_zoo,
     own_quantity,
-    voltage_dependent,
-    with_shared_slack,
-    within_reactive_limits,
+    solved_by_newton,
     zoo_of_controls,
 )
 
@@ -114,33 +113,9 @@ def test_engines_with_slopes_have_the_same_hessian(engine: str) -> None:
     np.testing.assert_allclose(problem.hessian(x, weights), expected, atol=1e-6 * size)
 
 
-@pytest.mark.parametrize(
-    ("make_net", "situations"),
-    [
-        (voltage_dependent, None),
-        (within_reactive_limits, None),
-        (with_shared_slack, None),
-        (pn.case39, [None, {"gen.in_service": {1: 0.0}}]),
-    ],
-    ids=["loads that depend on voltage", "reactive limits", "shared slack", "generator out"],
-)
+@WHAT_NEWTON_SOLVES
 def test_hessians_go_through_what_newton_solves(make_net: Any, situations: Any) -> None:
-    controls = [
-        Setpoints(band_pu=(0.98, 1.06)),
-        Control("gen", "p_mw", (0,), "real", 50.0, 100.0),
-        Control("load", "q_mvar", (0, 1), "real", 0.0, 20.0),
-        Control("load", "p_mw", (2,), "real", 10.0, 20.0),
-        Control("ext_grid", "vm_pu", (0,), "real", 0.98, 1.06),
-    ]
-    limits = {
-        "vm_pu": (0.9, 1.1),
-        "loading_percent": 100.0,
-        "gen_q_mvar": (-100.0, 100.0),
-        "ext_grid_p_mw": (0.0, 500.0),
-        "ext_grid_q_mvar": (-50.0, 50.0),
-    }
-    objectives = ["p_loss_mw", "voltage_deviation_pu", "exchange_energy_kwh", "l_index"]
-    problem = GridProblem(make_net(), controls, situations, objectives, limits, engine="newton")
+    problem = solved_by_newton(make_net(), situations)
     check_hessian(problem, problem.xl + 0.41 * (problem.xu - problem.xl))
 
 
