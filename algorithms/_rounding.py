@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ MOST_BACK = 10  # roundings that are taken back
 FINE = 500  # ordered variables of more values are rounded last and together
 COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
 MOST_VARIABLES = 1000  # of problems whose Hessians are used
-SLOPES = ("dF", "dG", "dF_pieces")
-VALUES = ("F", "G", "H", "F_pieces", *SLOPES)
+SLOPES = ("dF", "dG", "dF_pieces", "dG_pieces")
+VALUES = ("F", "G", "H", "F_pieces", "G_pieces", *SLOPES)
 
 
 class RoundedSearch:
@@ -77,7 +78,7 @@ class RoundedSearch:
         Raises:
             ValueError: The problem gives no slopes.
         """
-        point, pieces = _point_of(found), _pieces_of(found)
+        point, pieces = _point_of(found), _pieces_of(found, "F")
         for name in SLOPES:
             found.set(name, np.zeros(0))
         self._asked = None
@@ -151,10 +152,15 @@ def _is_inside(at: Point | None) -> bool:
 def hessian_of(problem: Any) -> HessianOf | None:
     """The Hessians that a problem offers: its method ``hessian(x, weights)``, where its attribute
     ``gives_hessian`` says that it has them and there are not too many variables."""
-    if getattr(problem, "gives_hessian", False) and problem.n_var <= MOST_VARIABLES:
-        hessian: HessianOf = problem.hessian
-        return hessian
-    return None
+    if not (getattr(problem, "gives_hessian", False) and problem.n_var <= MOST_VARIABLES):
+        return None
+    return partial(_hessian, problem)
+
+
+def _hessian(problem: Any, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The problem's Hessian; the weights of pieces of constraints, which come last, count none."""
+    found: np.ndarray = problem.hessian(x, weights[: problem.n_obj + problem.n_ieq_constr])
+    return found
 
 
 def gives_slopes(found: Individual) -> bool:
@@ -175,12 +181,18 @@ def _point_of(found: Individual) -> Point:
         raise ValueError("sqp: expected a problem that gives dF and dG where it is asked for them")
     x = np.asarray(found.X, dtype=float)
     df, dg = (np.asarray(part, dtype=float) for part in (found.dF, found.dG))
-    return Point(x, float(found.F[0]), np.asarray(found.G, float), df[0], dg.reshape(-1, len(x)))
+    g, dg = np.asarray(found.G, dtype=float), dg.reshape(-1, len(x))
+    of_g = _pieces_of(found, "G")
+    if of_g is not None:
+        g, dg = np.append(g, of_g.f), np.vstack([dg, of_g.df])
+    return Point(x, float(found.F[0]), g, df[0], dg)
 
 
-def _pieces_of(found: Individual) -> Pieces | None:
-    """The functions that the objective is the largest of, None where the problem gives none."""
-    f, df = (np.asarray(found.get(name), dtype=float) for name in ("F_pieces", "dF_pieces"))
+def _pieces_of(found: Individual, name: str) -> Pieces | None:
+    """The functions that objective or constraints are the largest of, None without any."""
+    f, df = (
+        np.asarray(found.get(key), dtype=float) for key in (f"{name}_pieces", f"d{name}_pieces")
+    )
     if f.ndim != 1 or df.ndim != 2 or np.isinf(df).any():
         return None
     return Pieces(f, df)

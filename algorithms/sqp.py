@@ -24,7 +24,8 @@ class SQP(MixedVariableAlgorithm):
 
     An objective that is the largest of several functions is better served with all of them: a
     problem may give their values as ``F_pieces`` (n_pieces,) and their slopes as ``dF_pieces``
-    (n_pieces, n_var) where pymoo asks for them.
+    (n_pieces, n_var) where pymoo asks for them. Constraints that are largest values may have all of
+    theirs as ``G_pieces`` and ``dG_pieces`` beside ``G``; these have to be straight, or nearly so.
 
     A problem may offer second derivatives, which save half of the evaluations and more: a method
     ``hessian(x, weights)`` that gives those of a weighted sum of objective and constraints, shape

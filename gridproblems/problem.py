@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 
 
 KEPT_STATES = 3  # of vectors whose slopes were asked for one by one, for their Hessians
+OF_PIECES = ("F_pieces", "dF_pieces", "G_pieces", "dG_pieces")
+MOST_OF_PIECES = 10_000_000  # slopes of constraints that are found together
 
 
 class Options(TypedDict, total=False):
@@ -948,7 +950,7 @@ class GridProblem(ElementwiseProblem):
 
     def do(self, X: Any, return_values_of: Sequence[str], *args: Any, **kwargs: Any) -> Any:
         """pymoo's hook behind `evaluate`; with slopes where they are asked for."""
-        if not {"dF", "dG", "F_pieces", "dF_pieces"} & set(return_values_of):
+        if not {"dF", "dG", *OF_PIECES} & set(return_values_of):
             return super().do(X, return_values_of, *args, **kwargs)
         flat = np.array([self._flat(x) for x in X])
         relaxed = self.joint.relaxed(flat)
@@ -963,9 +965,36 @@ class GridProblem(ElementwiseProblem):
         out = {k: v for k, v in found._asdict().items() if k in {"F", "G", *return_values_of}}
         if pieces is not None:
             out |= {"F_pieces": pieces.F, "dF_pieces": pieces.dF}
+        if {"G_pieces", "dG_pieces"} & set(return_values_of):
+            out |= self._limit_pieces(relaxed)
         if not any(isinstance(x, Mapping) for x in X):
             out["X"] = relaxed
         return self._format_dict(out, len(X), return_values_of)
+
+    def _limit_pieces(self, relaxed: FloatArray) -> dict[str, FloatArray]:
+        """Constraints of controls that are largest values: all they are the largest of.
+
+        Of charge limits the states of charge after every snapshot. A method that knows all of
+        them does not follow one from kink to kink.
+
+        Args:
+            relaxed: Relaxed vectors, shape (n, n_var).
+
+        Returns:
+            ``G_pieces`` (n, n_pieces), <= 0 where G is, and ``dG_pieces`` (n, n_pieces, n_var);
+            nothing where there are none, or too many for a dense matrix.
+        """
+        parts = [(c.pieces, part) for c, part in self.evaluation.of_blocks if c.pieces is not None]
+        found = [(*pieces(relaxed[:, part]), part) for pieces, part in parts]
+        n_pieces = sum(values.shape[1] for values, _, _ in found)
+        if not 0 < n_pieces * self.n_var * len(relaxed) <= MOST_OF_PIECES:
+            return {}
+        slopes = np.zeros((len(relaxed), n_pieces, self.n_var))
+        at = 0
+        for values, own, part in found:
+            slopes[:, at : at + values.shape[1], part] = own
+            at += values.shape[1]
+        return {"G_pieces": np.concatenate([v for v, _, _ in found], axis=1), "dG_pieces": slopes}
 
     def _keeping(self, relaxed: FloatArray) -> Gradients:
         """Gradients of vectors; of a single one the states are kept for its Hessian."""

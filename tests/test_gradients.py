@@ -22,7 +22,7 @@ from gridproblems.objectives import MODEL_SLOPES, OBJECTIVES, SLOPES
 from gridproblems.reductions import REDUCTIONS, reduction, slope_of
 from gridproblems.situations import Hours, Outages, Scenarios
 from gridproblems.state import GridState, Settings
-from gridproblems.testing import check_gradients
+from gridproblems.testing import check_gradients, random_vectors
 
 LIMITS = {"vm_pu": (0.9, 1.1), "loading_percent": 100.0, "gen_q_mvar": (-20.0, 30.0)}
 #: Calls whose differences are no measure, or take long.
@@ -193,6 +193,44 @@ def test_pieces_are_the_situations_of_a_largest_value(no_differences: None) -> N
     assert np.array_equal(slopes, found.dF)
     other = GridProblem("ieee30", ["setpoints"])
     assert other.pieces(other.base_x) is None
+
+
+@pytest.mark.parametrize("name", ["storage-lv18", "placement-mixed", "placement-battery"])
+def test_pieces_of_charge_limits_are_the_states_after_every_snapshot(name: str) -> None:
+    problem = make(name)
+    charge = ["state_of_charge" in kind for kind in problem.evaluation.entries.kinds]
+    (battery,) = [b.codec.battery for b in problem.joint.blocks]
+    x = problem.joint.relaxed(random_vectors(problem, 1)[0])
+    wanted = ["G", "G_pieces", "dG_pieces"]
+    G, pieces, slopes = problem.evaluate(x, return_values_of=wanted)
+    n_storages = sum(charge) // 3
+    assert pieces.shape == (50 * n_storages,)
+    above, below, ends = np.split(pieces.reshape(50, n_storages), [24, 48])
+    at_start = battery.soc_start - battery.soc_max, battery.soc_min - battery.soc_start
+    largest = [part.max(axis=0) for part in (above, below, ends)]
+    largest[:2] = [np.maximum(a, b - 1e-6) for a, b in zip(largest, at_start, strict=False)]
+    np.testing.assert_allclose(np.concatenate(largest), G[1:][charge], rtol=0.0, atol=1e-12)
+    moves = np.flatnonzero(problem.joint.counts_as_real & (problem.xu > problem.xl))
+    for v in moves:
+        step = 1e-5 * (problem.xu - problem.xl)[v]
+        X = np.tile(x, (2, 1))
+        X[:, v] += step, -step
+        sides = problem.evaluate(X, return_values_of=["G_pieces", "dG_pieces"])[0]
+        expected = (sides[0] - sides[1]) / (2.0 * step)
+        np.testing.assert_allclose(slopes[:, v], expected, atol=1e-6 * np.abs(slopes).max())
+    assert not slopes[:, np.setdiff1d(np.arange(problem.n_var), moves)].any()
+
+
+def test_problems_without_charge_limits_or_with_very_many_have_no_pieces_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = ["dG", "G_pieces", "dG_pieces"]
+    other = GridProblem("ieee30", ["setpoints"])
+    problem = make("storage-lv18")
+    monkeypatch.setattr("gridproblems.problem.MOST_OF_PIECES", 1_000)
+    for of in (other, problem):
+        _, values, slopes = of.evaluate(of.base_x, return_values_of=wanted)
+        assert np.isinf([values, slopes]).all()  # pymoo's word for what is not there
 
 
 def test_periods_have_slopes_of_their_own(no_differences: None) -> None:

@@ -109,6 +109,9 @@ class BlockConstraint:
         slopes: Of the entries by the vectors, shape (n, n_entries, n_var); None: differences of
             the function tell.
         measures: What the entries mean in physical units; without any they count as they are.
+        pieces: Of entries that are the largest of several functions, all these functions, without
+            curvature of their own, and their slopes by the vectors, shapes (n, n_pieces) and
+            (n, n_pieces, n_var); they are all <= 0 where the entries are. None: of no entry.
     """
 
     names: tuple[str, ...]
@@ -116,6 +119,7 @@ class BlockConstraint:
     function: Callable[[FloatArray], FloatArray]
     slopes: Callable[[FloatArray], FloatArray] | None = None
     measures: tuple[Measure, ...] = ()
+    pieces: Callable[[FloatArray], tuple[FloatArray, FloatArray]] | None = None
 
 
 @dataclass(frozen=True)

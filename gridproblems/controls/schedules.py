@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gridproblems.controls.block import Block, BlockConstraint, Moves, Shown, add_table
 from gridproblems.controls.state_of_charge import TOLERANCE, Battery, battery_of
@@ -99,7 +100,13 @@ class ScheduleBlock(Block):
         names = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in codec.names)
         kinds = ("state_of_charge",) * len(names)
         self.constraints = (
-            BlockConstraint(names, kinds, self._beyond_charge, self._charge_slopes),
+            BlockConstraint(
+                names,
+                kinds,
+                self._beyond_charge,
+                self._charge_slopes,
+                pieces=self._charge_pieces,
+            ),
         )
 
     @property
@@ -146,16 +153,27 @@ class ScheduleBlock(Block):
         return beyond_charge(self.codec.soc(self.codec.p_mw(x)), self.codec.battery)
 
     def _charge_slopes(self, x: FloatArray) -> FloatArray:
-        codec = self.codec
-        p_mw, n, n_snapshots = codec.p_mw(x), len(codec.names), codec.n_snapshots
-        duration = np.broadcast_to(codec.duration_hours, (len(x), n))
-        by_share, _ = charge_slopes(
-            p_mw / codec.power_mw, codec.soc(p_mw), duration, codec.hours, codec.battery
-        )
-        slopes = np.zeros((len(x), 3, n, n, n_snapshots))
+        by_share, _ = charge_slopes(*self._charge(x))
+        return self._by_powers(by_share)
+
+    def _charge_pieces(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """State of charge beyond its limits after every snapshot, and its slopes."""
+        values, by_share, _ = charge_pieces(*self._charge(x))
+        return values, self._by_powers(by_share)
+
+    def _charge(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float, Battery]:
+        """Shares, states of charge, durations, hours and the battery, as of `charge_slopes`."""
+        codec, p_mw = self.codec, self.codec.p_mw(x)
+        duration = np.broadcast_to(codec.duration_hours, (len(x), len(codec.names)))
+        return p_mw / codec.power_mw, codec.soc(p_mw), duration, codec.hours, codec.battery
+
+    def _by_powers(self, by_share: FloatArray) -> FloatArray:
+        """Slopes of entries of every storage, by its shares, as those of all by the vectors."""
+        n_vectors, n_each, n, n_snapshots = by_share.shape
+        slopes = np.zeros((n_vectors, n_each, n, n, n_snapshots))
         for i in range(n):
-            slopes[:, :, i, i] = by_share[:, :, i] / codec.power_mw[i]
-        return slopes.reshape(len(x), 3 * n, n * n_snapshots)
+            slopes[:, :, i, i] = by_share[:, :, i] / self.codec.power_mw[i]
+        return slopes.reshape(n_vectors, n_each * n, n * n_snapshots)
 
     def schedule(self, x: FloatArray) -> pd.DataFrame:
         """Power (MW, charging positive) and state of charge after every snapshot per storage."""
@@ -282,13 +300,71 @@ def charge_slopes(
         the durations, shape (n, 3, n_storages). [1/h]
     """
     n_snapshots = share.shape[1]
-    eta = battery.one_way_efficiency
-    gain = np.where(share > 0, eta, 1.0 / eta) * (hours / duration_hours)[:, np.newaxis]
     when = np.stack(
         [soc.argmax(axis=1), soc.argmin(axis=1), np.full(soc[:, 0].shape, n_snapshots)], axis=1
     )
     end = np.where(soc[:, -1] >= battery.soc_start, 1.0, -1.0)
     sign = np.stack([np.ones_like(end), -np.ones_like(end), end], axis=1)
+    return _slopes_after(when, sign, share, soc, duration_hours, hours, battery)
+
+
+def charge_pieces(
+    share: FloatArray,
+    soc: FloatArray,
+    duration_hours: FloatArray,
+    hours: float,
+    battery: Battery,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The functions that the entries of `beyond_charge` are the largest of, and their slopes.
+
+    Per storage these are the upper limit after each snapshot, the lower limit after each, and the
+    end above and below the start.
+
+    Args:
+        share, soc, duration_hours, hours, battery: As of `charge_slopes`, whose kink of charging
+            and discharging they have.
+
+    Returns:
+        Values, shape (n, n_each * n_storages) with n_each = 2 n_snapshots + 2; and slopes by the
+        shares, (n, n_each, n_storages, n_snapshots), and by the durations, (n, n_each, n_storages).
+    """
+    n, n_snapshots, n_storages = share.shape
+    after = np.arange(1, n_snapshots + 1)
+    when = np.concatenate([after, after, [n_snapshots, n_snapshots]])
+    signs = np.concatenate([np.ones(n_snapshots), -np.ones(n_snapshots), [1.0, -1.0]])
+    bounds = np.repeat(
+        [battery.soc_max, battery.soc_min, battery.soc_start], [n_snapshots, n_snapshots, 2]
+    )
+    values = signs[:, np.newaxis] * (soc[:, when] - bounds[:, np.newaxis]) - TOLERANCE
+    shape = n, len(when), n_storages
+    by_share, by_duration = _slopes_after(
+        np.broadcast_to(when[:, np.newaxis], shape),
+        np.broadcast_to(signs[:, np.newaxis], shape),
+        share,
+        soc,
+        duration_hours,
+        hours,
+        battery,
+    )
+    return values.reshape(n, -1), by_share, by_duration
+
+
+def _slopes_after(
+    when: NDArray[np.intp],
+    sign: FloatArray,
+    share: FloatArray,
+    soc: FloatArray,
+    duration_hours: FloatArray,
+    hours: float,
+    battery: Battery,
+) -> tuple[FloatArray, FloatArray]:
+    """Slopes of states of charge after ``when`` snapshots, times a sign, (n, n_each, n_storages).
+
+    The others, and what comes back, as of `charge_slopes`.
+    """
+    n_snapshots = share.shape[1]
+    eta = battery.one_way_efficiency
+    gain = np.where(share > 0, eta, 1.0 / eta) * (hours / duration_hours)[:, np.newaxis]
     before = np.arange(n_snapshots) < when[..., np.newaxis]
     by_share = before * np.moveaxis(gain, 1, 2)[:, np.newaxis] * sign[..., np.newaxis]
     reached = np.take_along_axis(soc, when, axis=1)

@@ -23,7 +23,7 @@ from gridproblems.controls.block import (
     add_table,
 )
 from gridproblems.controls.economics import UnitCost, unit_cost
-from gridproblems.controls.schedules import beyond_charge, charge_slopes
+from gridproblems.controls.schedules import beyond_charge, charge_pieces, charge_slopes
 from gridproblems.controls.state_of_charge import Battery, battery_of
 from gridproblems.controls.storages import SCHEDULE
 from gridproblems.controls.unit_codec import (
@@ -407,7 +407,13 @@ class UnitBlock(Block):
             names = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in own)
             kinds = ("state_of_charge",) * len(names)
             self.constraints = (
-                BlockConstraint(names, kinds, self._beyond_charge, self._charge_slopes),
+                BlockConstraint(
+                    names,
+                    kinds,
+                    self._beyond_charge,
+                    self._charge_slopes,
+                    pieces=self._charge_pieces,
+                ),
             )
 
     @property
@@ -456,15 +462,26 @@ class UnitBlock(Block):
         return beyond_charge(self.codec.soc(x), self.codec.battery)
 
     def _charge_slopes(self, x: FloatArray) -> FloatArray:
+        return self._by_vectors(*charge_slopes(*self._charge(x)))
+
+    def _charge_pieces(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """State of charge beyond its limits after every snapshot, and its slopes."""
+        values, by_share, by_duration = charge_pieces(*self._charge(x))
+        return values, self._by_vectors(by_share, by_duration)
+
+    def _charge(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float, Battery]:
+        """Shares, states of charge, durations, hours and the battery, as of `charge_slopes`."""
         codec = self.codec
-        n_storages = len(codec.storages)
-        slopes = np.zeros((len(x), 3 * n_storages, len(self.variables)))
         duration = codec.storage_hours(x)[:, codec.storages]
-        by_share, by_duration = charge_slopes(
-            codec.shares(x), codec.soc(x), duration, codec.hours, codec.battery
-        )
+        return codec.shares(x), codec.soc(x), duration, codec.hours, codec.battery
+
+    def _by_vectors(self, by_share: FloatArray, by_duration: FloatArray) -> FloatArray:
+        """Slopes of entries of every storage, by its shares and duration, as those by vectors."""
+        codec = self.codec
+        n, n_each, n_storages = by_duration.shape
+        slopes = np.zeros((n, n_each * n_storages, len(self.variables)))
         for k, i in enumerate(codec.storages):
-            rows = k + n_storages * np.arange(3)
+            rows = k + n_storages * np.arange(n_each)
             slopes[:, rows, codec.schedule_part(i)] = by_share[:, :, k]
             if "storage_hours" in codec.columns[i]:
                 slopes[:, rows, codec.columns[i]["storage_hours"]] = by_duration[:, :, k]

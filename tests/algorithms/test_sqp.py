@@ -14,6 +14,7 @@ from pymoo.core.variable import Integer, Real
 from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 from pymoo.util.archive import SingleObjectiveArchive
+from scipy.optimize import linprog
 
 from algorithms import ALGORITHMS, MVMO, SQP, HarmonySearch
 from algorithms._curvature import Curvature, convex, updated
@@ -220,6 +221,36 @@ def test_all_pieces_of_a_largest_value_are_better_than_the_slope_of_one() -> Non
     ]
     assert found[0] == pytest.approx(1.9522245, abs=1e-5)
     assert found[1] > found[0] + 1e-3
+
+
+class WithinLargestOfMany(Problem):
+    """The longest step along (1, 2) within a polygon of 24 sides, one constraint for all."""
+
+    def __init__(self, has_pieces: bool) -> None:
+        super().__init__(n_var=2, n_obj=1, n_ieq_constr=1, xl=-3.0, xu=3.0)
+        angle = np.arange(24) * np.pi / 12
+        self.normals = np.column_stack([np.cos(angle), np.sin(angle)])
+        self.has_pieces = has_pieces
+
+    def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        along = np.array([1.0, 2.0])
+        g = X @ self.normals.T - 1.0
+        out["F"] = -X @ along[:, np.newaxis]
+        out["dF"] = np.tile(-along, (len(X), 1, 1))
+        out["G"] = g.max(axis=1, keepdims=True)
+        out["dG"] = self.normals[g.argmax(axis=1)][:, np.newaxis]
+        if self.has_pieces:
+            out["G_pieces"], out["dG_pieces"] = g, np.tile(self.normals, (len(X), 1, 1))
+
+
+def test_all_pieces_of_a_constraint_lead_to_its_corner_in_a_few_steps() -> None:
+    corner = linprog([-1.0, -2.0], WithinLargestOfMany(True).normals, np.ones(24)).fun
+    found = [
+        minimize(WithinLargestOfMany(has), SQP(n_starts=1, radius=1.0), ("n_eval", 4), seed=1)
+        for has in (True, False)
+    ]
+    assert found[0].F[0] == pytest.approx(corner, abs=1e-5)
+    assert found[1].F is None or found[1].F[0] > corner + 1e-3
 
 
 @pytest.mark.parametrize("n_evals", [3, 6, 60])
