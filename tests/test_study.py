@@ -493,7 +493,7 @@ from gridproblems.study import Study
 study = Study(
     sys.argv[1],
     {"ackley": lambda: get_problem("ackley", n_var=5), "g1": lambda: get_problem("g1")},
-    ["hs", "mvmo", "ga", "pso", "de", "cmaes"], seeds=11, n_evals=400,
+    ["hs", "mvmo", "ga", "pso", "de", "cmaes"], seeds=5, n_evals=400,
 )
 print("ready", flush=True)
 study.run(n_jobs=int(sys.argv[2]), progress=False)
@@ -527,7 +527,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, n_kills: int) -
     start = time.monotonic()
     with driving(script, whole, n_jobs=2) as process:
         assert process.wait() == 0
-    some_runs_s = (time.monotonic() - start) / 40
+    some_runs_s = (time.monotonic() - start) / 18
     rng = random.Random(20)
     stored = [0]
     for attempt in range(n_kills):
@@ -539,11 +539,11 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, n_kills: int) -
             process.send_signal(signal.SIGKILL)
         stored.append(n_stored(killed))
     assert stored == sorted(stored), "a finished run was lost"
-    assert n_kills // 2 < stored[-1] < 132
+    assert n_kills // 2 < stored[-1] < 60
     with driving(script, killed, n_jobs=2) as process:
         assert process.wait() == 0
     expected, resumed = outcomes(whole), outcomes(killed)
-    assert len(expected) == 132
+    assert len(expected) == 60
     assert resumed.keys() == expected.keys()
     assert [key for key in expected if not same_but_times(expected[key], resumed[key])] == []
 
@@ -558,7 +558,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_at_once(tmp_path: Path) -> None:
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=20) == -signal.SIGINT
-        assert before + 3 <= n_stored(path) < 132
+        assert before + 3 <= n_stored(path) < 60
 
 
 def test_dask_cluster_of_two_processes_gives_the_same(tmp_path: Path) -> None:

@@ -324,12 +324,18 @@ def shunt_slope(p, section, i, a):  # type: ignore[no-untyped-def]
 @compiled_in_place
 def injection_slope(p, section, i, a):  # type: ignore[no-untyped-def]
     """Slope of an injection by its active or reactive power or its scaling. [MVA]"""
-    sign, scaling = a.injection_sign[i], p[a.sections[SCALING] + i]
+    power = p[a.sections[P] + i] + 1j * p[a.sections[Q] + i]
+    return slope_of_power(section, a.injection_sign[i], p[a.sections[SCALING] + i], power)
+
+
+@compiled_in_place
+def slope_of_power(section, sign, scaling, power):  # type: ignore[no-untyped-def]
+    """Slope of ``sign * scaling * power`` by the power's parts or the scaling. [MVA]"""
     if section == P:
         return sign * scaling + 0j
     if section == Q:
         return 1j * sign * scaling
-    return sign * (p[a.sections[P] + i] + 1j * p[a.sections[Q] + i])
+    return sign * power
 
 
 @compiled
@@ -340,14 +346,22 @@ def wanted_slope(p, section, i, flow, a):  # type: ignore[no-untyped-def]
     """
     moved = injection_slope(p, section, i, a)
     if a.injection_is_machine[i]:
-        for k in range(len(a.unit_bus)):
-            if a.unit_injection[k] == i and p[a.sections[UNIT] + k] == 0:
-                return 0j
-    elif len(flow.more):
+        return 0j if injections_off(p, a)[i] else moved / a.base_mva
+    if len(flow.more):
         bus = a.injection_bus[i]
         more = moved.real * flow.more[bus, 0] + 1j * moved.imag * flow.more[bus, 1]
         return moved / a.base_mva + more
     return moved / a.base_mva
+
+
+@compiled
+def injections_off(p, a):  # type: ignore[no-untyped-def]
+    """Which injections are those of units out of service."""
+    off = np.zeros(len(a.injection_bus), dtype=np.bool_)
+    for k in range(len(a.unit_bus)):
+        if a.unit_injection[k] >= 0 and p[a.sections[UNIT] + k] == 0:
+            off[a.unit_injection[k]] = True
+    return off
 
 
 @compiled
@@ -643,10 +657,14 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
     by_power = np.empty(n_bus, dtype=np.complex128)
     by_wanted = np.empty(n_bus, dtype=np.complex128)
     by_scheduled = np.empty(len(a.machine_bus))
+    # once: every use of a field of `a` counts the references of all its arrays
+    sections, base_mva, is_machine = a.sections, a.base_mva, a.injection_is_machine
+    injection_bus, injection_sign = a.injection_bus, a.injection_sign
     slopes[:] = 0.0
     for row in range(len(parameters)):
         p = parameters[row]
         flow = flow_of(p, v[row], tap_slope[row], a, m)
+        more = flow.more
         for k in range(weights.shape[1]):
             w, solution, found = weights[row, k], solutions[row, k], slopes[row, k]
             weigh_machines(w, by_power, by_scheduled, flow, a)
@@ -668,15 +686,23 @@ def adjoint_slopes(  # type: ignore[no-untyped-def]
                         slope -= by_wanted[b].real * flow.more[b, 2]
                         slope -= by_wanted[b].imag * flow.more[b, 3]
                     found[a.sections[SETPOINT] + i] = slope / magnitude(flow.v[b])
-            for i in range(len(a.injection_bus)):
-                b = a.injection_bus[i]
+            off = injections_off(p, a)
+            for i in range(len(injection_bus)):
+                b, sign, scaling = injection_bus[i], injection_sign[i], p[sections[SCALING] + i]
+                power = p[sections[P] + i] + 1j * p[sections[Q] + i]
                 for section in (P, Q, SCALING):
-                    moved = wanted_slope(p, section, i, flow, a)
-                    total = (np.conj(by_wanted[b]) * moved).real
-                    if not a.injection_is_machine[i]:  # results of machines see the demand
-                        seen = injection_slope(p, section, i, a) / a.base_mva
+                    moved = slope_of_power(section, sign, scaling, power)
+                    seen = moved / base_mva
+                    if is_machine[i]:
+                        total = 0.0 if off[i] else (np.conj(by_wanted[b]) * seen).real
+                    else:
+                        wanted = seen
+                        if len(more):
+                            wanted += moved.real * more[b, 0] + 1j * moved.imag * more[b, 1]
+                        total = (np.conj(by_wanted[b]) * wanted).real
+                        # results of machines see the demand
                         total -= (np.conj(by_power[b] + by_wanted[b]) * seen).real
-                    found[a.sections[section] + i] = total
+                    found[sections[section] + i] = total
             for i in range(len(a.machine_bus)):
                 own = a.machine_injection[i]
                 if own >= 0:
