@@ -17,6 +17,7 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.termination.max_eval import MaximumFunctionCallTermination
 from pymoo.util.archive import Archive
 
+from algorithms._offered import offered
 from algorithms._output import SeveralOutput, SingleOutput
 from algorithms._pace import DEFAULT_EVALUATIONS, PacedAlgorithm
 from algorithms._variables import Variables
@@ -44,7 +45,8 @@ class MixedVariableAlgorithm(PacedAlgorithm):
         Args:
             sampling: First solutions: a pymoo ``Sampling``, a ``Population`` (evaluated members
                 are not evaluated again), an array of vectors or a list of dicts; if they are fewer
-                than needed, uniform draws fill up. None: all uniform.
+                than needed, uniform draws fill up. None: the ``starts`` of a problem that offers
+                any, an array of vectors, as if they were given; all others uniform.
             survival: Who stays when solutions compete. None: feasibility first, then the objective
                 (Deb); rank and crowding for several objectives.
             **kwargs: Options of ``pymoo.core.algorithm.Algorithm``: termination, output, seed, ...
@@ -81,12 +83,13 @@ class MixedVariableAlgorithm(PacedAlgorithm):
         return result
 
     def first_population(self, size: int) -> Population:
-        """``size`` solutions to start from: those given by ``sampling`` first, in their order.
+        """``size`` solutions to start from: those given by ``sampling`` first, in their order, or
+        else the ``starts`` of a problem that offers any.
 
         Evaluated members of a given population come as they are; all others are snapped to the
         allowed values. More given solutions than ``size`` are all taken.
         """
-        given = self.sampling
+        given = offered(self.problem, "starts") if self.sampling is None else self.sampling
         if isinstance(given, Sampling):
             given = given(self.problem, size, random_state=self.random_state)
         if given is None:

@@ -32,6 +32,7 @@ from gridproblems.controls.direct import checked_mapping
 from gridproblems.controls.joint import DecodedSettings, Joint
 from gridproblems.controls.over_time import limits_over_time, split_limits
 from gridproblems.controls.profiles import ProfileBlock
+from gridproblems.controls.schedules import ScheduleBlock
 from gridproblems.controls.variables import Variable
 from gridproblems.engines import Engine
 from gridproblems.errors import PowerFlowNotConverged
@@ -51,6 +52,7 @@ from gridproblems.evaluation import (
 from gridproblems.fingerprint import derived, fingerprint_of
 from gridproblems.gradients import Gradient, Gradients
 from gridproblems.hessians import Hessians
+from gridproblems.linear_schedules import linear_schedules
 from gridproblems.linear_states import LinearStates, Pieces
 from gridproblems.objectives import Objective
 from gridproblems.parallel import PopulationRunner, SituationRunner
@@ -461,6 +463,21 @@ class GridProblem(ElementwiseProblem):
     def base_x(self) -> FloatArray:
         """The vector of the grid as it is now, or the nearest to it, shape (n_var,)."""
         return self.joint.base_x
+
+    @property
+    def starts(self) -> FloatArray:
+        """Vectors worth starting from, snapped, shape (n, n_var); `sqp`, `hs` and `mvmo` take them.
+
+        Where the objective is a largest value over time (`pieces`) and storages have schedules,
+        those that are best on the grid linearised as it is now (`linear_schedules`), for about the
+        price of an evaluation with slopes; limits of the grid are left out. Else none.
+        """
+        nothing = np.zeros((0, self.n_var))
+        if not any(isinstance(p.block, ScheduleBlock) for p in self.joint.placed):
+            return nothing
+        pieces = self.pieces(self.base_x)
+        found = None if pieces is None else linear_schedules(self.base_x, pieces, self.joint.placed)
+        return nothing if found is None else self.joint.snap(found)[np.newaxis]
 
     def base_values(self) -> FloatArray:
         """Objectives of the grid as it is now, (n_obj,); NaN where its power flow fails."""

@@ -13,7 +13,7 @@ from nets import two_bus
 from pandapower.auxiliary import pandapowerNet
 from pymoo.optimize import minimize
 
-from algorithms import MVMO
+from algorithms import ALGORITHMS, MVMO
 from gridproblems.controls.state_of_charge import Battery
 from gridproblems.tasks.placement import DERPlacement
 from gridproblems.tasks.storage import StorageSchedule
@@ -116,6 +116,40 @@ def test_the_peak_is_shaved_to_the_mean() -> None:
     assert result.CV[0] == 0
     assert flat <= result.F[0] < 1.001 * flat
     assert flat < 0.68 * problem.base_values()[0]
+
+
+def test_the_linear_start_by_hand() -> None:
+    """Efficiency 0.9 each way: what is charged with 1 MW comes back with 0.81 MW."""
+    problem = scheduled(battery={"round_trip_efficiency": 0.81})
+    np.testing.assert_allclose(problem.starts, [[1.0, -0.81, 1.0, -0.81]], atol=1e-6)
+
+
+@pytest.mark.parametrize("objectives", [("energy_loss_kwh",), ("exchange_peak_kw", "p_loss_kw")])
+def test_no_linear_start_without_a_largest_value(objectives: tuple[str, ...]) -> None:
+    assert scheduled(objectives=objectives).starts.shape == (0, 4)
+
+
+def test_a_linear_start_does_not_charge_and_discharge_at_once() -> None:
+    """Burning energy would shave the peak of what is fed in; a storage has no way to do that."""
+    series = {("load", "p_mw"): np.ones((4, 1)), ("sgen", "p_mw"): np.full((4, 1), 4.0)}
+    limits = {"vm_pu": None, "loading_percent": None}
+    problem = StorageSchedule(two_bus(), ONE, limits=limits, series=series)
+    np.testing.assert_allclose(problem.starts, np.zeros((1, 4)), atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["sqp", "hs", "mvmo"])
+def test_a_peak_over_a_day_in_a_few_evaluations(algorithm: str) -> None:
+    """The best known value is that of linear programmes at the solution before, until it stays."""
+    places = [{"bus": bus, "power_mw": 0.003, "energy_mwh": 0.009} for bus in (9, 18)]
+    problem = StorageSchedule("lv18", places)
+    best_known = 9.96377
+    (start,) = problem.starts
+    f, g = problem.evaluate(start)
+    assert f[0] <= 1.006 * best_known
+    assert (g <= 0).all()
+    result = minimize(problem, ALGORITHMS[algorithm](problem), ("n_eval", 40), seed=1)
+    assert result.F[0] <= 1.0005 * best_known
+    assert (problem.evaluate(result.X)[1] <= 0).all()
 
 
 def test_two_storages_of_a_net() -> None:

@@ -492,6 +492,22 @@ def test_runs_start_from_what_is_given(
     assert algorithm.evaluator.n_eval == 60
 
 
+def test_starts_that_a_problem_offers_come_first_unless_others_are_given(
+    problem: Distance, make: Callable[..., Algorithm]
+) -> None:
+    problem.starts = STARTS
+    for sampling, expected in ((None, STARTS), (STARTS[::-1], STARTS[::-1])):
+        algorithm = make(sampling=sampling)
+        algorithm.setup(problem, termination=("n_eval", 60), seed=1)
+        first = algorithm.ask().get("X")
+        np.testing.assert_array_equal(first[:2], expected[: len(first)])
+        assert not (first[2:, np.newaxis] == STARTS).all(axis=-1).any()
+    problem.starts = STARTS[:0]
+    algorithm = make()
+    algorithm.setup(problem, termination=("n_eval", 60), seed=1)
+    assert not (algorithm.ask().get("X")[:, np.newaxis] == STARTS).all(axis=-1).any()
+
+
 def test_a_runner_evaluates_in_parallel_with_the_same_result(
     way: tuple[str, str, bool], problem: Distance, make: Callable[..., Algorithm]
 ) -> None:
