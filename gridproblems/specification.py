@@ -17,12 +17,12 @@ from gridproblems.words import check_options, split, value_of
 NONSENSE = (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 
 
-def problem_named(task: str, case: str, arguments: Mapping[str, Any]) -> GridProblem:
+def problem_named(task: str, case: Any, arguments: Mapping[str, Any]) -> GridProblem:
     """Makes a problem.
 
     Args:
         task: Name in `PROBLEMS`.
-        case: Of a case or feeder, or the path of a file.
+        case: Name of a case or feeder, the path of a file, or a grid.
         arguments: Of the task, see `gridproblems.words.from_words`.
 
     Raises:

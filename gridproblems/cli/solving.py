@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,6 +145,13 @@ def solve(
             "gridproblems resume FOLDER; by default every ten seconds, 0 for never",
         ),
     ] = None,
+    survivable: Annotated[
+        bool,
+        typer.Option(
+            "--survivable",
+            help="Leave out outages that no settings are found to survive, and say which",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the folder only")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors")] = False,
 ) -> None:
@@ -174,7 +182,10 @@ def solve(
             folder=os.getcwd(),
         )
         trust(*files_in(asked.words()))
-        solve_asked(asked, quiet=quiet, out=out)
+        said: list[str] = []
+        if survivable:
+            asked, said = _survivable(asked)
+        solve_asked(asked, quiet=quiet, out=out, said=said)
 
 
 def solve_asked(
@@ -183,6 +194,7 @@ def solve_asked(
     out: Path | None = None,
     folder: Path | None = None,
     mixed_versions: bool = False,
+    said: Sequence[str] = (),
 ) -> None:
     """Solves what was asked for, or goes on with it.
 
@@ -192,6 +204,7 @@ def solve_asked(
         out: Parent of a new folder.
         folder: Of a run that was begun already.
         mixed_versions: Go on although versions of packages have changed.
+        said: What is to be said before the search.
 
     Raises:
         ValueError: Something that was asked for is unknown or does not fit.
@@ -223,7 +236,7 @@ def solve_asked(
         is_grid = isinstance(problem, GridProblem)
         before: list[str] = []
         if isinstance(problem, GridProblem):
-            before = [*_notes(problem), *outlook(problem).lines]
+            before = [*_notes(problem), *said, *outlook(problem).lines]
         for line in before:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         recorder, interrupted = _run(problem, optimiser, console, interrupt, asked, checkpoint)
@@ -268,6 +281,50 @@ def _check_problem(asked: Asked, given: Mapping[str, Any], further: Mapping[str,
     if not check_other_problem(asked.problem):
         task, case, options = task_and_case(asked.problem)
         check_problem(task, case, options, options)
+
+
+def _survivable(asked: Asked) -> tuple[Asked, list[str]]:
+    """What was asked for without the outages that no settings were found to survive.
+
+    Returns:
+        It, and what is to be said of those that are left out.
+
+    Raises:
+        ValueError: There are no outages, or the problem cannot be made.
+    """
+    given, further = asked.given(), asked.further()
+    situations = given.pop("situations", None)
+    if asked.problem is not None or situations is None:
+        raise ValueError("--survivable: expected outages among the --situations")
+    _check_problem(asked, {**given, "situations": situations}, further)
+    from gridproblems.grids import NetGrid
+    from gridproblems.specification import problem_named
+    from gridproblems.study.survival import survival, without
+
+    _start.loaded()
+    given["objectives"] = tuple(given.get("objectives", ()))[:1] or ("p_loss_mw",)
+    takes_grid = asked.task in (GRID, "orpd")
+    case: Any = NetGrid(asked.case) if takes_grid else asked.case
+
+    def make(tried: Any, engine: str) -> GridProblem:
+        options = {"engine": engine, **given, **further, "situations": tried}
+        return problem_named(asked.task, case, options)
+
+    found = survival(make, situations)
+    n = len(found.names)
+    if found.whole:
+        from gridproblems.violations import listed
+
+        nearest = listed(found.whole[::-1])
+        return asked, [f"Even without outages no settings were found; nearest: {nearest}"]
+    if not found.lost:
+        return asked, []
+    said = [f"Left out, {len(found.lost)} of {n} outages that no settings were found to survive:"]
+    said += [f"  {one}" for one in found.lost]
+    if len(found.lost) == n:
+        raise ValueError("\n".join(["--survivable: none is left of", *said]))
+    words = without(situations, [one.name for one in found.lost])
+    return replace(asked, situations=words, series=()), said
 
 
 def _problem_asked(asked: Asked, given: Mapping[str, Any], further: Mapping[str, Any]) -> Problem:

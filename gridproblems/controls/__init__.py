@@ -13,6 +13,7 @@ from gridproblems.controls.block import Block, ControlKind
 from gridproblems.controls.direct import Control, Fixed
 from gridproblems.controls.feeder_controls import Capacitors, Regulators, VoltVar
 from gridproblems.controls.placed_capacitors import PlacedCapacitors
+from gridproblems.controls.powers import Powers
 from gridproblems.controls.profiles import Profiles
 from gridproblems.controls.schedules import Schedules
 from gridproblems.controls.setpoints import Setpoints
@@ -30,6 +31,7 @@ __all__ = [
     "ControlKind",
     "Fixed",
     "PlacedCapacitors",
+    "Powers",
     "Profiles",
     "Regulators",
     "Schedules",
@@ -44,6 +46,7 @@ __all__ = [
 #: Controls by the name that the command line and specifications use.
 CONTROLS: dict[str, Callable[..., Any]] = {
     "setpoints": Setpoints,
+    "powers": Powers,
     "taps": Taps,
     "shunts": Shunts,
     "compensators": Compensators,

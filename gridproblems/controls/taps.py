@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from gridproblems.controls.elements import asked_elements
 from gridproblems.nets.network import label_of, number
 from gridproblems.situations import Situations
 
+_TAP_NUMBERS = ("min", "max", "pos", "neutral", "step_percent", "step_degree")
 TAP_CHANGER_TYPES = ("Ratio", "Symmetrical", "Ideal", "Tabular")
 
 
@@ -26,15 +28,34 @@ class Taps:
     Attributes:
         elements: Two-winding transformers by index, None for all in service of both kinds.
         optional: Whether a net without any is no error.
+        band: Lowest and highest ratio, such as (0.9, 1.1), for two-winding transformers whose
+            table has no ``tap_min`` and ``tap_max``; None: these are left alone. [p.u.]
+        step: Of that ratio, counted from the present one, which is position 0, over the
+            transformer's rated voltage. [p.u.]
+
+    Raises:
+        ValueError: A band or step that is none.
     """
 
     of_grid: ClassVar[str] = "net"
 
     elements: Sequence[int] | None = None
     optional: bool = False
+    band: tuple[float, float] | None = None
+    step: float = 0.0125
+
+    def __post_init__(self) -> None:
+        if self.band is None:
+            return
+        if not is_pair(self.band) or not 0 < self.band[0] < self.band[1]:
+            raise ValueError(f"taps: band: expected ratios like (0.9, 1.1), got {self.band!r}")
+        if isinstance(self.step, bool) or not isinstance(self.step, Real) or not 0 < self.step < 1:
+            raise ValueError(f"taps: step: expected a ratio like 0.0125, got {self.step!r}")
 
     def prepare(self, grid: Any) -> None:
-        """Adds nothing."""
+        """Gives transformers without a range of positions one, where there is a band."""
+        if self.band is not None:
+            add_ranges(grid.net, self.elements, self.band, float(self.step))
 
     def bind(self, grid: Any, situations: Situations, prepared: None) -> Block:
         """The tap changers of a net between ``tap_min`` and ``tap_max``.
@@ -44,6 +65,63 @@ class Taps:
                 type that pandapower ignores.
         """
         return bound("taps", _taps(grid.net, self), grid, self.optional, group="tap")
+
+
+def is_pair(given: Any) -> bool:
+    """Whether it is two finite numbers."""
+    return (
+        isinstance(given, Sequence)
+        and len(given) == 2
+        and all(
+            isinstance(v, Real) and not isinstance(v, bool) and np.isfinite(float(v)) for v in given
+        )
+    )
+
+
+def add_ranges(
+    net: pandapowerNet, elements: Sequence[int] | None, band: tuple[float, float], step: float
+) -> None:
+    """Gives two-winding transformers without a range a tap changer on the high-voltage side.
+
+    The present ratio is position 0, so that the power flow stays as it is.
+
+    Args:
+        net: The net, changed in place.
+        elements: Transformers by index, None for all in service.
+        band: Lowest and highest ratio over that of the rated voltages of the buses; it reaches to
+            the present ratio where that is outside. [p.u.]
+        step: Of a position, over the rated voltage of the transformer. [p.u.]
+
+    Raises:
+        ValueError: No such transformer, a tap on the low-voltage side, or one that turns the angle.
+    """
+    trafo = net.trafo
+    for element in asked_elements(net, "trafo", elements):
+        own = {c: number(net, "trafo", element, f"tap_{c}") for c in _TAP_NUMBERS}
+        if not (np.isnan(own["min"]) and np.isnan(own["max"])):
+            continue
+        label = label_of(net, "trafo", element)
+        is_lv = "tap_side" in trafo and trafo.at[element, "tap_side"] == "lv"
+        if is_lv or np.nan_to_num(own["step_degree"]):
+            raise ValueError(
+                f"{label}: tap on the low-voltage side or of the angle; give its tap_min and "
+                "tap_max in the table instead of a band"
+            )
+        moved = np.nan_to_num((own["pos"] - own["neutral"]) * own["step_percent"] / 100.0)
+        row = trafo.loc[element]
+        rated = row.vn_hv_kv / net.bus.vn_kv.at[row.hv_bus]
+        rated *= net.bus.vn_kv.at[row.lv_bus] / row.vn_lv_kv
+        ratio = rated * (1.0 + moved)
+        low = min(0.0, np.ceil((band[0] - ratio) / (rated * step) - 1e-9))
+        high = max(0.0, np.floor((band[1] - ratio) / (rated * step) + 1e-9))
+        trafo.at[element, "tap_side"] = "hv"
+        trafo.at[element, "tap_changer_type"] = "Ratio"
+        new = {"neutral": -moved / step, "pos": 0.0, "step_percent": 100.0 * step}
+        for name, value in {**new, "min": low, "max": high}.items():
+            column = f"tap_{name}"
+            if column in trafo:
+                trafo[column] = trafo[column].astype(float)
+            trafo.at[element, column] = float(value)
 
 
 def _taps(net: pandapowerNet, wanted: Taps) -> list[Control]:

@@ -7,7 +7,7 @@ expanded beyond index arrays.
 
 >>> hours = Hours({("load", "p_mw"): [[1.0], [2.0]]})
 >>> (Outages("lines") * hours).axes[0]
-Outages(lines='lines')
+Outages(lines='lines', pairs=(), without=())
 """
 
 from __future__ import annotations

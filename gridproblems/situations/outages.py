@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from gridproblems._names import with_nearest
 from gridproblems.disturbances import as_disturbance
 from gridproblems.situations.axis import SCALE, Axis, Delta, Multiplies, SituationGrid
 from gridproblems.state import Field
@@ -29,6 +31,8 @@ class Outages(Multiplies):
         *more: Further words, ``Outages("lines", "trafos")``.
         pairs: What goes out together: a list ``[(3, 5), (3, "trafo 2")]``, or with names
             ``{"corridor": [3, 4, "gen 1"]}``; numbers are lines.
+        without: What does not go out although ``lines`` and ``pairs`` say so: ``[3, "trafo 2",
+            "corridor"]``.
 
     Raises:
         ValueError: Further words beside something that is no word.
@@ -36,13 +40,23 @@ class Outages(Multiplies):
 
     lines: Any
     pairs: Any
+    without: Any
 
-    def __init__(self, lines: Any = "lines", *more: Any, pairs: Any = ()) -> None:
+    def __init__(
+        self, lines: Any = "lines", *more: Any, pairs: Any = (), without: Any = ()
+    ) -> None:
         words = (lines, *more)
         if more and not all(isinstance(word, str) for word in words):
             raise ValueError(f"outages: expected words like 'lines', 'trafos', got {words!r}")
         object.__setattr__(self, "lines", words if more else lines)
         object.__setattr__(self, "pairs", pairs)
+        if isinstance(without, (str, Integral)):
+            without = (without,)
+        if not isinstance(without, Sequence):
+            raise ValueError(
+                f"outages: without: expected a list like [3, 'trafo 2'], got {without!r}"
+            )
+        object.__setattr__(self, "without", tuple(without))
 
     def bind(self, grid: SituationGrid) -> Axis:
         """The whole grid, then one situation per outage."""
@@ -51,6 +65,7 @@ class Outages(Multiplies):
             (f"{f.table} {e} out", ((f.table, e),)) for f in fields for e in f.elements
         ]
         sets += grid.outage_sets(self.pairs)
+        sets = _without(sets, self.without)
         if not sets:
             raise ValueError("outages: expected lines, trafos, gens or pairs, got none")
         names, n = ["", *(name for name, _ in sets)], 1 + len(sets)
@@ -75,6 +90,25 @@ class Outages(Multiplies):
             group=("", *["n-1"] * (n - 1)),
             kind="outages",
         )
+
+
+def _without(
+    sets: Sequence[tuple[str, tuple[tuple[str, Any], ...]]], names: Sequence[Any]
+) -> list[tuple[str, tuple[tuple[str, Any], ...]]]:
+    """The sets that have none of some names.
+
+    Raises:
+        ValueError: No set is called so.
+    """
+    known = [name for name, _ in sets]
+    dropped = set()
+    for given in names:
+        name = f"line {given}" if isinstance(given, Integral) else str(given)
+        found = {name, f"{name} out"} & set(known)
+        if not found:
+            raise ValueError(f"outages: without: no outage is called {with_nearest(name, known)}")
+        dropped |= found
+    return [one for one in sets if one[0] not in dropped]
 
 
 @dataclass(frozen=True)
