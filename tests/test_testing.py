@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandapower.networks as pn
 import pytest
 from nets import tap_zoo
 from pymoo.algorithms.soo.nonconvex.ga import GA
@@ -28,6 +29,7 @@ STORAGES = [{"bus": bus, "power_mw": 0.002, "energy_mwh": 0.005} for bus in (9, 
 #: Controls that need another grid than 14 buses or the village, or situations, or arguments.
 WHERE: dict[str, tuple[Any, Any, Any]] = {
     "shunts": (CONTROLS["shunts"](), tap_zoo(), None),
+    "powers": (CONTROLS["powers"](), pn.case14(), None),
     "compensators": (CONTROLS["compensators"](), tap_zoo(), None),
     "switching": (CONTROLS["switching"](), "case33bw", None),
     "profiles": (CONTROLS["profiles"](), "lv18", Hours(n=24)),

@@ -197,7 +197,8 @@ def _check_controls(task: str, controls: Any) -> None:
     for text in words:
         if not isinstance(text, str):
             continue
-        is_part = text.partition(":")[0].strip() in places_in(CONTROLS)
+        name, colon, _ = text.partition(":")
+        is_part = bool(colon) and name.strip() in places_in(CONTROLS)
         if task == GRID or (task == "orpd" and text not in groups and is_part):
             _check_part("control", text, CONTROLS)
         elif task == "orpd" and text not in groups:

@@ -42,8 +42,8 @@ class ReactivePowerDispatch(GridProblem):
             of a pandapower JSON file.
         objectives: See `GridProblem`; several make the problem multi-objective.
         controls: Names of control groups, or `Control` objects, or a mapping of group names to
-            element indices, or any control in words, ``"taps:band=[0.9,1.1]"``; None for all that
-            the net or the case offers.
+            element indices, or any control in words with arguments, ``"taps:band=[0.9,1.1]"``;
+            None for all that the net or the case offers.
         limits: Overrides the limits in the net's tables, see `NetGrid.limits`; also ``gen_vm_pu``
             and ``ext_grid_vm_pu`` (low, high) of the set-points.
         fixed: Settings of every candidate, None for those of the case.
@@ -119,7 +119,7 @@ def _controls(selection: Selection | None, bands: Mapping[str, Any]) -> list[Any
         elif item in CONTROL_GROUPS:
             elements = selection[item] if isinstance(selection, Mapping) else None
             found.append(_group(item, bands, elements, False))
-        elif isinstance(item, str) and item.partition(":")[0] in CONTROLS:
+        elif isinstance(item, str) and ":" in item and item.partition(":")[0] in CONTROLS:
             found.append(item)
         else:
             named = with_nearest(str(item), CONTROL_GROUPS)
