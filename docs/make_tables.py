@@ -1,4 +1,4 @@
-"""Writes the tables of ``docs/cases.md`` from the case data and power flows.
+"""Writes the tables of ``docs/cases.md`` and ``docs/proven.md`` from the case data and power flows.
 
     python docs/make_tables.py
 
@@ -8,17 +8,18 @@ Text between ``<!-- table: name -->`` and ``<!-- end -->`` is replaced, everythi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandapower as pp
 
-from gridproblems.cases import CASES, Case, SettingsByElement, load_case
+from gridproblems.cases import CASES, BestKnown, Case, SettingsByElement, load_case
 from gridproblems.nets.topology import switching_graph
+from gridproblems.tasks.regulators import BEST_TAPS_123
 
-PAGE = Path(__file__).parent / "cases.md"
+DOCS = Path(__file__).parent
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -282,22 +283,100 @@ def notes_list() -> str:
     return "\n\n".join(blocks)
 
 
-TABLES = {
-    "cases": cases_table,
-    "best_known": best_known_table,
-    "published": published_table,
-    "feeders": feeders_table,
-    "best_known_feeders": best_known_feeders_table,
-    "fronts": fronts_table,
-    "published_feeders": published_feeders_table,
-    "notes": notes_list,
+def known_table() -> str:
+    """Published, best found and proven values of the objectives that cases are published with."""
+    rows = []
+    for name in CASES:
+        case = load_case(name)
+        for best in case.best_known:
+            if set(best.controls) != set(case.controls) or not is_main(case, best):
+                continue
+            rows.append(
+                (
+                    f"`{name}`",
+                    case.tasks[0],
+                    f"`{best.objectives[0]}`",
+                    *printed_and_measured(case, best),
+                    f"{best.value:.6f} {best.unit}".strip(),
+                    by_what(best),
+                    "" if best.bound is None else f"{best.bound:.6f}",
+                    "unknown" if best.gap_percent is None else f"{best.gap_percent:.4f} %",
+                )
+            )
+    best = BEST_TAPS_123
+    unknown = "" if best.bound is None else f"{best.bound:.6f}"
+    rows.append(
+        (
+            "`ieee123`",
+            "regulators",
+            f"`{best.objectives[0]}`",
+            "",
+            "",
+            f"{best.value:.6f}",
+            by_what(best),
+            unknown,
+            "unknown" if best.gap_percent is None else f"{best.gap_percent:.4f} %",
+        )
+    )
+    return markdown(
+        (
+            "Case",
+            "Task",
+            "Objective",
+            "Printed, best",
+            "What that loses",
+            "Best known",
+            "By",
+            "Proven bound",
+            "Gap",
+        ),
+        rows,
+    )
+
+
+def is_main(case: Case, best: BestKnown) -> bool:
+    """Whether it is an objective that the case is published with, or its first one."""
+    if case.tasks[0] == "orpd":
+        return best.objectives == ("line_loss_mw" if case.published else "p_loss_mw",)
+    return best.objectives == case.best_known[0].objectives
+
+
+def printed_and_measured(case: Case, best: BestKnown) -> tuple[str, str]:
+    """The lowest printed loss of a publication, and what its settings lose."""
+    solutions = [s for s in case.published.values() if s.name not in ("base", "before")]
+    if not solutions:
+        return "", ""
+    lowest = min(solutions, key=lambda solution: solution.loss_mw)
+    measured = line_loss_mw(solved(case.net(), lowest.settings))
+    in_kw = 1e3 if best.unit == "kW" else 1.0
+    return f"{lowest.name} {in_kw * lowest.loss_mw:.3f}", f"{in_kw * measured:.4f}"
+
+
+def by_what(best: BestKnown) -> str:
+    """The method in a few words."""
+    return re.split(r": |; | \(|, \d| from ", best.method)[0]
+
+
+#: Pages and their tables.
+PAGES: dict[Path, dict[str, Callable[[], str]]] = {
+    DOCS / "cases.md": {
+        "cases": cases_table,
+        "best_known": best_known_table,
+        "published": published_table,
+        "feeders": feeders_table,
+        "best_known_feeders": best_known_feeders_table,
+        "fronts": fronts_table,
+        "published_feeders": published_feeders_table,
+        "notes": notes_list,
+    },
+    DOCS / "proven.md": {"known": known_table},
 }
 
 
-def page() -> str:
-    """The page with every table made anew."""
-    text = PAGE.read_text(encoding="utf-8")
-    for name, make in TABLES.items():
+def page(path: Path) -> str:
+    """A page with every table made anew."""
+    text = path.read_text(encoding="utf-8")
+    for name, make in PAGES[path].items():
         start, end = f"<!-- table: {name} -->\n", "<!-- end -->"
         before, rest = text.split(start)
         text = before + start + "\n" + make() + "\n\n" + rest[rest.index(end) :]
@@ -305,4 +384,5 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(page(path), encoding="utf-8")
