@@ -1,4 +1,10 @@
-"""Which home's generation and load go where, so that lines are loaded least over a day."""
+"""
+Whose generation and load where
+===============================
+
+Seventeen homes get generation and load profiles so that lines are loaded least over a day.
+A profile goes to exactly one home, so a solution is a permutation.
+"""
 
 from pymoo.optimize import minimize
 

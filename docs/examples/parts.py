@@ -1,4 +1,10 @@
-"""Problems put together from parts, which no task has."""
+"""
+A problem made of parts
+=======================
+
+What no task says is put together from a grid, controls, situations, objectives and limits.
+Here: dispatch that survives the loss of a line, and open lines, generators and capacitors at once.
+"""
 
 from pymoo.optimize import minimize
 
@@ -21,3 +27,4 @@ joint = GridProblem(
 result = minimize(joint, MVMO(), ("n_eval", 1000), seed=1)
 print(f"losses {result.F[0]:.1f} kW")
 print(joint.describe(result.X).to_string(index=False))
+joint.figures(result.X)["units"].savefig("units.png")

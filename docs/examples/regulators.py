@@ -1,4 +1,10 @@
-"""Set-points and taps of regulators on an OpenDSS feeder, against one disturbance and several."""
+"""
+Regulators of an OpenDSS feeder
+===============================
+
+Taps of the IEEE 123-node feeder are set for twice the load, then set-points for several
+disturbances. OpenDSS commands for a model of yours come with it.
+"""
 
 from pymoo.optimize import minimize
 

@@ -1,4 +1,10 @@
-"""Minimise the losses of a packaged case and look at the settings."""
+"""
+Losses of a packaged case
+=========================
+
+The losses of the IEEE 14-bus system are minimised by voltages, taps and compensators.
+The table says what to set, and ``net`` is the solved pandapower net with it.
+"""
 
 from pymoo.optimize import minimize
 
@@ -13,3 +19,5 @@ print(problem.describe(result.X).to_string(index=False))
 
 net = problem.apply(result.X)  # a solved pandapower net with these settings
 print(f"highest voltage {net.res_bus.vm_pu.max():.4f} p.u.")
+
+problem.figures(result.X)["voltage"].savefig("voltage.png")

@@ -1,4 +1,11 @@
-"""Two algorithms on two problems: a table, the pairs that differ, and a report to open."""
+"""
+Two algorithms compared
+=======================
+
+Two algorithms run on two problems with the same seeds, and every run is kept in a file.
+A table, a test for each pair and a report to open say what the difference is worth.
+"""
+# sphinx_gallery_thumbnail_path = "images/algorithms-ranks-grid.png"
 
 from gridproblems.study import Study
 from gridproblems.study.analyse import pairs

@@ -1,4 +1,10 @@
-"""Limits and controls are columns of a pandapower net; any net with them is a problem."""
+"""
+A net of one's own
+==================
+
+Limits and controls are columns of a pandapower net, so any net that has them is a problem.
+Here pandapower's 9-bus system gets voltage bands, and its generators are set anew.
+"""
 
 import pandapower.networks
 from pymoo.optimize import minimize
@@ -17,3 +23,4 @@ print(f"{problem.n_var} controls, {problem.n_ieq_constr} constraints, engine {pr
 result = minimize(problem, HarmonySearch(), ("n_eval", 2000), seed=1)
 before = problem.base_state.p_loss_mw[0]
 print(f"losses {before:.4f} MW before, {result.F[0]:.4f} MW after")
+problem.figures(result.X)["voltage"].savefig("voltage.png")

@@ -1,4 +1,10 @@
-"""Start from settings that are known, here those of the grid as it is and of an earlier run."""
+"""
+Start from known settings
+=========================
+
+A run starts from the grid as it is and from an earlier run.
+``sampling`` takes vectors, evaluated or not.
+"""
 
 import numpy as np
 from pymoo.optimize import minimize

@@ -1,4 +1,10 @@
-"""The same problem for an optimiser of scipy: values and slopes of any vector."""
+"""
+scipy
+=====
+
+Any optimiser can ask for the values and slopes of a vector, here SLSQP of scipy.
+Taps count as real on the way and are rounded at the end.
+"""
 
 import numpy as np
 from scipy.optimize import minimize
