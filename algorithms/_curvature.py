@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csc_matrix
 
 MOST_PAIRS = 150
 MOST_NUMBERS = 20_000_000  # of all slopes kept, 160 MB
@@ -13,6 +14,7 @@ SHORTEST = 1e-8
 SMALLEST = 1e-6
 FIRST_SHARE = 1e-2
 FLATTEST = 1e-8  # eigenvalue of an exact Hessian, over the largest
+KEPT_ENTRIES = 40  # of a sparse matrix, per row on average
 
 
 class Pair(NamedTuple):
@@ -102,6 +104,24 @@ def convex(H: np.ndarray) -> np.ndarray:
     size = np.abs(values)
     made: np.ndarray = (vectors * np.maximum(size, FLATTEST * size.max(initial=1e-12))) @ vectors.T
     return made
+
+
+def sparse(B: np.ndarray) -> csc_matrix:
+    """The largest entries of a positive definite matrix, which stays so: the magnitudes of what is
+    left out are added to the diagonal.
+
+    Args:
+        B: Symmetric, shape (n, n).
+    """
+    n = len(B)
+    size = np.abs(B)
+    n_small = max(0, B.size - KEPT_ENTRIES * n)
+    least = np.partition(size, n_small - 1, axis=None)[n_small - 1] if n_small else 0.0
+    is_kept = size > least
+    is_kept[np.diag_indices(n)] = True
+    kept = np.where(is_kept, B, 0.0)
+    kept[np.diag_indices(n)] += np.where(is_kept, 0.0, size).sum(axis=1)
+    return csc_matrix(kept)
 
 
 def updated(B: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 from algorithms._base import MixedVariableAlgorithm, check_pair, check_range
 from algorithms._local_search import LocalSearch
 from algorithms._offered import offered
-from algorithms._rounding import VALUES, RoundedSearch, gives_slopes, hessian_of
+from algorithms._rounding import RoundedSearch, gives_slopes, hessian_of, values_of
 from algorithms._variables import Variables
 from algorithms.neighbours import NeighbourSearch, offers_neighbours
 
@@ -218,7 +218,8 @@ class HybridAlgorithm(MixedVariableAlgorithm):
         self._set_level()
         X = self._search_on()
         with_slopes = isinstance(self._search, RoundedSearch)
-        self.evaluator.evaluate_values_of = list(VALUES) if with_slopes else self._plain_values
+        values = values_of(self.problem) if with_slopes else self._plain_values
+        self.evaluator.evaluate_values_of = values
         if with_slopes and X is not None:
             is_between = not np.array_equal(self.variables.snap(X), X)
             return Population.new(X=X, is_between=[is_between])

@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import piqp
+from scipy.sparse import block_diag, csc_matrix, csr_matrix, hstack, issparse
 
 MAX_ROUNDS = 20
 INSIDE = 1e-9
 PRICED = 1e-6  # share by which a multiplier is above the price
+SMALL = 1e-4  # entries of a constraint in a sparse programme, over its largest
+SETTLED = 1e-8  # change of what is left out of a sparse programme
 
 
 class Step(NamedTuple):
@@ -28,8 +31,8 @@ class Step(NamedTuple):
 
 def best_step(
     g: np.ndarray,
-    B: np.ndarray,
-    A: np.ndarray,
+    B: np.ndarray | csc_matrix,
+    A: np.ndarray | csr_matrix,
     b: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
@@ -43,6 +46,9 @@ def best_step(
     no variable for their violation and is the same as long as no multiplier is above the price;
     with one that is, all may be violated.
 
+    With a sparse ``B`` the programme has the larger entries of ``A`` alone; what the others add at
+    its solution is a part of ``b`` in the next round, until that settles.
+
     Args:
         g: Shape (n,).
         B: Positive definite, shape (n, n).
@@ -54,9 +60,12 @@ def best_step(
     d = np.zeros(len(g))
     multipliers = np.zeros(len(b))
     may_violate = b < 0.0
+    kept = _largest_entries(csr_matrix(A)) if issparse(B) else A
+    left_out = np.zeros(len(b))
     for _ in range(MAX_ROUNDS):
         soft = np.flatnonzero(may_violate[rows])
-        is_solved, d, own = _solved(g, B, A[rows], b[rows], low, high, price, soft)
+        sides = (b - left_out)[rows]
+        is_solved, d, own = _solved(g, B, kept[rows], sides, low, high, price, soft)
         multipliers = np.zeros(len(b))
         multipliers[rows] = own
         pays = not is_solved or bool((own > price * (1.0 + PRICED)).any())
@@ -65,16 +74,28 @@ def best_step(
         beyond = A @ d - b
         beyond[rows] = 0.0
         missing = np.flatnonzero(beyond > INSIDE)
-        if not (len(missing) or is_hard):
+        before, left_out = left_out, A @ d - kept @ d if issparse(B) else left_out
+        is_settled = np.abs(left_out - before)[rows].max(initial=0.0) < SETTLED
+        if not len(missing) and not is_hard and is_settled:
             break
         rows = np.union1d(rows, missing)
     return Step(d, multipliers, rows)
 
 
+def _largest_entries(A: csr_matrix) -> csr_matrix:
+    """The entries that are not small against the largest of their row."""
+    size = abs(A)
+    largest = size.max(axis=1).toarray().ravel()
+    kept = A.copy()
+    kept.data[size.data <= SMALL * np.repeat(largest, np.diff(A.indptr))] = 0.0
+    kept.eliminate_zeros()
+    return kept
+
+
 def _solved(
     g: np.ndarray,
-    B: np.ndarray,
-    A: np.ndarray,
+    B: np.ndarray | csc_matrix,
+    A: np.ndarray | csr_matrix,
     b: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
@@ -93,12 +114,18 @@ def _solved(
         Whether the solver says so, the solution and its multipliers.
     """
     n, m, k = len(g), len(b), len(soft)
-    cost = np.zeros((n + k, n + k), order="F")
-    cost[:n, :n] = B
-    rows = np.zeros((m, n + k), order="F")
-    rows[:, :n] = A
-    rows[soft, n + np.arange(k)] = -1.0
-    solver = piqp.DenseSolver()
+    if issparse(B):
+        cost = block_diag([B, csc_matrix((k, k))], format="csc")
+        own = csc_matrix((np.full(k, -1.0), (soft, np.arange(k))), (m, k))
+        rows = hstack([A, own], format="csc")
+        solver = piqp.SparseSolver()
+    else:
+        cost = np.zeros((n + k, n + k), order="F")
+        cost[:n, :n] = B
+        rows = np.zeros((m, n + k), order="F")
+        rows[:, :n] = A if isinstance(A, np.ndarray) else A.toarray()
+        rows[soft, n + np.arange(k)] = -1.0
+        solver = piqp.DenseSolver()
     solver.settings.verbose = False
     solver.setup(
         cost,

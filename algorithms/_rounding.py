@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from pymoo.core.individual import Individual
+from scipy.sparse import csr_matrix, issparse, vstack
 
 from algorithms._largest import LargestOf, Pieces
-from algorithms._trust_region import HessianOf, Point, TrustRegion
+from algorithms._offered import offered
+from algorithms._trust_region import LARGE, HessianOf, Point, TrustRegion
 from algorithms._variables import Variables
 
 INSIDE = 1e-6  # violation of a constraint that a search of few variables may still mend
@@ -17,9 +19,8 @@ TIGHTER = 1.5  # what constraints are tightened by, over their violation after a
 MOST_BACK = 10  # roundings that are taken back
 FINE = 500  # ordered variables of more values are rounded last and together
 COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
-MOST_VARIABLES = 1000  # of problems whose Hessians are used
-SLOPES = ("dF", "dG", "dF_pieces", "dG_pieces")
-VALUES = ("F", "G", "H", "F_pieces", "G_pieces", *SLOPES)
+MOST_VARIABLES = 5000  # of problems whose Hessians are used
+SLOPES = ("dF", "dG", "dG_near", "dF_pieces", "dG_pieces")
 
 
 class RoundedSearch:
@@ -83,11 +84,11 @@ class RoundedSearch:
             found.set(name, np.zeros(0))
         self._asked = None
         if isinstance(self._search, LargestOf):
-            self._search.tell(point, pieces)
+            self._search.tell(_dense(point), pieces)
         elif pieces is not None and point.is_known:
             low, high = self._bounds(point.x)
             how = (self.radius, self.margin, self._needed())
-            self._search = LargestOf(point, pieces, low, high, self._span(), *how)
+            self._search = LargestOf(_dense(point), pieces, low, high, self._span(), *how)
         else:
             self._search.tell(point)
 
@@ -149,6 +150,18 @@ def _is_inside(at: Point | None) -> bool:
     return at is not None and at.is_known and float(at.g.max(initial=0.0)) <= INSIDE
 
 
+def _dense(point: Point) -> Point:
+    return point if isinstance(point.dg, np.ndarray) else point._replace(dg=point.dg.toarray())
+
+
+def values_of(problem: Any) -> list[str]:
+    """What a search asks for: of many variables the slopes of constraints near to their limits
+    alone, as a sparse matrix, where the attribute ``gives_near_slopes`` says that there are."""
+    is_near = problem.n_var > LARGE and bool(offered(problem, "gives_near_slopes"))
+    slopes = [name for name in SLOPES if name != ("dG" if is_near else "dG_near")]
+    return ["F", "G", "H", "F_pieces", "G_pieces", *slopes]
+
+
 def hessian_of(problem: Any) -> HessianOf | None:
     """The Hessians that a problem offers: its method ``hessian(x, weights)``, where its attribute
     ``gives_hessian`` says that it has them and there are not too many variables."""
@@ -166,9 +179,16 @@ def _hessian(problem: Any, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def gives_slopes(found: Individual) -> bool:
     """Whether an evaluated individual has slopes of its objective and constraints."""
     n_var, n_g = np.size(found.X), np.size(found.G)
-    df, dg = (np.asarray(part, dtype=float) for part in (found.dF, found.dG))
-    has_all = df.shape == (1, n_var) and dg.size == n_g * n_var
-    return bool(has_all and not np.isinf(df).any() and not np.isinf(dg).any())
+    df, dg = np.asarray(found.dF, dtype=float), _of_constraints(found)
+    has_all = df.shape == (1, n_var) and np.prod(dg.shape) == n_g * n_var
+    entries = dg.data if issparse(dg) else dg
+    return bool(has_all and not np.isinf(df).any() and not np.isinf(entries).any())
+
+
+def _of_constraints(found: Individual) -> np.ndarray | csr_matrix:
+    """Slopes of the constraints, or of those near to their limits where these have come."""
+    near = found.get("dG_near")
+    return near if issparse(near) else np.asarray(found.dG, dtype=float)
 
 
 def _point_of(found: Individual) -> Point:
@@ -180,11 +200,12 @@ def _point_of(found: Individual) -> Point:
     if not gives_slopes(found):
         raise ValueError("sqp: expected a problem that gives dF and dG where it is asked for them")
     x = np.asarray(found.X, dtype=float)
-    df, dg = (np.asarray(part, dtype=float) for part in (found.dF, found.dG))
-    g, dg = np.asarray(found.G, dtype=float), dg.reshape(-1, len(x))
+    df, dg = np.asarray(found.dF, dtype=float), _of_constraints(found)
+    g, dg = np.asarray(found.G, dtype=float), dg if issparse(dg) else dg.reshape(-1, len(x))
     of_g = _pieces_of(found, "G")
     if of_g is not None:
-        g, dg = np.append(g, of_g.f), np.vstack([dg, of_g.df])
+        stack = vstack if issparse(dg) else np.vstack
+        g, dg = np.append(g, of_g.f), stack([dg, of_g.df])
     return Point(x, float(found.F[0]), g, df[0], dg)
 
 

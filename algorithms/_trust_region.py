@@ -17,8 +17,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix, diags, issparse
 
-from algorithms._curvature import Curvature, convex
+from algorithms._curvature import Curvature, convex, sparse
 from algorithms._quadratic import Step, best_step
 
 NEAR = 0.02  # constraints this near to their limits are in the first programme of a step
@@ -26,6 +27,7 @@ SMALLEST_RADIUS = 1e-7
 SMALLEST_PRICE, LARGEST_PRICE = 1e-3, 1e7
 PRICE_OVER_MULTIPLIERS = 3.0
 ALLOWED = 1e-8  # sum of violations of a model's solution
+LARGE = 1000  # variables above which programmes are sparse
 
 
 #: Gives the Hessian, shape (n, n), of a weighted sum of objective and constraints: of a vector,
@@ -41,21 +43,31 @@ class Point(NamedTuple):
         f: Objective.
         g: Constraints, feasible where <= 0, shape (m,).
         df: Slopes of the objective, shape (n,).
-        dg: Slopes of the constraints, shape (m, n).
+        dg: Slopes of the constraints, shape (m, n); a sparse matrix has those of constraints near
+            to their limits alone.
     """
 
     x: np.ndarray
     f: float
     g: np.ndarray
     df: np.ndarray
-    dg: np.ndarray
+    dg: np.ndarray | csr_matrix
 
     @property
     def is_known(self) -> bool:
         """Whether all is finite, and not all slopes are 0, as those of failed evaluations are."""
-        parts = (self.f, self.g, self.df, self.dg)
+        dg = self.dg if isinstance(self.dg, np.ndarray) else self.dg.data
+        parts = (self.f, self.g, self.df, dg)
         is_finite = all(bool(np.isfinite(part).all()) for part in parts)
-        return is_finite and bool(self.df.any() or self.dg.any())
+        return is_finite and bool(self.df.any() or dg.any())
+
+    def with_rows_of(self, other: Point) -> Point:
+        """With slopes of those constraints that are near to their limits at another point alone."""
+        if isinstance(self.dg, np.ndarray) or isinstance(other.dg, np.ndarray):
+            return self
+        n_own, n_others = np.diff(self.dg.indptr), np.diff(other.dg.indptr)
+        is_new = ((n_own == 0) & (n_others > 0)).astype(float)
+        return self._replace(dg=csr_matrix(self.dg + diags(is_new) @ other.dg))
 
 
 class Trial(NamedTuple):
@@ -104,6 +116,7 @@ class TrustRegion:
         self._multipliers: np.ndarray | None = None
         self._n_idle = 0
         self._step: Step | None = None
+        self._B: np.ndarray | csc_matrix = np.zeros((0, 0))  # of the step
         self._predicted = 0.0
         self._first: Trial | None = None  # the step that a correction is of
         #: The point the search has got to, None before the first values.
@@ -142,6 +155,7 @@ class TrustRegion:
         trial = Trial(point, self._step, self._gain_of(point))
         if point.is_known:
             self._learn(self.at, point)
+            self.at = self.at.with_rows_of(point)
         if self._first is None and -np.inf < trial.gain < 0.25 * self._predicted:
             self._first = trial
             if self._find_correction(self.at, trial):  # the same step with true constraints
@@ -205,7 +219,8 @@ class TrustRegion:
         The price of violations falls to a few times the multipliers, for a price far above them
         refuses steps along curved constraints; it rises where that lets the model violate less.
         """
-        df, g, A, B, low, high = self._model(at)
+        df, g, A, low, high = self._model(at)
+        B = self._B = self._programme_hessian(at)
         rows = np.flatnonzero(g > -NEAR)
 
         def left(step: Step) -> float:
@@ -230,21 +245,29 @@ class TrustRegion:
         Returns:
             Whether it is another step.
         """
-        df, _, A, B, low, high = self._model(at)
+        df, _, A, low, high = self._model(at)
+        B = self._B if issparse(self._B) else self._programme_hessian(at)
         sides = A @ tried.step.d - (tried.point.g + self._margin)
         step = best_step(df, B, A, sides, low, high, self._price, tried.step.rows)
         self._step = step
         return bool(np.abs(step.d - tried.step.d).max(initial=0.0) > 1e-9)
 
-    def _model(self, at: Point) -> tuple[np.ndarray, ...]:
-        """Slopes, constraints, Hessian and bounds of a step of the free variables, per `span`."""
+    def _model(
+        self, at: Point
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | csr_matrix, np.ndarray, np.ndarray]:
+        """Slopes, constraints and bounds of a step of the free variables, per `span`."""
         span = self._span[self._free]
-        g, A = at.g + self._margin, at.dg[:, self._free] * span
+        g, own = at.g + self._margin, at.dg[:, self._free]
+        A = own @ diags(span) if issparse(own) else own * span
         df = at.df[self._free] * span / self._scale
-        B = self._hessian(at) / self._scale
         low = np.maximum((self._low - at.x)[self._free] / span, -self._radius)
         high = np.minimum((self._high - at.x)[self._free] / span, self._radius)
-        return df, g, A, B, np.minimum(low, 0.0), np.maximum(high, 0.0)
+        return df, g, A, np.minimum(low, 0.0), np.maximum(high, 0.0)
+
+    def _programme_hessian(self, at: Point) -> np.ndarray | csc_matrix:
+        """That of the merit's objective, sparse where there are many variables."""
+        B = self._hessian(at) / self._scale
+        return sparse(B) if len(B) > LARGE else B
 
     def _hessian(self, at: Point) -> np.ndarray:
         """Of the Lagrangian by the free variables, per `span`, positive definite."""
@@ -262,10 +285,12 @@ class TrustRegion:
         """Takes how slopes change between two points, per `span`."""
         assert self._step is not None
         span = self._span
+        step, of_objective = (after.x - before.x) / span, (after.df - before.df) * span
+        if issparse(after.dg):  # constraints count as straight
+            none = np.zeros(0, dtype=np.int64)
+            self._curvature.learn(step, of_objective, np.zeros((0, len(span))), none)
+            return
         near = np.flatnonzero((before.g > -NEAR) | (after.g > -NEAR))
-        self._curvature.learn(
-            (after.x - before.x) / span,
-            (after.df - before.df) * span,
-            (after.dg - before.dg) * span,
-            np.union1d(near, self._step.rows),
-        )
+        of_constraints = (after.dg - before.dg) * span
+        rows = np.union1d(near, self._step.rows)
+        self._curvature.learn(step, of_objective, of_constraints, rows)

@@ -9,7 +9,7 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
 from algorithms._base import MixedVariableAlgorithm, check_range
-from algorithms._rounding import MOST_VARIABLES, VALUES, RoundedSearch, hessian_of
+from algorithms._rounding import MOST_VARIABLES, RoundedSearch, hessian_of, values_of
 
 
 class SQP(MixedVariableAlgorithm):
@@ -58,7 +58,7 @@ class SQP(MixedVariableAlgorithm):
             n_starts: Most starts, None for as many as the termination allows.
             pop_size: Number of best vectors kept.
             hessian: Whether the problem's own second derivatives are used; None: where it offers
-                them and has at most 1,000 variables. Without them the slopes of the points that
+                them and has at most 5,000 variables. Without them the slopes of the points that
                 were seen tell (BFGS).
             **kwargs: See `MixedVariableAlgorithm`; ``sampling`` gives the first starts.
         """
@@ -90,7 +90,7 @@ class SQP(MixedVariableAlgorithm):
                 "hessian: expected a problem with hessian(x, weights), gives_hessian and at most "
                 f"{MOST_VARIABLES} variables"
             )
-        self.evaluator.evaluate_values_of = list(VALUES)
+        self.evaluator.evaluate_values_of = values_of(problem)
 
     def is_settled(self) -> bool:
         """Whether tolerances count: at the end of a search."""

@@ -125,13 +125,15 @@ class Gradients:
         states = None if objective is None else self.states(X)
         return None if objective is None or states is None else states.pieces(objective)
 
-    def with_pieces(self, X: FloatArray, *, with_dG: bool) -> tuple[Gradient, Pieces | None]:
+    def with_pieces(
+        self, X: FloatArray, *, with_dG: bool, near: float | None = None
+    ) -> tuple[Gradient, Pieces | None]:
         """What a call and `pieces` give, from the same states where they are solved together."""
         objective = self._largest()
         if objective is None or len(X) > self._n_together:
-            return self(X, with_dG=with_dG), self.pieces(X)
+            return self(X, with_dG=with_dG, near=near), self.pieces(X)
         states = self.states(X)
-        found = self._some(X, states, with_dG, None)
+        found = self._some(X, states, with_dG, near)
         return found, None if states is None else states.pieces(objective)
 
     @property

@@ -24,6 +24,8 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 _MAX_MOVED = 500_000  # movements of limited values that are found together
+_MAX_SUMS, _MAX_WEIGHTS = 128, 8_000_000  # weighted sums of a power flow, and weights, together
+_FEW = 0.2  # limits of a power flow over the settings that move
 
 
 class Pieces(NamedTuple):
@@ -363,7 +365,10 @@ class LinearPart:
         return rows, self._linear.adjoint(rows, slopes, of_model)
 
     def add_limits(self, limits: StateLimitSlopes, asked: BoolArray, dG: FloatArray) -> None:
-        """Adds slopes of limits, one forward solution per setting that moves and power flow.
+        """Adds slopes of limits.
+
+        By one forward solution per setting that moves and power flow, or by one backward solution
+        per entry where these are few.
 
         Args:
             limits: The situations that decide the entries.
@@ -375,10 +380,26 @@ class LinearPart:
         if not len(entry):
             return
         flow = vector * self._n_rows + limits.snapshot[vector, entry] - self._rows.start
-        order = np.argsort(flow, kind="stable")
-        vector, entry, flow = vector[order], entry[order], flow[order]
+        n_entries, columns = np.bincount(flow), np.unique(self._moves.column)
+        is_few = n_entries[flow] <= _FEW * len(columns)
+        for is_backward in (False, True):
+            some = np.flatnonzero(is_few == is_backward)
+            some = some[np.argsort(flow[some], kind="stable")]
+            add = self._add_backward if is_backward else self._add_forward
+            if len(some):
+                add(limits, vector[some], entry[some], flow[some], columns, dG)
+
+    def _add_forward(
+        self,
+        limits: StateLimitSlopes,
+        vector: IntArray,
+        entry: IntArray,
+        flow: IntArray,
+        columns: IntArray,
+        dG: FloatArray,
+    ) -> None:
+        """Adds slopes of limits, ordered by power flow, by forward solutions."""
         rows, first = np.unique(flow, return_index=True)
-        columns = np.unique(self._moves.column)
         wanted, place = np.unique(limits.columns[vector, entry], return_inverse=True)
         first = np.append(first, len(flow))
         column = np.searchsorted(columns, self._moves.column)
@@ -388,20 +409,52 @@ class LinearPart:
         for at in range(0, len(rows), n_together):  # few, so that they stay near the processor
             own = rows[at : at + n_together]
             moved = self._linear.forward(own, columns, wanted)
-            _chain_forward(
-                moved,
-                own,
-                first[at : at + n_together + 1],
-                vector,
-                entry,
-                place,
-                factor,
-                column,
-                self._moves.start,
-                self._moves.variable,
-                self._moves.slope,
-                dG,
-            )
+            ends = first[at : at + n_together + 1]
+            of_entries = (vector, entry, place, factor, column)
+            _chain_forward(moved, own, ends, *of_entries, *self._moves_by_flow, dG)
+
+    def _add_backward(
+        self,
+        limits: StateLimitSlopes,
+        vector: IntArray,
+        entry: IntArray,
+        flow: IntArray,
+        columns: IntArray,
+        dG: FloatArray,
+    ) -> None:
+        """Adds slopes of limits, ordered by power flow, by backward solutions."""
+        n_values = self._linear.state.values.shape[-1]
+        place = np.arange(len(flow)) - np.searchsorted(flow, flow)
+        for at in range(0, int(place.max()) + 1, _MAX_SUMS):
+            some = np.flatnonzero((place >= at) & (place < at + _MAX_SUMS))
+            rows, first = np.unique(flow[some], return_index=True)
+            first = np.append(first, len(some))
+            n_sums = int(np.diff(first).max())
+            n_together = max(8, _MAX_WEIGHTS // (n_sums * n_values) // 8 * 8)
+            for begin in range(0, len(rows), n_together):
+                own, ends = rows[begin : begin + n_together], first[begin : begin + n_together + 1]
+                here = some[ends[0] : ends[-1]]
+                weights = np.zeros((len(own), n_sums, n_values))
+                of_row = np.searchsorted(own, flow[here])
+                weights[of_row, place[here] - at, limits.columns[vector[here], entry[here]]] = (
+                    limits.factor[vector[here], entry[here]]
+                )
+                by_settings = self._linear.adjoint(own, weights)
+                of_entries = (vector[here], entry[here], place[here] - at, np.ones(len(here)))
+                ends = ends - ends[0]
+                _chain_forward(
+                    by_settings,
+                    own,
+                    ends,
+                    *of_entries,
+                    self._moves.column,
+                    *self._moves_by_flow,
+                    dG,
+                )
+
+    @property
+    def _moves_by_flow(self) -> tuple[IntArray, IntArray, FloatArray]:
+        return self._moves.start, self._moves.variable, self._moves.slope
 
 
 def _within(situations: IntArray, rows: slice) -> IntArray:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from pandapower.auxiliary import pandapowerNet
 from pymoo.core import variable as pymoo_variable
 from pymoo.core.problem import ElementwiseEvaluationFunction, ElementwiseProblem
+from scipy.sparse import csr_matrix
 
 from gridproblems import _summary, _vectors
 from gridproblems._arguments import check_arguments, shown
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 KEPT_STATES = 3  # of vectors whose slopes were asked for one by one, for their Hessians
 OF_PIECES = ("F_pieces", "dF_pieces", "G_pieces", "dG_pieces")
 MOST_OF_PIECES = 10_000_000  # slopes of constraints that are found together
+NEAR = 0.3  # how near to being violated the limits in ``dG_near`` are
 
 
 class Options(TypedDict, total=False):
@@ -900,6 +902,11 @@ class GridProblem(ElementwiseProblem):
         return Gradient(*(part[0] for part in found))
 
     @property
+    def gives_near_slopes(self) -> bool:
+        """Whether pymoo's ``evaluate`` knows ``dG_near``, see `do`."""
+        return True
+
+    @property
     def gives_hessian(self) -> bool:
         """Whether `hessian` is exact for all weights."""
         return Hessians(self.evaluation).is_exact(self.base_x)
@@ -966,20 +973,27 @@ class GridProblem(ElementwiseProblem):
         return None if found is None else Pieces(*(part[0] for part in found))
 
     def do(self, X: Any, return_values_of: Sequence[str], *args: Any, **kwargs: Any) -> Any:
-        """pymoo's hook behind `evaluate`; with slopes where they are asked for."""
-        if not {"dF", "dG", *OF_PIECES} & set(return_values_of):
+        """pymoo's hook behind `evaluate`; with slopes where they are asked for.
+
+        ``dG_near`` are sparse matrices, one per vector, with the slopes of those limits that are
+        violated or within 0.3 of it.
+        """
+        if not {"dF", "dG", "dG_near", *OF_PIECES} & set(return_values_of):
             return super().do(X, return_values_of, *args, **kwargs)
         flat = np.array([self._flat(x) for x in X])
         relaxed = self.joint.relaxed(flat)
         of = self._keeping(relaxed)
-        with_dG = "dG" in return_values_of
+        near = NEAR if "dG_near" in return_values_of and "dG" not in return_values_of else None
+        with_dG = "dG" in return_values_of or near is not None
         pieces: Pieces | None = None
         self.counts.add(len(flat))
         if {"F_pieces", "dF_pieces"} & set(return_values_of):
-            found, pieces = of.with_pieces(relaxed, with_dG=with_dG)
+            found, pieces = of.with_pieces(relaxed, with_dG=with_dG, near=near)
         else:
-            found = of(relaxed, with_dG=with_dG)
+            found = of(relaxed, with_dG=with_dG, near=near)
         out = {k: v for k, v in found._asdict().items() if k in {"F", "G", *return_values_of}}
+        if "dG_near" in return_values_of:
+            out["dG_near"] = _sparse(found.dG)
         if pieces is not None:
             out |= {"F_pieces": pieces.F, "dF_pieces": pieces.dF}
         if {"G_pieces", "dG_pieces"} & set(return_values_of):
@@ -1204,6 +1218,13 @@ def arguments_of(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def _batch_of_one(settings: Settings, state: GridState) -> tuple[Settings, GridState]:
     rows = settings.rows[np.newaxis]
     return Settings(settings.fields, rows), state.batch()
+
+
+def _sparse(matrices: FloatArray) -> NDArray[np.object_]:
+    """Matrices, shape (n, n_rows, n_columns), one by one as sparse ones, shape (n,)."""
+    found = np.empty(len(matrices), dtype=object)
+    found[:] = [csr_matrix(matrix) for matrix in matrices]
+    return found
 
 
 def _holds_dicts(X: Any) -> bool:

@@ -14,7 +14,13 @@ from pandapower.auxiliary import pandapowerNet
 from pymoo.core.evaluator import Evaluator
 from pymoo.core.population import Population
 
-from gridproblems import GridProblem, ReactivePowerDispatch, evaluation, gradients
+from gridproblems import (
+    GridProblem,
+    ReactivePowerDispatch,
+    evaluation,
+    gradients,
+    linear_states,
+)
 from gridproblems.controls import CONTROLS, Control, Setpoints, Taps
 from gridproblems.engines import ENGINES, Linearised, NewtonEngine
 from gridproblems.evaluation import FAILED_F
@@ -240,6 +246,59 @@ def test_periods_have_slopes_of_their_own(no_differences: None) -> None:
     check_gradients(problem)
     dF = problem.gradients(problem.base_x).dF
     assert (dF != 0.0).all()
+
+
+def test_periods_take_no_more_solutions_than_one_value_for_all_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_solutions: list[int] = []
+    forward = Linearised.forward
+
+    def counted(self: Linearised, rows: Any, columns: Any, wanted: Any) -> Any:
+        n_solutions.append(len(rows) * len(columns))
+        return forward(self, rows, columns, wanted)
+
+    monkeypatch.setattr(Linearised, "forward", counted)
+    found = []
+    for n_periods in (1, 24):
+        n_solutions.clear()
+        kinds = ("gen set-points", "ext_grid set-points", "taps", "shunts")
+        periods = dict.fromkeys(kinds, n_periods)
+        problem = ReactivePowerDispatch("ieee57", situations=Hours("day"), periods=periods)
+        slopes = problem.gradients(problem.base_x).dG
+        found.append((sum(n_solutions), slopes.reshape(len(slopes), n_periods, -1)))
+    (n_once, once), (n_often, often) = found
+    assert n_often == n_once
+    blocks = problem.joint.placed
+    by_kind = [often.reshape(len(often), -1)[:, b.part] for b in blocks if b.block.variables]
+    summed = [own.reshape(len(own), 24, -1).sum(axis=1) for own in by_kind]
+    np.testing.assert_allclose(np.concatenate(summed, axis=1), once[:, 0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("few", [0.0, np.inf], ids=["forward", "backward"])
+def test_slopes_of_limits_are_the_same_by_settings_and_by_entries(
+    few: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = Hours({"load.q_mvar": np.linspace(1.0, 6.0, 4)[:, None] * np.ones((1, 5))})
+    problem = on_the_zoo(["p_loss_mw"], situations=hours)
+    X = problem.joint.relaxed(random_vectors(problem, 3))
+    usual = gradients.Gradients(problem.evaluation)(X).dG
+    monkeypatch.setattr(linear_states, "_FEW", few)
+    own = gradients.Gradients(problem.evaluation)(X).dG
+    np.testing.assert_allclose(own, usual, rtol=1e-9, atol=1e-9 * np.abs(usual).max())
+
+
+def test_sparse_slopes_are_those_of_limits_near_to_being_violated() -> None:
+    problem = ReactivePowerDispatch("ieee118")
+    wanted = ["G", "dG_near"]
+    G, near = problem.evaluate(np.array([problem.base_x, problem.xl]), return_values_of=wanted)
+    for x, g, own in zip((problem.base_x, problem.xl), G, near, strict=True):
+        full = problem.gradients(x).dG
+        is_near = g >= -0.3
+        assert 0 < is_near.sum() < len(g)
+        scale = 1e-9 * np.abs(full).max()
+        np.testing.assert_allclose(own.toarray()[is_near], full[is_near], rtol=1e-9, atol=scale)
+        assert not own[~is_near].nnz
 
 
 def test_one_entry_per_kind_has_the_slopes_of_its_entries(no_differences: None) -> None:

@@ -15,9 +15,10 @@ from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 from pymoo.util.archive import SingleObjectiveArchive
 from scipy.optimize import linprog
+from scipy.sparse import csr_matrix
 
 from algorithms import ALGORITHMS, MVMO, SQP, HarmonySearch
-from algorithms._curvature import Curvature, convex, updated
+from algorithms._curvature import Curvature, convex, sparse, updated
 from algorithms._quadratic import best_step
 from gridproblems import ReactivePowerDispatch
 from gridproblems._progress import Recorder
@@ -108,6 +109,61 @@ def test_a_step_from_a_working_set_is_the_best_of_all_constraints(price: float) 
     assert (step.multipliers <= price * (1.0 + 1e-5)).all()
     gives_way = (left > 1e-6) & (b > 0.0)  # constraints that hold where it starts
     assert gives_way.any() == (price < 100.0)
+
+
+@pytest.mark.parametrize("price", [0.05, 100.0])
+def test_a_sparse_programme_has_the_step_of_the_dense_one(price: float) -> None:
+    # most entries of A are too small to be in the programme, yet count in its solution
+    rng = np.random.default_rng(5)
+    n, m = 60, 30
+    A = rng.normal(size=(m, n)) * 10.0 ** rng.uniform(-5.0, 0.0, (m, n))
+    g, b = rng.normal(size=n), rng.uniform(-0.3, 1.0, m)
+    B, low, high = np.diag(rng.uniform(1.0, 2.0, n)), np.full(n, -0.3), np.full(n, 0.4)
+    dense = best_step(g, B, A, b, low, high, price, np.arange(3))
+    own = best_step(g, sparse(B), csr_matrix(A), b, low, high, price, np.arange(3))
+    np.testing.assert_allclose(own.d, dense.d, atol=2e-4)
+    broken = np.maximum(A @ dense.d - b, 0.0).sum()
+    assert np.maximum(A @ own.d - b, 0.0).sum() == pytest.approx(broken, abs=1e-4)
+
+
+def test_a_sparse_hessian_keeps_what_is_large_and_bends_no_less() -> None:
+    rng = np.random.default_rng(1)
+    small = rng.normal(size=(200, 200)) * 1e-3
+    B = np.diag(rng.uniform(1.0, 2.0, 200)) + small @ small.T
+    kept = sparse(B)
+    assert kept.nnz <= 40 * 200 + 200
+    assert (np.linalg.eigvalsh(kept.toarray() - B) > -1e-12).all()
+
+
+class Wide(Problem):
+    """1,200 variables, each at least 0.1, and as far as that lets them at 0 or 0.3 in turn; the
+    slopes of limits within 0.3 alone, where they are asked for."""
+
+    gives_slopes = True
+    gives_near_slopes = True
+
+    def __init__(self) -> None:
+        super().__init__(n_var=1200, n_obj=1, n_ieq_constr=1200, xl=0.0, xu=2.0)
+        self.centre = np.where(np.arange(1200) % 2, 0.3, 0.0)
+        self.asked: set[str] = set()
+
+    def do(self, X: Any, return_values_of: Any, *args: Any, **kwargs: Any) -> Any:
+        self.asked |= set(return_values_of)
+        out: dict[str, Any] = {"F": ((X - self.centre) ** 2).sum(axis=1), "G": 0.1 - X}
+        out["dF"] = 2.0 * (X - self.centre)[:, None]
+        out["dG_near"] = np.empty(len(X), dtype=object)
+        out["dG_near"][:] = [csr_matrix(np.diag(-1.0 * (0.1 - x >= -0.3))) for x in X]
+        return self._format_dict(out, len(X), return_values_of)
+
+
+@pytest.mark.parametrize("cls", [SQP, HarmonySearch, MVMO])
+def test_thousands_of_variables_with_slopes_of_near_limits_alone(cls: type[Algorithm]) -> None:
+    problem = Wide()
+    algorithm = SQP(n_starts=1) if cls is SQP else cls()
+    result = minimize(problem, algorithm, ("n_evals", 80), seed=1)
+    assert result.CV[0] == 0.0
+    assert result.F[0] == pytest.approx(6.0, abs=1e-3)
+    assert "dG" not in problem.asked
 
 
 @pytest.mark.parametrize("seed", range(5))
