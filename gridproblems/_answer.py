@@ -38,6 +38,14 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #8886; text-align: left; }
 pre { overflow-x: auto; padding: .6rem; border: 1px solid #8886; }
 img { max-width: 100%; height: auto; background: #fff; }
+@media (max-width: 40rem) {  /* rows are cards, whose cells say the name of their column */
+  .wide thead, .wide td:empty { display: none; }
+  .wide :is(table, tbody, tr) { display: block; }
+  .wide tr { padding: .3rem 0; border-bottom: 1px solid #8886; }
+  .wide td { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .1rem 0;
+    text-align: right; overflow-wrap: anywhere; }
+  .wide td::before { content: attr(data-name); text-align: left; flex-shrink: 0; max-width: 50%; }
+  .wide td:first-child { font-weight: 700; } }
 """
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -400,4 +408,4 @@ def _in_cell(text: str) -> str:
 
 def _html_table(table: Table) -> str:
     rows = ([escape(str(cell)) for cell in row] for row in table.rows)
-    return html_table([escape(str(name)) for name in table.head], rows, "wide")
+    return html_table([escape(str(name)) for name in table.head], rows, "wide", names=True)
