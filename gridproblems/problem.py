@@ -759,10 +759,12 @@ class GridProblem(ElementwiseProblem):
         snapped = None if x is None else self._checked(x)
         shown = self._shown(snapped) if self._is_whole else self._shown_in_part(snapped)
         found: dict[str, Figure] = self.grid.figures(shown)
+        changes = []
         for placed in self.joint.placed:
             own = None if snapped is None else snapped[placed.part]
             found |= placed.block.figures(own, shown)
-        return found
+            changes += [] if own is None else placed.block.changes(own)
+        return found | self.grid.map_of_changes(changes, shown)
 
     def _shown(self, x: Any) -> Shown:
         return Shown(

@@ -72,7 +72,7 @@ def test_list_names_everything_there_is() -> None:
 
 
 def test_run_leaves_every_file(finished: Path) -> None:
-    plots = ["convergence.png", "loading.png", "voltage.png"]
+    plots = ["changes.png", "convergence.png", "loading.png", "voltage.png"]
     assert sorted(path.name for path in finished.iterdir()) == sorted(
         [
             *plots,
@@ -475,7 +475,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert 0 < result["evaluations"] < 10_000_000
     assert {path.name for path in folder.iterdir()} == {
         *ANSWER,
-        *("convergence.png", "loading.png", "voltage.png"),
+        *("changes.png", "convergence.png", "loading.png", "voltage.png"),
         *("history.csv", "net.json", "result.json"),
         *("run.json", "evaluations.bin"),  # for gridproblems resume
     }

@@ -9,18 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from gridproblems import ReactivePowerDispatch, Reconfiguration
 from gridproblems._names import in_words
+from gridproblems.controls.block import Change
 from gridproblems.plotting import (
     plot_branch_loading,
+    plot_changes,
     plot_convergence,
     plot_pareto_front,
     plot_screening,
     plot_voltage_profile,
 )
+from gridproblems.plotting.topology import bus_positions
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +251,62 @@ def test_feeder_marks_what_was_opened_and_closed() -> None:
         {},
         {"opened": len(opened(x) - before), "closed again": len(before - opened(x))},
     ]
+
+
+# -- what was changed ------------------------------------------------------------------------------
+
+
+def test_changed_settings_are_marked_where_they_are(problem: ReactivePowerDispatch) -> None:
+    x = problem.base_x.copy()
+    x[0] += 0.02  # set-point of bus 2
+    x[1] = problem.xl[1]  # tap of 5-6, whose base is at the upper end
+    x[-1] = 12.5  # reactive power at bus 8
+    figure = problem.figures(x)["changes"]
+    (axes,) = figure.axes
+    marked = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections}
+    assert {"voltage up", "tap down", "reactive power fed in up"} < set(marked)
+    positions = bus_positions(problem.grid.net)
+    place = {bus: i for i, bus in enumerate(problem.grid.net.bus.index)}
+    np.testing.assert_allclose(marked["voltage up"], [positions[place[2]]])
+    np.testing.assert_allclose(marked["reactive power fed in up"], [positions[place[8]]])
+    ends = problem.grid.net.trafo.loc[0, ["hv_bus", "lv_bus"]]
+    middle = positions[[place[bus] for bus in ends]].mean(axis=0)
+    np.testing.assert_allclose(marked["tap down"], [middle])
+    texts = {text.get_text() for text in axes.texts}
+    assert texts == {
+        "2: V 1.000 → 1.020",
+        f"{ends.iloc[0]}-{ends.iloc[1]}: tap {problem.base_x[1]:.4g} → {x[1]:.4g}",
+        "8: Q 0 → 12.5",
+    }
+    assert axes.get_title("left") == "ieee14: 3 changes"
+    assert "changes" not in problem.figures(problem.base_x)
+    assert "changes" not in problem.figures(None)
+
+
+def test_powers_at_a_bus_are_one_mark(problem: ReactivePowerDispatch) -> None:
+    net = problem.apply(problem.base_x)
+    bus = int(net.sgen.bus[0])
+    given = [
+        Change("sgen", "p_mw", 0, 1.0, 4.0),
+        Change("load", "p_mw", int(net.load.index[net.load.bus == bus][0]), 10.0, 8.0),
+        Change("shunt_that_is_none", "q_mvar", 0, 0.0, 1.0),
+    ]
+    (axes,) = plot_changes(net, given).axes
+    assert [text.get_text() for text in axes.texts] == [f"{bus}: P -9 → -4"]
+    assert axes.get_title("left") == "1 change"
+
+
+def test_labels_of_changes_stand_apart() -> None:
+    problem = ReactivePowerDispatch("ieee30")
+    x = problem.snap(0.5 * (problem.xl + problem.xu))
+    figure = problem.figures(x)["changes"]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    assert len(boxes) > 10
+    overlaps = sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert overlaps <= 2
+    (legend,) = figure.legends
+    assert not legend.get_window_extent(renderer).overlaps(axes.get_window_extent(renderer))

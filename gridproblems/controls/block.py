@@ -57,6 +57,22 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A value of an element that a vector changes.
+
+    Attributes:
+        table, column, element: Which value.
+        before, after: What the grid has now, and what the vector sets.
+    """
+
+    table: str
+    column: str
+    element: Any
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class Moves:
     """How the values of a block move with its vectors: the entries of a sparse matrix.
 
@@ -334,6 +350,10 @@ class Block:
     def figures(self, x: FloatArray | None, shown: Shown) -> dict[str, Figure]:
         """Figures of the block's own, by name; of the present grid where ``x`` is None."""
         return {}
+
+    def changes(self, x: FloatArray) -> list[Change]:
+        """Single values that ``x`` (n_var,) changes, for the map of the grid."""
+        return []
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gridproblems.controls.block import NO_MOVES, Block, Moves
+from gridproblems.controls.block import NO_MOVES, Block, Change, Moves
 from gridproblems.controls.variables import KINDS, Variable, bounds
 from gridproblems.situations import Situations
 from gridproblems.state import Field, FloatArray, Settings, SettingsMapping
@@ -326,6 +326,19 @@ class DirectBlock(Block):
                     }
                 )
         return pd.DataFrame(rows, dtype=object)
+
+    def changes(self, x: FloatArray) -> list[Change]:
+        """Values that move by more than a ten-thousandth of their range."""
+        found = []
+        for i, c in enumerate(self.controls):
+            value = float(c.options[int(x[i])] if c.options else x[i])
+            least = 1e-4 * (c.upper - c.lower)
+            found += [
+                Change(c.table, c.column, element, float(now), value)
+                for element, now in zip(c.elements, self._now[i], strict=True)
+                if abs(value - now) > least
+            ]
+        return found
 
 
 def bound(

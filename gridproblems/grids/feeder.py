@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridproblems.constraints import Constraint, Limit
-from gridproblems.controls.block import Shown
+from gridproblems.controls.block import Change, Shown
 from gridproblems.disturbances import as_disturbance
 from gridproblems.engines.opendss import Circuit, OpenDSSEngine
 from gridproblems.engines.opendss.circuit import curve_point
@@ -372,6 +372,10 @@ class FeederGrid:
     def write(self, folder: Path, controlled: SettingsMapping, applied: Callable[[], Any]) -> None:
         """Writes the settings as OpenDSS commands into ``settings.dss``."""
         (folder / "settings.dss").write_text(self.script(controlled), encoding="utf-8")
+
+    def map_of_changes(self, changes: Sequence[Change], shown: Shown) -> dict[str, Figure]:
+        """None: a feeder's nodes have no places on a map here."""
+        return {}
 
     def figures(self, shown: Shown) -> dict[str, Figure]:
         """Histogram of bus voltages, and voltages over the distance from the source.

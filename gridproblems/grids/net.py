@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from pandapower.auxiliary import pandapowerNet
 from gridproblems._names import with_nearest
 from gridproblems.cases import Case
 from gridproblems.constraints import Constraint, Limit
-from gridproblems.controls.block import Shown
+from gridproblems.controls.block import Change, Shown
 from gridproblems.controls.over_time import OVER_TIME
 from gridproblems.engines import Engine
 from gridproblems.engines.choice import choose_engine
@@ -358,6 +358,14 @@ class NetGrid:
             "voltage": plotting.plot_voltage_profile(self.net, before, after, title=shown.title),
             "loading": plotting.plot_branch_loading(self.net, before, after, title=shown.title),
         }
+
+    def map_of_changes(self, changes: Sequence[Change], shown: Shown) -> dict[str, Figure]:
+        """The map with what was changed, where there is something to mark and a place for it."""
+        from gridproblems.plotting.changes import can_show, plot_changes
+
+        if not can_show(self.net, changes):
+            return {}
+        return {"changes": plot_changes(shown.solved(0), changes, title=shown.title)}
 
     def settings_of(self, net: pandapowerNet, fields: tuple[Field, ...]) -> dict[Any, Any]:
         """What the tables of another net hold in some columns."""

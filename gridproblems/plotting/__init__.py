@@ -6,6 +6,7 @@ a caller needs.
 
 from __future__ import annotations
 
+from gridproblems.plotting.changes import plot_changes
 from gridproblems.plotting.feeder import (
     plot_campaign,
     plot_distance_profile,
@@ -26,6 +27,7 @@ from gridproblems.plotting.units import plot_storages, plot_units
 __all__ = [
     "plot_branch_loading",
     "plot_campaign",
+    "plot_changes",
     "plot_convergence",
     "plot_distance_profile",
     "plot_feeder",
