@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import algorithms
 import gridproblems
 from algorithms import ALGORITHMS
 from gridproblems import PROBLEMS
@@ -49,10 +50,20 @@ def loaded_by(program: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    loaded = loaded_by("import gridproblems")
-    assert "gridproblems" in loaded
+@pytest.mark.parametrize("package", ["gridproblems", "algorithms"])
+def test_importing_the_packages_loads_nothing_heavy(package: str) -> None:
+    loaded = loaded_by(f"import {package}")
+    assert package in loaded
     assert not loaded & HEAVY
+
+
+def test_all_names_of_algorithms_are_there() -> None:
+    assert set(algorithms.__all__) <= set(dir(algorithms))
+    for name in algorithms.__all__:
+        assert getattr(algorithms, name) is not None
+    assert algorithms.mvmo.MVMO is algorithms.MVMO
+    with pytest.raises(AttributeError, match="has no attribute 'MVMOO'"):
+        algorithms.MVMOO  # noqa: B018
 
 
 @pytest.mark.parametrize(
