@@ -12,6 +12,9 @@ defaults; where a package leaves one to its user, that of its examples.
 ``pygmo-ihs``
     pygmo 2.20.0, ``ihs``: defaults, 20 individuals; constraints and whole variables by its own
     rules.
+``PygmoACO``, ``MealpyOf``
+    pygmo's ``gaco`` with 64 ants, constraints and whole variables by its own rules; any optimiser
+    of mealpy by its name, penalty, ``IntegerVar``. Used by `benchmarks/compare/same_job.py` alone.
 ``pypi-mvmo``
     MVMO 1.1.0: a tenth of the variables mutated and ten times as many solutions, which is its tip;
     penalty; whole variables by its own rules. It rounds objectives to four decimals.
@@ -110,6 +113,32 @@ class MealpyHS(Peer):
         task = {"bounds": bounds, "minmax": "min", "obj_func": self.penalised, "log_to": None}
         optimiser = getattr(HS, self.model)()
         optimiser.set_parameters({"epoch": self.budget // optimiser.pop_size + 1})
+        optimiser.solve(task, seed=seed)
+
+
+class MealpyOf(Peer):
+    """An optimiser of mealpy with its defaults, a penalty and whole variables."""
+
+    def __init__(self, n_evals: int, model: str) -> None:
+        """Args: n_evals: the budget. model: module and class, "SHADE.L_SHADE"."""
+        super().__init__(n_evals)
+        self.model = model
+
+    def search(self, seed: int) -> None:
+        """See `Peer`."""
+        import mealpy
+
+        module, name = self.model.split(".")
+        v = self.variables
+        bounds = [
+            mealpy.FloatVar(lb=low, ub=high)
+            if is_real
+            else mealpy.IntegerVar(lb=int(low), ub=int(high))
+            for low, high, is_real in zip(v.lower, v.upper, v.real, strict=True)
+        ]
+        task = {"bounds": bounds, "minmax": "min", "obj_func": self.penalised, "log_to": None}
+        optimiser = getattr(getattr(mealpy, module), name)()
+        optimiser.set_parameters({"epoch": self.budget})
         optimiser.solve(task, seed=seed)
 
 
@@ -213,6 +242,21 @@ class PygmoIHS(Peer):
 
         population = pygmo.population(pygmo.problem(_Udp(self)), self.pop_size, seed=seed)
         pygmo.algorithm(pygmo.ihs(gen=self.budget, seed=seed)).evolve(population)
+
+
+class PygmoACO(PygmoIHS):
+    """pygmo's extended ant colony, which knows constraints and whole variables itself."""
+
+    def __init__(self, n_evals: int, pop_size: int = 64) -> None:
+        """Keeps the budget and the number of ants, at least its kernel of 63."""
+        super().__init__(n_evals, pop_size)
+
+    def search(self, seed: int) -> None:
+        """See `Peer`."""
+        import pygmo
+
+        population = pygmo.population(pygmo.problem(_Udp(self)), self.pop_size, seed=seed)
+        pygmo.algorithm(pygmo.gaco(gen=self.budget, seed=seed)).evolve(population)
 
 
 class _Udp:
