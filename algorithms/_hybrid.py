@@ -313,7 +313,11 @@ class HybridAlgorithm(MixedVariableAlgorithm):
             begun.set("searched", True)
             self._begun = self._found = begun
             own = hessian_of(self.problem)
-            self._search = RoundedSearch(self.variables, x, margin=last, hessian=own)
+            # Whatever the start, the nearest whole values are often the same; the order is not.
+            order = self.random_state if self.n_searches > 1 else None
+            self._search = RoundedSearch(
+                self.variables, x, margin=last, hessian=own, random_state=order
+            )
             return True
         margin = float(exponential(first, last, self.progress()))
         self._open(begun, LocalSearch(self.variables, x, margin))

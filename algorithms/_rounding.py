@@ -26,10 +26,10 @@ SLOPES = ("dF", "dG", "dG_near", "dF_pieces", "dG_pieces")
 class RoundedSearch:
     """Asks for values and slopes of one point at a time; ordered variables count as real at first.
 
-    A share of the ordered variables left is rounded and held, the nearest first, and the rest is
-    solved again, until all are whole. Where that leaves no point within the constraints, those
-    beyond are tightened by what they are beyond, and the search goes on from where it was before.
-    Nominal variables stay as they are at the start.
+    A share of the ordered variables left is rounded and held, the nearest first or those that are
+    drawn, and the rest is solved again, until all are whole. Where that leaves no point within the
+    constraints, those beyond are tightened by what they are beyond, and the search goes on from
+    where it was before. Nominal variables stay as they are at the start.
 
     Args:
         variables: Of the problem.
@@ -39,6 +39,7 @@ class RoundedSearch:
         margin: Distance kept from constraints. [their unit]
         tolerance: Smallest gain that counts, as a share of the objective where above 1.
         hessian: The problem's own Hessians, see `hessian_of`.
+        random_state: Draws the order of rounding, None: the nearest first.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class RoundedSearch:
         margin: float = 1e-7,
         tolerance: float = 1e-7,
         hessian: HessianOf | None = None,
+        random_state: np.random.Generator | None = None,
     ) -> None:
         self.variables = variables
         self.rounding, self.radius = rounding, radius
         self.margin, self.tolerance = margin, tolerance
+        self._random_state = random_state
         self._held = variables.nominal.copy()
         self._before: tuple[TrustRegion, np.ndarray] | None = None  # the last rounding
         self._n_back = 0
@@ -122,8 +125,11 @@ class RoundedSearch:
         n_now = int(np.ceil(share * len(left)))
         if isinstance(self._search, TrustRegion):
             self._before = self._search, self._held.copy()
-        nearest = left[np.argsort(np.abs(at.x - whole)[left], kind="stable")[:n_now]]
-        self._held[nearest] = True
+        if self._random_state is None:
+            order = np.argsort(np.abs(at.x - whole)[left], kind="stable")
+        else:
+            order = self._random_state.permutation(len(left))
+        self._held[left[order[:n_now]]] = True
         low, high = self._bounds(np.where(self._held, whole, at.x))
         self._search = self._search.restricted(low, high, 0.1 * self.radius, self._needed())
         return True

@@ -156,6 +156,7 @@ class SQP(MixedVariableAlgorithm):
             self.margin,
             self.tolerance,
             self._hessian_of,
+            self.random_state if self._n_started > 1 else None,
         )
 
     def _keep(self, found: Individual) -> None:

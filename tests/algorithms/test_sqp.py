@@ -572,6 +572,36 @@ def test_a_rounding_that_leaves_nothing_within_the_constraints_is_taken_back() -
     np.testing.assert_allclose(result.X, [2.0, 0.2], atol=1e-5)
 
 
+class Valley(Problem):
+    """(a - 0.4)^2 + 2.4 (a - 0.4) (b - 1.42) + 2 (b - 1.42)^2 + y^2, a and b whole.
+
+    0.108 at (1, 1) is best. The nearest first is a = 0, then b is best at 1.42 + 0.6 x 0.4 = 1.66,
+    which is 2: 0.276. With b = 1 first, a is best at 0.4 + 1.2 x 0.42 = 0.904, which is 1.
+    """
+
+    CENTRE, CURVED = np.array([0.4, 1.42, 0.0]), np.array([[1, 1.2, 0], [1.2, 2, 0], [0, 0, 1]])
+
+    def __init__(self) -> None:
+        whole = Integer(bounds=(0, 3))
+        names = {"a": whole, "b": whole, "y": Real(bounds=(-1, 1))}
+        super().__init__(vars=names, n_obj=1, xl=[0, 0, -1], xu=[3, 3, 1])
+
+    def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        away = X - self.CENTRE
+        out["F"] = np.einsum("ni,ij,nj->n", away, self.CURVED, away)
+        out["dF"] = (2.0 * away @ self.CURVED)[:, None]
+        out["dG"] = np.zeros((len(X), 0, 3))
+
+
+def test_later_searches_round_in_another_order() -> None:
+    first = minimize(Valley(), SQP(n_starts=1), ("n_eval", 60), seed=1)
+    assert first.F[0] == pytest.approx(0.276, abs=1e-6)
+    for seed in range(1, 6):
+        later = minimize(Valley(), SQP(), ("n_eval", 200), seed=seed)
+        np.testing.assert_allclose(later.X, [1.0, 1.0, 0.0], atol=1e-4)
+        assert later.F[0] == pytest.approx(0.108, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["sqp", "hs", "mvmo"])
 def test_hessians_of_grids_need_no_power_flow_of_their_own(
     name: str, monkeypatch: pytest.MonkeyPatch
