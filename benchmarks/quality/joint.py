@@ -162,7 +162,7 @@ def run(name: str, algorithm: str, seed: int, evals: int) -> Run:
     def watch(population: Population) -> None:
         nonlocal n_seen
         for individual in population[: max(0, evals - n_seen)]:
-            if individual.CV[0] <= 0:
+            if individual.CV[0] <= 0 and not individual.get("is_between"):
                 seen.append((individual.F.copy(), np.array(individual.X)))
         n_seen += len(population)
 

@@ -34,7 +34,7 @@ def best_within(problem: GridProblem, algorithm: Algorithm, seed: int, evals: in
     def watch(population: Population) -> None:
         nonlocal best, n_seen
         for individual in population[: max(0, evals - n_seen)]:
-            if individual.CV[0] <= 0:
+            if individual.CV[0] <= 0 and not individual.get("is_between"):
                 best = min(best, float(individual.F[0]))
         n_seen += len(population)
 

@@ -97,6 +97,8 @@ def run(case: str, algorithm: str, seed: int, evals: int) -> Run:
     def watch(population: Population) -> None:
         nonlocal best, best_x, n_seen
         for individual in population[: max(0, evals - n_seen)]:
+            if individual.get("is_between"):  # whole numbers: no settings
+                continue
             if individual.CV[0] <= 0 and individual.F[0] < best:
                 best, best_x = float(individual.F[0]), np.array(individual.X)
         n_seen += len(population)
@@ -144,7 +146,6 @@ def section(case: str, seeds: int, evals: int, jobs: int) -> list[str]:
     taps = f"{known['relaxed_mw']:.4f} with taps between positions"
     if not is_rounded:
         taps = "taps between positions; Ipopt finds no settings with whole ones"
-    lost = known["not_survivable"]
     lines = [
         f"**{case}**: {problem.n_var} variables, {len(known['outages'])} outages, "
         f"{problem.n_ieq_constr} constraints.",
@@ -159,9 +160,13 @@ def section(case: str, seeds: int, evals: int, jobs: int) -> list[str]:
             else ", machines may leave their reactive limits"
         )
         lines.append(f"After an outage voltages may be {low:g} to {high:g} p.u.{q}.")
-    if lost:
-        names = ", ".join(f"{table} {element}" for table, element in lost)
-        lines.append(f"Left out, for Ipopt finds no settings that survive them alone: {names}.")
+    for left_out, why in (
+        (known["not_survivable"], "for Ipopt finds no settings that survive them alone"),
+        (known["not_together"], "for it finds none that survive them and all others together"),
+    ):
+        if left_out:
+            names = ", ".join(f"{table} {element}" for table, element in left_out)
+            lines.append(f"Left out, {why}: {names}.")
     lines += [
         "",
         "| algorithm | median [MW] | quartiles | best | worst | feasible | median gap | cost of "
