@@ -15,7 +15,7 @@ from algorithms._trust_region import LARGE, HessianOf, Point, TrustRegion
 from algorithms._variables import Variables
 
 INSIDE = 1e-6  # violation of a constraint that a search of few variables may still mend
-TIGHTER = 1.5  # what constraints are tightened by, over their violation after a rounding
+TIGHTER = 1.5  # what constraints are tightened by at first, over their violation after a rounding
 MOST_BACK = 10  # roundings that are taken back
 FINE = 500  # ordered variables of more values are rounded last and together
 COARSE = 100.0  # tolerance of searches whose end is rounded, over that of the last
@@ -148,7 +148,8 @@ class RoundedSearch:
         low, high = self._bounds(search.at.x)
         radius, tolerance = 0.1 * self.radius, self._needed()
         self._search = search.restricted(low, high, radius, tolerance)
-        self._search.tighten(TIGHTER * np.maximum(at.g, 0.0))
+        # twice as far every time, for the same values may come again
+        self._search.tighten(TIGHTER * 2.0 ** (self._n_back - 1) * np.maximum(at.g, 0.0))
         return True
 
 
