@@ -572,6 +572,29 @@ def test_a_rounding_that_leaves_nothing_within_the_constraints_is_taken_back() -
     np.testing.assert_allclose(result.X, [2.0, 0.2], atol=1e-5)
 
 
+class Narrow(Step):
+    """Smallest k + 2 y with k + y >= 1.4 and y <= 0.399: best at (2, 0).
+
+    The nearest to 1.4 is 1, where y can mend all but 0.001; k = 1 comes again until the limit is
+    tightened by 0.1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.xu = np.array([9.0, 0.399])
+
+    def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        out["F"] = X @ [1.0, 2.0]
+        out["G"] = np.column_stack([1.4 - X.sum(axis=1), np.full(len(X), -1.0)])
+        out["dF"] = np.tile([[1.0, 2.0]], (len(X), 1, 1))
+        out["dG"] = np.tile([[-1.0, -1.0], [0.0, 0.0]], (len(X), 1, 1))
+
+
+def test_limits_are_tightened_further_while_the_same_rounding_comes_again() -> None:
+    result = minimize(Narrow(), SQP(n_starts=1), ("n_eval", 200), seed=1)
+    np.testing.assert_allclose(result.X, [2.0, 0.0], atol=1e-5)
+
+
 class Valley(Problem):
     """(a - 0.4)^2 + 2.4 (a - 0.4) (b - 1.42) + 2 (b - 1.42)^2 + y^2, a and b whole.
 
