@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MANY_VARIABLES = 1_000  # above which the grid as it is is a start
 KEPT_STATES = 3  # of vectors whose slopes were asked for one by one, for their Hessians
 OF_PIECES = ("F_pieces", "dF_pieces", "G_pieces", "dG_pieces")
 MOST_OF_PIECES = 10_000_000  # slopes of constraints that are found together
@@ -472,14 +473,17 @@ class GridProblem(ElementwiseProblem):
 
         Where the objective is a largest value over time (`pieces`) and storages have schedules,
         those that are best on the grid linearised as it is now (`linear_schedules`), for about the
-        price of an evaluation with slopes; limits of the grid are left out. Else none.
+        price of an evaluation with slopes; limits of the grid are left out. Of more than 1,000
+        variables the grid as it is now, as random vectors break thousands of limits. Else none.
         """
-        nothing = np.zeros((0, self.n_var))
+        usual = np.zeros((0, self.n_var))
+        if self.n_var > MANY_VARIABLES:
+            usual = self.joint.snap(self.base_x)[np.newaxis]
         if not any(isinstance(p.block, ScheduleBlock) for p in self.joint.placed):
-            return nothing
+            return usual
         pieces = self.pieces(self.base_x)
         found = None if pieces is None else linear_schedules(self.base_x, pieces, self.joint.placed)
-        return nothing if found is None else self.joint.snap(found)[np.newaxis]
+        return usual if found is None else self.joint.snap(found)[np.newaxis]
 
     def base_values(self) -> FloatArray:
         """Objectives of the grid as it is now, (n_obj,); NaN where its power flow fails."""

@@ -162,6 +162,7 @@ def test_pegase_is_the_shipped_net_with_rounded_ratios() -> None:
 
 def test_the_largest_case() -> None:
     problem = ReactivePowerDispatch(LARGEST)
+    np.testing.assert_array_equal(problem.starts, [problem.snap(problem.base_x)])
     assert problem.n_var == 1444 + 1 + 1319
     assert problem.base_values()[0] == pytest.approx(7938.9834, abs=1e-3)
     best = problem.best_known

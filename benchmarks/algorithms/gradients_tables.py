@@ -13,7 +13,14 @@ from gridproblems.study.analyse import friedman_nemenyi, holm, wilcoxon_p
 
 RUNS = Path(__file__).parent / "gradients_runs.csv"
 TABLES = Path(__file__).parents[2] / "docs" / "tables"
-CASES = {"ieee39": 39, "ieee57": 57, "ieee118": 118, "ieee300": 300, "pegase1354": 1354}
+CASES = {
+    "ieee39": 39,
+    "ieee57": 57,
+    "ieee118": 118,
+    "ieee300": 300,
+    "pegase1354": 1354,
+    "pegase9241": 9241,
+}
 WITH_SLOPES = ("sqp", "hs", "mvmo")
 ALGORITHMS = {
     "sqp": "`sqp`",
