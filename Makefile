@@ -49,7 +49,7 @@ figures: $(VENV)/.installed
 	$(BIN)/python docs/make_figures.py
 
 clean:
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/gallery docs/reference .pytest_cache .mypy_cache .ruff_cache *.egg-info
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

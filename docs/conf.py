@@ -17,6 +17,7 @@ release = version = installed_version("gridproblems")
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_design",
@@ -53,6 +54,8 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "write_computation_times": False,
 }
+
+templates_path = ["_templates"]  # of the page of a class
 
 # fields of tuples are listed once, in the text of their class
 napoleon_use_ivar = True

@@ -45,6 +45,7 @@ img { max-width: 100%; height: auto; background: #fff; }
   .wide td { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .1rem 0;
     text-align: right; overflow-wrap: anywhere; }
   .wide td::before { content: attr(data-name); text-align: left; flex-shrink: 0; max-width: 50%; }
+  .wide td[data-name=""] { justify-content: start; }
   .wide td:first-child { font-weight: 700; } }
 """
 _HEAD = """<!doctype html>
