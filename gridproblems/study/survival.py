@@ -18,8 +18,9 @@ from gridproblems.state import FloatArray
 from gridproblems.violations import Violation, listed
 from gridproblems.words import split
 
-#: Evaluations of each search; it ends sooner where it finds settings that keep all limits.
-EVALUATIONS = 150
+#: Searches and their evaluations, one after the other until one finds settings that keep all
+#: limits; the first needs variables that count as real.
+SEARCHES = (("sqp", 60), ("hs", 150))
 _TOGETHER = 3  # outages that are looked at alone before the others are searched for anew
 
 
@@ -141,21 +142,20 @@ def without(situations: str, names: Sequence[str]) -> str:
 def _best(problem: GridProblem) -> tuple[FloatArray, bool]:
     """The settings found that break limits least, and whether they keep all."""
     has_slopes = bool(problem.joint.counts_as_real.any())
-    algorithm = ALGORITHMS["sqp" if has_slopes else "hs"](problem)
-    algorithm.setup(problem, termination=("n_eval", EVALUATIONS), seed=1)
     best, least = problem.base_x, np.inf
-    while algorithm.has_next():
-        evaluated = algorithm.ask()
-        if evaluated is None:
-            break
-        algorithm.evaluator.eval(problem, evaluated)
-        algorithm.tell(infills=evaluated)
-        for one in evaluated:
-            violation = float(np.maximum(one.G, 0.0).sum())
-            if violation < least:
-                best, least = np.asarray(one.X, dtype=float), violation
-        if least <= 0.0:
-            break
+    for name, n_evals in SEARCHES[0 if has_slopes else 1 :]:
+        algorithm = ALGORITHMS[name](problem)
+        algorithm.setup(problem, termination=("n_eval", n_evals), seed=1)
+        while algorithm.has_next() and least > 0.0:
+            evaluated = algorithm.ask()
+            if evaluated is None:
+                break
+            algorithm.evaluator.eval(problem, evaluated)
+            algorithm.tell(infills=evaluated)
+            for one in evaluated:
+                violation = float(np.maximum(one.G, 0.0).sum())
+                if violation < least and not one.get("is_between"):
+                    best, least = np.asarray(one.X, dtype=float), violation
     return best, least <= 0.0
 
 
