@@ -78,7 +78,7 @@ study = Study(
     problems={"14 buses": "orpd:ieee14", "30 buses": "orpd:ieee30"},
     algorithms={"one-fifth": OneFifth(), "ga": "ga", "mvmo-s": "mvmo-s"},
     seeds=7,
-    n_evals=600,
+    n_evals=400,
 )
 study.run(n_jobs=1, progress=False)
 table = study.table()
