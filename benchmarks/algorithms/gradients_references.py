@@ -1,13 +1,14 @@
 """The local search beside Ipopt from the same starts, and beside pandapower's ``runopp``.
 
-    python benchmarks/algorithms/gradients_references.py [--case ieee39 ...] [--starts 5]
+    python benchmarks/algorithms/gradients_references.py [--case ieee39 ...] [--starts 11]
 
 Ipopt solves the power flow as constraints (`benchmarks/references/orpd_relaxation.py`) from the
 settings that `sqp` starts from, with the voltages of the base case beside them; taps are then
 rounded at once and by halves, and the better one counts. ``runopp`` moves continuous set-points
 alone, no taps and no shunts, and starts where it starts; all three are compared on these too, with
 taps as the case has them. Losses of all are those of ``runpp`` with the settings found. Writes
-docs/tables/algorithms_gradients_references.md. Needs the package casadi.
+docs/tables/algorithms_gradients_references.md where all cases are asked for. Needs the package
+casadi.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ OUT = Path(__file__).parents[2] / "docs" / "tables" / "algorithms_gradients_refe
 SETPOINTS = ("gen", "ext_grid")
 ROUNDED_AT_ONCE = (1.0, 0.5)
 EVALS = 1000
+CASES = ("ieee39", "ieee57", "ieee118", "ieee300")
 
 
 class Found(NamedTuple):
@@ -129,15 +131,16 @@ def row(case: str, moved: str, method: str, best: float, found: list[Found]) -> 
 
 
 def main(
-    case: Annotated[list[str] | None, typer.Option()] = None,
-    starts: Annotated[int, typer.Option(help="Random starts.")] = 5,
+    case: Annotated[list[str] | None, typer.Option(help="Print these alone.")] = None,
+    starts: Annotated[int, typer.Option(help="Random starts.")] = 11,
 ) -> None:
-    """Prints and writes the table."""
+    """Prints the table, and writes it where it is whole."""
     lines = head(
         ["case", "moved", "method", "starts", "feasible", "gap, median", "gap, largest",
          "evaluations or iterations, median", "processor s, median"]
     )  # fmt: skip
-    for name in case or ("ieee39", "ieee57", "ieee118", "ieee300"):
+    typer.echo("\n".join(lines))
+    for name in case or CASES:
         problem = ReactivePowerDispatch(name)
         assert problem.best_known is not None
         objective = problem.best_known.objectives[0]
@@ -162,7 +165,8 @@ def main(
             for method, runs in [("`sqp`", sqp), *others]:
                 lines.append(row(name, moved, method, best, runs))
                 typer.echo(lines[-1])
-    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if not case:
+        OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
