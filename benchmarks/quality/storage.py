@@ -77,7 +77,7 @@ def kinds(few: int, evals: int) -> tuple[list[Kind], list[Kind]]:
         kind._replace(label=f"{kind.label}, no repair", repair=False)
         for kind in [*without[:1], *others]
     ]
-    return [*short, *without, *others, *rough], [*short, *without[:1], others[-1]]
+    return [*short, *without, *others, *rough], [*short, *without[:1]]
 
 
 def problem_of(per_hour: int, repair: bool) -> StorageSchedule:
