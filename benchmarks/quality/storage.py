@@ -2,6 +2,7 @@
 
     python benchmarks/quality/storage.py [--seeds 11] [--evals 10000] [--few 500] [--jobs 2]
         [--out docs/tables/storage.md]
+    python benchmarks/quality/storage.py --quarters [--out docs/tables/storage_quarters.md]
 
 Largest power through the external grid of `lv18`, with two storages, over 24 hours, and over 96
 quarters whose loads and generation lie on straight lines between those of the hours. With repair
@@ -53,8 +54,20 @@ class Kind(NamedTuple):
     repair: bool = True
 
 
-def kinds(few: int, evals: int) -> tuple[list[Kind], list[Kind]]:
-    """The rows of the table over 24 hours, and those over 96 quarters."""
+def kinds_in_quarters(few: int) -> list[Kind]:
+    """The rows of the table over 96 quarters."""
+    found = []
+    for label, options in (("", {}), (", random starts", {"sampling": "random"})):
+        for name in WITH_GRADIENTS:
+            found.append(Kind(name, f"`{name}` with gradients{label}", VERY_FEW, options))
+    plain = {"gradients": False, "sampling": "random"}
+    for name in ("hs", "mvmo"):
+        found.append(Kind(name, f"`{name}` without gradients, random starts", few, plain))
+    return [*found, Kind("cmaes", "`cmaes`", few)]
+
+
+def kinds_in_hours(few: int, evals: int) -> list[Kind]:
+    """The rows of the table over 24 hours."""
     short = [
         Kind(name, f"`{name}` with gradients", budget)
         for budget in (VERY_FEW, few)
@@ -77,7 +90,7 @@ def kinds(few: int, evals: int) -> tuple[list[Kind], list[Kind]]:
         kind._replace(label=f"{kind.label}, no repair", repair=False)
         for kind in [*without[:1], *others]
     ]
-    return [*short, *without, *others, *rough], [*short, *without[:1]]
+    return [*short, *without, *others, *rough]
 
 
 def problem_of(per_hour: int, repair: bool) -> StorageSchedule:
@@ -198,13 +211,15 @@ def main(
     evals: Annotated[int, typer.Option(help="Budget without gradients.")] = 10_000,
     few: Annotated[int, typer.Option(help="Budget with gradients.")] = 500,
     jobs: int = 2,
+    quarters: Annotated[bool, typer.Option(help="96 quarters, not 24 hours.")] = False,
     out: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
 ) -> None:
-    """Prints a table per series with one row per algorithm, and writes them where asked."""
+    """Prints a table with one row per algorithm, and writes it where asked."""
     warnings.simplefilter("ignore", DeprecationWarning)
-    in_hours, in_quarters = kinds(few, evals)
-    lines = table(1, in_hours, seeds, jobs)
-    lines += ["", *table(4, in_quarters, seeds, jobs)]
+    if quarters:
+        lines = table(4, kinds_in_quarters(few), seeds, jobs)
+    else:
+        lines = table(1, kinds_in_hours(few, evals), seeds, jobs)
     if out:
         out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
