@@ -12,8 +12,8 @@ feeder.
 # ----------------
 #
 # A packaged feeder; the path of a master file works the same way, and no line of it runs that does
-# more than describe or solve a circuit. With twice the load voltages fall, although the feeder's
-# own regulators act.
+# more than describe or solve a circuit. With twice the load many voltages leave their band,
+# although the feeder's own regulators act.
 
 from pymoo.optimize import minimize
 
