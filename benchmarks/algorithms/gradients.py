@@ -7,7 +7,7 @@ A run is over when a feasible point with whole values is within 0.01 % of the be
 after ``evals`` evaluations. An evaluation with slopes counts as one; processor time is that of the
 run alone, with the problem ready. Starts are random, on 9,241 buses the grid as it is; all have
 their defaults. One run there takes a quarter of an hour (``--case pegase9241 --algorithm sqp
---seeds 1 --evals 40``) and is left out unless named.
+--seeds 1 --evals 34``) and is left out unless named.
 
 Every run is a line of ``gradients_runs.csv`` and is not repeated; after a change of an algorithm
 name it under ``--again``. Tables are made of these lines (`gradients_tables.py`). Needs the package
