@@ -80,9 +80,10 @@ def with_shares(entries: Sequence[Limit], chances: Mapping[str, Chance]) -> list
     limited = {limit.quantity for limit in entries}
     for name, chance in chances.items():
         if not limited & set(_OF_QUANTITY[name]):
+            limit = "(0.95, 1.05)" if name == "vm_pu" else "limit"
             raise ValueError(
                 f"limits: {name}: the grid has no such limit of its own; give it with the chance: "
-                f"Chance({chance.share:g}, limit)"
+                f"Chance({chance.share:g}, {limit})"
             )
     by_quantity = {q: chance for name, chance in chances.items() for q in _OF_QUANTITY[name]}
     return [
