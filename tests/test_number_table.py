@@ -132,6 +132,19 @@ def test_columns_stand_for_elements(header: list[str], elements: list[int]) -> N
     assert elements_of_header(three_loads(), "load", header, "series") == elements
 
 
+def test_columns_of_a_frame_are_indices_or_names() -> None:
+    net = three_loads()
+    names = [str(name) for name in net.load["name"]]
+    by_name = pd.DataFrame([[1.0, 2.0]], columns=[names[2], names[0]])
+    by_index = pd.DataFrame([[1.0, 2.0]], columns=[net.load.index[2], net.load.index[0]])
+    settings = [case_series(net, None, {"load.p_mw": table}) for table in (by_name, by_index)]
+    for found in settings:
+        assert found is not None
+        assert found.fields[0].elements == (net.load.index[2], net.load.index[0])
+    with pytest.raises(ValueError, match=r"series load\.p_mw: the net has no load church"):
+        case_series(net, None, {"load.p_mw": by_name.set_axis([names[2], "church"], axis=1)})
+
+
 def test_columns_that_stand_for_nothing_are_named() -> None:
     net = three_loads()
     with pytest.raises(ValueError, match=r"expected 3 columns, .* no load is called 'church'"):

@@ -29,10 +29,10 @@ def case_series(
         net: The net.
         case: The packaged case, if it is one.
         series: ``{("load", "p_mw"): table, ...}``, also with keys like ``"load.p_mw"``. Tables are
-            DataFrames with the elements as columns, arrays with one column per element of the
-            table, or paths of CSV files or workbooks whose header names elements (index or name),
-            or which have one column per element in service. None: those of the packaged case, if
-            it has any.
+            DataFrames with the elements (index or name) as columns, arrays with one column per
+            element of the table, or paths of CSV files or workbooks whose header names elements
+            (index or name), or which have one column per element in service. None: those of the
+            packaged case, if it has any.
 
     Raises:
         ValueError: A key, table or value that cannot be; the message names it.
@@ -59,8 +59,11 @@ def case_series(
             signed = (name, column) not in _POSITIVE
             table = profile_table(table, where, signed=signed)
             table.columns = elements_of_header(net, name, table.columns.tolist(), where)
-        elif (name, column) == ("load", "p_mw"):
-            profile_table(table, where)
+        else:
+            if (name, column) == ("load", "p_mw"):
+                profile_table(table, where)
+            if isinstance(table, pd.DataFrame) and name in net:
+                table = table.rename(columns=_elements_by_name(net, name, table.columns))
         tables[name, column] = table
     settings = series_settings(net, tables)
     powers = {
@@ -70,6 +73,16 @@ def case_series(
     }
     warn_of_kw(net, powers)
     return settings
+
+
+def _elements_by_name(net: pandapowerNet, table: str, labels: pd.Index) -> dict[Any, int]:
+    """Elements by those labels that are the name of one of them, none where any is an index."""
+    if "name" not in net[table] or labels.isin(net[table].index).any():
+        return {}
+    names = net[table]["name"].dropna().astype(str).str.strip()
+    own = names[~names.duplicated(keep=False)]
+    by_name = {name: int(element) for element, name in own.items()}
+    return {label: by_name[str(label)] for label in labels if str(label) in by_name}
 
 
 def elements_of_header(net: pandapowerNet, table: str, header: list[str], where: str) -> list[int]:
