@@ -234,7 +234,7 @@ def test_page_of_a_run_holds_its_pictures_and_runs_nothing(tmp_path: Path) -> No
     _, _, table = page.partition("<h2>All trade-offs</h2>")
     table, _, _ = table.partition("</table>")
     assert table.count("<tr>") == n_points + 1
-    assert table.count("<td>applied</td>") == 1
+    assert table.count(">applied</td>") == 1
     assert "p_loss_mw [MW]" in table
     summary = (folder / "summary.md").read_text(encoding="utf-8")
     assert "<script" not in summary
@@ -646,7 +646,10 @@ def test_words_reach_controls_situations_and_reductions(
     ("options", "words"),
     [
         ((), "controls: a problem without a task needs some"),
-        (("--control", "untis:dg"), "'untis' (did you mean 'units'?); known: setpoints, taps"),
+        (
+            ("--control", "untis:dg"),
+            "'untis' (did you mean 'units'?); known: setpoints, powers, taps",
+        ),
         (("--control", "units:dgg"), "'dgg' (did you mean 'dg'?); known: pv, dg"),
         (("--control", "units:dg:n=3"), "control 'units:dg:n=3'"),
         (("--control", "units:dg:n=3"), "arguments: kind, n_units, buses"),

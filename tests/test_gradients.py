@@ -21,6 +21,7 @@ from gridproblems import (
     gradients,
     linear_states,
 )
+from gridproblems.cases import load_case
 from gridproblems.controls import CONTROLS, Control, Setpoints, Taps
 from gridproblems.engines import ENGINES, Linearised, NewtonEngine
 from gridproblems.evaluation import FAILED_F
@@ -102,9 +103,17 @@ def test_every_quantity_has_slopes_or_says_that_it_has_none() -> None:
     assert without == BY_DIFFERENCES
 
 
+def with_ranges_of_power() -> Any:
+    """30 buses, whose generators may give up to 10 MW more than twice what they do."""
+    net = load_case("ieee30").net()
+    net.gen["min_p_mw"], net.gen["max_p_mw"] = 0.0, 10.0 + 2.0 * net.gen.p_mw
+    return net
+
+
 #: Of every control, a problem with it.
 OF_CONTROLS: dict[str, Any] = {
     "setpoints": lambda: GridProblem("ieee30", ["setpoints"]),
+    "powers": lambda: GridProblem(with_ranges_of_power(), ["powers"]),
     "taps": lambda: GridProblem(tap_zoo(), ["taps"], limits=LIMITS),
     "shunts": lambda: GridProblem(tap_zoo(), ["shunts"], limits=LIMITS),
     "compensators": lambda: GridProblem(two_bus(), ["compensators"]),
