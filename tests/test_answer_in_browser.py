@@ -6,12 +6,11 @@ Playwright drives the browser of ``conftest.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from pages import Seen, contrast
 from typer.testing import CliRunner
 
 from gridproblems.cli.main import app
@@ -35,26 +34,14 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Path(done.stdout.strip()) / "report.html"
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A page that is open, what it complained about and what it asked for."""
-
-    page: Any
-    complaints: list[str]
-    requests: list[str]
-
-
 @pytest.fixture(scope="module", params=SCREENS, ids=lambda screen: f"{screen[0]} {screen[1]}")
 def seen(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Seen]:
     width, scheme = request.param
     context = browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True
     )
-    view = Seen(context.new_page(), [], [])
-    view.page.on("console", lambda message: view.complaints.append(message.text))
-    view.page.on("pageerror", lambda error: view.complaints.append(str(error)))
-    view.page.on("request", lambda request: view.requests.append(request.url))
-    view.page.goto(report.as_uri())
+    view = Seen(context.new_page())
+    view.open(report)
     yield view
     context.close()
 
@@ -104,12 +91,7 @@ def test_every_value_has_its_name(seen: Seen) -> None:
 def test_text_can_be_told_from_paper(seen: Seen) -> None:
     """Contrast of at least 7 to 1."""
 
-    def luminance(rgb: str) -> float:
-        values = np.array([float(v) for v in rgb.split("(")[1].rstrip(")").split(",")[:3]]) / 255
-        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    shot = seen.page.evaluate(
+    colours = seen.page.evaluate(
         """() => {
             const probe = document.createElement('p');
             probe.style.background = 'Canvas';
@@ -119,5 +101,4 @@ def test_text_can_be_told_from_paper(seen: Seen) -> None:
             return [paper, getComputedStyle(document.body).color];
         }"""
     )
-    paper, ink = map(luminance, shot)
-    assert (max(paper, ink) + 0.05) / (min(paper, ink) + 0.05) > 7
+    assert contrast(*colours) > 7

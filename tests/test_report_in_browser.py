@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from pages import Seen, contrast
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.problems import get_problem
 
@@ -46,23 +45,6 @@ def report(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study.report(tmp_path_factory.mktemp("report") / "report.html")
 
 
-@dataclass
-class Seen:
-    """A page that is open, and everything it complained about or asked for."""
-
-    page: Any
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def open(self, path: Path) -> None:
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append("dialog " + dialog.message))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("body[data-drawn]", timeout=60_000)
-
-
 @pytest.fixture(scope="module", params=["desk", "phone in the dark"])
 def seen(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Seen]:
     phone = request.param != "desk"
@@ -72,7 +54,7 @@ def seen(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator
         offline=True,
     )
     view = Seen(context.new_page())
-    view.open(report)
+    view.open(report, drawn=True)
     yield view
     context.close()
 
@@ -147,11 +129,6 @@ def test_the_file_is_small(report: Path) -> None:
 def test_text_can_be_told_from_paper(seen: Seen) -> None:
     """Contrast of at least 7 to 1 for text, and of 3 to 1 for the text in charts."""
 
-    def luminance(rgb: str) -> float:
-        values = np.array([float(v) for v in rgb.split("(")[1].rstrip(")").split(",")[:3]]) / 255
-        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
     colours = seen.page.evaluate(
         """() => {
             const body = getComputedStyle(document.body);
@@ -159,9 +136,9 @@ def test_text_can_be_told_from_paper(seen: Seen) -> None:
             return [body.backgroundColor, body.color, getComputedStyle(label).fill];
         }"""
     )
-    paper, ink, label = map(luminance, colours)
-    assert (max(paper, ink) + 0.05) / (min(paper, ink) + 0.05) > 7
-    assert (max(paper, label) + 0.05) / (min(paper, label) + 0.05) > 3
+    paper, ink, label = colours
+    assert contrast(paper, ink) > 7
+    assert contrast(paper, label) > 3
 
 
 def test_names_are_shown_as_they_are(seen: Seen) -> None:
@@ -211,7 +188,7 @@ def test_the_verdict_comes_first_in_two_sentences(seen: Seen) -> None:
 def test_colours_follow_the_scheme_when_it_changes(browser: Any, report: Path) -> None:
     context = browser.new_context(color_scheme="light")
     view = Seen(context.new_page())
-    view.open(report)
+    view.open(report, drawn=True)
     fill = "getComputedStyle(document.querySelector('#chart-ranking .xtick text')).fill"
     light = view.page.evaluate(fill)
     view.page.emulate_media(color_scheme="dark")
@@ -233,7 +210,7 @@ def test_no_script_but_the_pages_own_runs(browser: Any, report: Path, tmp_path: 
     path = tmp_path / "attacked.html"
     path.write_text(report.read_text().replace("<main>", f"<main>{foreign}", 1))
     view = Seen(browser.new_page())
-    view.open(path)
+    view.open(path, drawn=True)
     view.page.click("#link")
     assert view.page.title() != "foreign"
     # the foreign one, two that hold data, the page's own, and the library that this one unpacks
@@ -250,7 +227,7 @@ def test_a_study_that_has_only_begun_can_be_shown(
     one = Results(study.path, keys=[next(iter(study.jobs))])
     path = write_report(one, tmp_path / "begun.html")
     view = Seen(browser.new_page())
-    view.open(path)
+    view.open(path, drawn=True)
     assert view.complaints == []
     assert "only one algorithm was run" in view.page.inner_text("#verdict")
     view.page.close()
