@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -97,17 +97,8 @@ class ScheduleBlock(Block):
     def __init__(self, codec: StorageCodec, net: Any) -> None:
         self.codec, self._net = codec, net
         self.variables, self.fields = codec.variables, codec.fields
-        names = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in codec.names)
-        kinds = ("state_of_charge",) * len(names)
-        self.constraints = (
-            BlockConstraint(
-                names,
-                kinds,
-                self._beyond_charge,
-                self._charge_slopes,
-                pieces=self._charge_pieces,
-            ),
-        )
+        of_charge = self._beyond_charge, self._charge_slopes, self._charge_pieces
+        self.constraints = (charge_constraint(codec.names, *of_charge),)
 
     @property
     def base_x(self) -> FloatArray:
@@ -258,6 +249,24 @@ class ScheduleBlock(Block):
             title=shown.title,
         )
         return {"schedule": figure}
+
+
+def charge_constraint(
+    names: Sequence[str],
+    function: Callable[[FloatArray], FloatArray],
+    slopes: Callable[[FloatArray], FloatArray],
+    pieces: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
+) -> BlockConstraint:
+    """Limits of the states of charge of storages.
+
+    Args:
+        names: Of the storages.
+        function, slopes, pieces: What `beyond_charge`, `charge_slopes` and `charge_pieces` say of a
+            block's vectors, see `BlockConstraint`.
+    """
+    entries = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in names)
+    kinds = ("state_of_charge",) * len(entries)
+    return BlockConstraint(entries, kinds, function, slopes, pieces=pieces)
 
 
 def beyond_charge(soc: FloatArray, battery: Battery) -> FloatArray:

@@ -15,7 +15,6 @@ from gridproblems._names import with_nearest
 from gridproblems.cases import Case
 from gridproblems.controls.block import (
     Block,
-    BlockConstraint,
     BlockSearch,
     Moves,
     PlacedBlock,
@@ -23,7 +22,12 @@ from gridproblems.controls.block import (
     add_table,
 )
 from gridproblems.controls.economics import UnitCost, unit_cost
-from gridproblems.controls.schedules import beyond_charge, charge_pieces, charge_slopes
+from gridproblems.controls.schedules import (
+    beyond_charge,
+    charge_constraint,
+    charge_pieces,
+    charge_slopes,
+)
 from gridproblems.controls.state_of_charge import Battery, battery_of
 from gridproblems.controls.storages import SCHEDULE
 from gridproblems.controls.unit_codec import (
@@ -404,17 +408,8 @@ class UnitBlock(Block):
         self.costs = {kind: unit_cost(kind, cost) for kind, cost in costs.items()}
         if codec.storages:
             own = [codec.units[i].name for i in codec.storages]
-            names = tuple(f"{name} {limit}" for limit in ("max", "min", "end") for name in own)
-            kinds = ("state_of_charge",) * len(names)
-            self.constraints = (
-                BlockConstraint(
-                    names,
-                    kinds,
-                    self._beyond_charge,
-                    self._charge_slopes,
-                    pieces=self._charge_pieces,
-                ),
-            )
+            of_charge = self._beyond_charge, self._charge_slopes, self._charge_pieces
+            self.constraints = (charge_constraint(own, *of_charge),)
 
     @property
     def base_x(self) -> FloatArray:
