@@ -26,10 +26,9 @@ from typing import Annotated, NamedTuple
 import joblib
 import numpy as np
 import typer
-from pymoo.core.evaluator import Evaluator
-from pymoo.core.population import Population
-from pymoo.optimize import minimize
+from pymoo.core.individual import Individual
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+from runs import feasible_within
 from sections import show_sections
 
 from algorithms import ALGORITHMS
@@ -154,21 +153,14 @@ def problem_of(name: str, n_obj: int) -> GridProblem:
 
 
 def run(name: str, algorithm: str, seed: int, evals: int) -> Run:
-    """One run; what an algorithm evaluates beyond ``evals`` is not seen."""
+    """One run."""
     problem = problem_of(name, 1 if algorithm in SINGLE else 2)
     seen: list[tuple[np.ndarray, np.ndarray]] = []
-    n_seen = 0
 
-    def watch(population: Population) -> None:
-        nonlocal n_seen
-        for individual in population[: max(0, evals - n_seen)]:
-            if individual.CV[0] <= 0 and not individual.get("is_between"):
-                seen.append((individual.F.copy(), np.array(individual.X)))
-        n_seen += len(population)
+    def take(individual: Individual) -> None:
+        seen.append((individual.F.copy(), np.array(individual.X)))
 
-    evaluator = Evaluator(callback=watch)
-    made = ALGORITHMS[algorithm](problem)
-    minimize(problem, made, ("n_evals", evals), seed=seed, evaluator=evaluator)
+    feasible_within(problem, ALGORITHMS[algorithm](problem), seed, evals, take)
     if not seen:
         return Run(np.empty((0, problem.n_obj)), np.empty((0, problem.n_var)))
     F, X = (np.array(column) for column in zip(*seen, strict=True))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.evaluator import Evaluator
+from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.optimize import minimize
 
@@ -20,27 +22,49 @@ HEADER = (
 
 
 class Run(NamedTuple):
-    """Best feasible value, infinite if there is none, and the run time."""
+    """Best feasible value, infinite if there is none, the run time, and the vector."""
 
     best: float
     seconds: float
+    x: Any = None
 
 
-def best_within(problem: GridProblem, algorithm: Algorithm, seed: int, evals: int) -> Run:
-    """One run; pymoo's own algorithms finish a generation, what is beyond ``evals`` is not seen."""
-    best = np.inf
+def feasible_within(
+    problem: GridProblem,
+    algorithm: Algorithm,
+    seed: int,
+    evals: int,
+    take: Callable[[Individual], None],
+) -> None:
+    """One run that hands over its feasible points with whole values, one after the other.
+
+    pymoo's own algorithms finish a generation, what is beyond ``evals`` is not seen; points between
+    whole numbers, which searches with gradients evaluate, are no settings.
+    """
     n_seen = 0
 
     def watch(population: Population) -> None:
-        nonlocal best, n_seen
+        nonlocal n_seen
         for individual in population[: max(0, evals - n_seen)]:
             if individual.CV[0] <= 0 and not individual.get("is_between"):
-                best = min(best, float(individual.F[0]))
+                take(individual)
         n_seen += len(population)
 
-    start = time.perf_counter()
     minimize(problem, algorithm, ("n_evals", evals), seed=seed, evaluator=Evaluator(callback=watch))
-    return Run(best, time.perf_counter() - start)
+
+
+def best_within(problem: GridProblem, algorithm: Algorithm, seed: int, evals: int) -> Run:
+    """The best point of one run, see `feasible_within`."""
+    best, x = np.inf, None
+
+    def take(individual: Individual) -> None:
+        nonlocal best, x
+        if individual.F[0] < best:
+            best, x = float(individual.F[0]), np.array(individual.X)
+
+    start = time.perf_counter()
+    feasible_within(problem, algorithm, seed, evals, take)
+    return Run(best, time.perf_counter() - start, x)
 
 
 def row(name: str, runs: list[Run], known: float) -> str:

@@ -17,19 +17,16 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # one core per run; set before numpy is loaded
 
 import json
-import time
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import joblib
 import numpy as np
 import pandapower as pp
 import typer
-from pymoo.core.evaluator import Evaluator
-from pymoo.core.population import Population
-from pymoo.optimize import minimize
+from runs import Run, best_within
 from sections import show_sections
 
 from algorithms import ALGORITHMS
@@ -81,32 +78,10 @@ def problem_of(case: str, objectives: tuple[str, ...] = ("p_loss_mw",)) -> GridP
     )
 
 
-class Run(NamedTuple):
-    """Best feasible value, infinite if there is none, its vector, and the run time."""
-
-    best: float
-    x: Any
-    seconds: float
-
-
 def run(case: str, algorithm: str, seed: int, evals: int) -> Run:
-    """One run; what an algorithm evaluates beyond ``evals`` is not seen."""
+    """One run."""
     problem = problem_of(case)
-    best, best_x, n_seen = np.inf, None, 0
-
-    def watch(population: Population) -> None:
-        nonlocal best, best_x, n_seen
-        for individual in population[: max(0, evals - n_seen)]:
-            if individual.get("is_between"):  # whole numbers: no settings
-                continue
-            if individual.CV[0] <= 0 and individual.F[0] < best:
-                best, best_x = float(individual.F[0]), np.array(individual.X)
-        n_seen += len(population)
-
-    made = ALGORITHMS[algorithm](problem)
-    start = time.perf_counter()
-    minimize(problem, made, ("n_evals", evals), seed=seed, evaluator=Evaluator(callback=watch))
-    return Run(best, best_x, time.perf_counter() - start)
+    return best_within(problem, ALGORITHMS[algorithm](problem), seed, evals)
 
 
 def beyond(case: str, x: Any) -> float:
