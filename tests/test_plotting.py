@@ -275,7 +275,7 @@ def test_changed_settings_are_marked_where_they_are(problem: ReactivePowerDispat
     texts = {text.get_text() for text in axes.texts}
     assert texts == {
         "2: V 1.000 → 1.020",
-        f"{ends.iloc[0]}-{ends.iloc[1]}: tap {problem.base_x[1]:.4g} → {x[1]:.4g}",
+        f"{ends.iloc[0]}-{ends.iloc[1]}: tap {int(problem.base_x[1])} → {int(x[1])}",
         "8: Q 0 → 12.5",
     }
     assert axes.get_title("left") == "ieee14: 3 changes"

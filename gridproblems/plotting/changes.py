@@ -173,8 +173,10 @@ def _label(axes: Axes, marks: Sequence[_Mark], positions: np.ndarray) -> None:
     """What was and what is, one text per place, where it covers least."""
     texts: dict[tuple[float, float], list[str]] = {}
     for mark in marks:
-        digits = "{:.3f}" if mark.column == "vm_pu" else "{:.4g}"
-        values = " → ".join(digits.format(value + 0.0) for value in (mark.before, mark.after))
+        both = mark.before + 0.0, mark.after + 0.0
+        is_whole = all(value.is_integer() for value in both)  # positions are no powers of ten
+        digits = ".3f" if mark.column == "vm_pu" else ".0f" if is_whole else ".4g"
+        values = " → ".join(f"{value:{digits}}" for value in both)
         lines = texts.setdefault(mark.at, [])
         name = f"{mark.name}: " if not lines else ""
         lines.append(f"{name}{KINDS[mark.column][1]} {values}")
